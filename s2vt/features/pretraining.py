@@ -1,0 +1,186 @@
+"""How the shipped InceptionV3 for the synthetic sets was trained; anyone can run it again.
+
+ImageNet weights cannot be downloaded everywhere. This recipe trains the same network from nothing on rendered
+frames, with picture-level labels only (as ImageNet has): which coloured shapes are there, roughly where, how big,
+fading or not, and on what ground. No box or mask is shown to it. First on 139 x 139 crops at the scale of the
+299 x 299 frames (a fifth of the cost), then on whole frames.
+
+    python -m s2vt.features.pretraining --size 139 --steps 3200 --output /tmp/stage1.npz
+    python -m s2vt.features.pretraining --size 299 --steps 700 --batch_size 16 --learning_rate 3e-4 \
+        --weights /tmp/stage1.npz --output DATA/weights/inception-shapes.npz
+"""
+
+import argparse
+import itertools
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from s2vt.data.synthetic import BACKGROUNDS, COLOURS, SHAPES, Renderer, sample_scene
+from s2vt.features.inception import INPUT_SIZE, inception_v3, save_weights
+
+PLACES = ("left", "right", "top", "bottom")
+LABELS = (
+    [f"{c} {s}" for c in COLOURS for s in SHAPES]
+    + [f"{c} {p}" for c in COLOURS for p in PLACES]
+    + [f"{c} {z}" for c in COLOURS for z in ("small", "big", "fading")]
+    + list(BACKGROUNDS)
+    + [f"any {s}" for s in SHAPES]  # without these, telling shapes apart starts some 20,000 crops later
+)
+INDEX = {name: i for i, name in enumerate(LABELS)}
+UNKNOWN = -1.0  # a label that the loss leaves out: an object cut by the crop's edge, for instance
+
+
+def labels_of(scene, time, boxes, seen, crop):
+    """Picture-level labels of a crop (x1, y1, x2, y2 in pixels of the squashed frame): 1, 0 or UNKNOWN."""
+    x1, y1, x2, y2 = crop
+    labels = np.zeros(len(LABELS), np.float32)
+    labels[INDEX[scene.background]] = 1
+    for shape, box, share in zip(scene.shapes, boxes, seen, strict=True):
+        if box is None:
+            continue
+        inside = max(0, min(box[2], x2) - max(box[0], x1)) * max(0, min(box[3], y2) - max(box[1], y1))
+        inside /= (box[2] - box[0]) * (box[3] - box[1])
+        value = 1.0 if share > 0.3 and inside > 0.6 else UNKNOWN if inside > 0.1 else 0.0
+        u = ((box[0] + box[2]) / 2 - x1) / (x2 - x1)
+        v = ((box[1] + box[3]) / 2 - y1) / (y2 - y1)
+        _, _, radius, _, opacity = shape.at(time)
+        facts = {
+            shape.shape: True, "left": u < 0.36, "right": u > 0.64, "top": v < 0.36, "bottom": v > 0.64,
+            "small": radius < 0.14, "big": radius > 0.19, "fading": 0.1 < opacity < 0.9,
+        }  # fmt: skip
+        for fact, holds in facts.items():
+            index = INDEX[f"{shape.colour} {fact}"]
+            if holds and labels[index] != 1:
+                labels[index] = value
+        index = INDEX[f"any {shape.shape}"]
+        labels[index] = max(labels[index], value) if value != UNKNOWN or labels[index] == 1 else UNKNOWN
+    return labels
+
+
+def examples(size, seed, crops_per_frame=2, frames_per_ground=4, height=240, width=320):
+    """Yields (picture (S, S, 3) float32 in [-1, 1], labels) for ever."""
+    rng = np.random.default_rng(seed)
+    while True:
+        scene = sample_scene(rng, 1, moving=True)
+        renderer = Renderer(scene, height, width)
+        for _ in range(frames_per_ground):
+            other = sample_scene(rng, int(rng.choice([1, 2, 3], p=[0.2, 0.3, 0.5])), moving=True)
+            renderer.scene = scene = type(scene)(
+                scene.background, other.shapes, scene.texture_seed, scene.light, scene.brightness
+            )
+            moment = rng.random()
+            if rng.random() < 0.3:  # look at appearing and disappearing more often than they happen
+                moment = np.clip(scene.shapes[0].moment + rng.uniform(-0.06, 0.06), 0, 1)
+            picture, boxes, seen = renderer.frame(moment)
+            sx, sy = INPUT_SIZE / width, INPUT_SIZE / height
+            boxes = [b and (b[0] * sx, b[1] * sy, b[2] * sx, b[3] * sy) for b in boxes]
+            squashed = Image.fromarray(picture).resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)
+            pixels = np.asarray(squashed, np.float32) / 127.5 - 1
+            for _ in range(crops_per_frame if size < INPUT_SIZE else 1):
+                x, y = _corner(rng, boxes, size)
+                yield (
+                    pixels[y : y + size, x : x + size],
+                    labels_of(scene, moment, boxes, seen, (x, y, x + size, y + size)),
+                )
+
+
+def _corner(rng, boxes, size):
+    """Upper left corner of a crop: nine in ten hold a whole object, so that most crops teach a shape."""
+    boxes = [box for box in boxes if box and max(box[2] - box[0], box[3] - box[1]) < size]
+    low, high = np.zeros(2), np.full(2, INPUT_SIZE - size)
+    if boxes and rng.random() < 0.9:
+        x1, y1, x2, y2 = boxes[rng.integers(len(boxes))]
+        low, high = np.maximum(low, (x2 - size, y2 - size)), np.minimum(high, (x1, y1))
+    return rng.integers(np.ceil(low).astype(int), np.maximum(high, np.ceil(low)).astype(int) + 1)
+
+
+def batches(size, batch_size, seed, pool_size=256):
+    """Yields shuffled batches for ever, drawn from a pool so that one scene's crops do not sit together."""
+    rng = np.random.default_rng(seed)
+    source = examples(size, seed)
+    pool = list(itertools.islice(source, pool_size))
+    while True:
+        picks = rng.choice(pool_size, batch_size, replace=False)
+        yield np.stack([pool[i][0] for i in picks]), np.stack([pool[i][1] for i in picks])
+        for i in picks:
+            pool[i] = next(source)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", type=int, default=139, help="side of the crops in pixels")
+    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--precision", default="mixed_bfloat16", help="Keras dtype policy")
+    parser.add_argument("--weights", help="start from this file")
+    parser.add_argument("--output", required=True, help="the .npz to write, at every report")
+    parser.add_argument("--report_every", type=int, default=100, help="steps between two reports and saved files")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+
+    import keras
+    from keras import ops
+
+    keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy(options.precision)
+    network = inception_v3(options.weights, options.size)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9 if options.size < INPUT_SIZE else 0.97
+    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(network.output)
+    head = keras.layers.Dense(len(LABELS), dtype="float32", bias_initializer=keras.initializers.Constant(-3.0))
+    model = keras.Model(network.input, head(pooled))
+    if options.weights and Path(options.weights + ".head.npy").exists():
+        values = np.load(options.weights + ".head.npy")
+        head.kernel.assign(values[:-1])
+        head.bias.assign(values[-1])
+
+    def loss(labels, logits):
+        known = ops.cast(labels >= 0, "float32")
+        entropy = ops.binary_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
+        return ops.sum(known * entropy, axis=-1) / 10
+
+    warmup = min(200, options.steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate / 50, options.steps - warmup, alpha=0.02,
+        warmup_target=options.learning_rate, warmup_steps=warmup,
+    )  # fmt: skip
+    model.compile(keras.optimizers.Adam(schedule, global_clipnorm=5.0), loss, jit_compile=False)
+    held_out = list(itertools.islice(batches(options.size, 64, options.seed + 1_000_003), 4))
+    pictures, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
+
+    def report(step, value):
+        scores = model.predict(pictures, batch_size=32, verbose=0)
+        names = truth[:, : len(COLOURS) * len(SHAPES)]
+        recalls = []
+        for row, labels in zip(scores[:, : names.shape[1]], names, strict=True):
+            if count := int((labels == 1).sum()):
+                order = [i for i in np.argsort(-row) if labels[i] >= 0][:count]
+                recalls.append(np.mean(labels[order] == 1))
+        known = truth >= 0
+        accuracy = [
+            ((scores > 0) == (truth > 0))[:, a:b][known[:, a:b]].mean() for a, b in ((48, 72), (72, 90), (90, 96))
+        ]
+        print(
+            f"step {step} loss {value:.4f} held-out: shapes in the top labels {np.mean(recalls):.3f} "
+            f"place {accuracy[0]:.3f} size {accuracy[1]:.3f} ground {accuracy[2]:.3f} "
+            f"{(time.time() - start) / 60:.1f} min", flush=True,
+        )  # fmt: skip
+        save_weights(network, options.output)
+        np.save(options.output + ".head.npy", np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]]))
+
+    source, start, recent = batches(options.size, options.batch_size, options.seed), time.time(), []
+    for step in range(1, options.steps + 1):
+        recent.append(float(model.train_on_batch(*next(source))))
+        if step % options.report_every == 0 or step == options.steps:
+            report(step, math.fsum(recent) / len(recent))
+            recent = []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A sentence explained on one medium: the numbers behind every figure, from any captioner with encode and step.
+
+Letters: n words, m frames (1 for a picture), G=8 grid, D=2048.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from s2vt.data.files import atomic_path
+from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
+
+FUNCTION_WORDS = frozenset(
+    "is are was were be been being am has have had does do did not and or but while that which who with without of in"
+    " on at to"
+    " from by for near next above below behind under over into onto through between against there it its".split()
+)
+_ARTICLES = frozenset("a an the this that these those".split())
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Information lost about each word when one descriptor is seen alone, nats.
+
+    Attributes:
+        words: the n words.
+        loss: query loss of each cell (Eq. 7, 13), (n, m, G, G).
+        loss_pooled: query loss of each frame (Eq. 7), (n, m); None for a picture.
+        kl, kl_pooled: representativeness (Eq. 6), of the same shapes; None unless asked for.
+    """
+
+    words: tuple[str, ...]
+    loss: np.ndarray
+    loss_pooled: np.ndarray | None
+    kl: np.ndarray | None = None
+    kl_pooled: np.ndarray | None = None
+
+    def maps(self, loss):
+        """The cells' and the frames' losses of one kind, "nll" or "kl"."""
+        return (self.loss, self.loss_pooled) if loss == "nll" else (self.kl, self.kl_pooled)
+
+    def save(self, path, geometry, indices=(), times=()):
+        """Writes the raw numbers as one `.npz`.
+
+        `words` (n,), `loss` (n, m, G, G), `loss_pooled` (n, m) for a video, `kl` (m, n) (pooled frames; of a picture,
+        (1, G, G, n)) and `kl_cells` (n, m, G, G) if asked for, `frame_indices` and `frame_times` (m,) in seconds,
+        `geometry` as JSON text.
+        """
+        arrays = {
+            "words": np.array(self.words),
+            "loss": self.loss,
+            "frame_indices": np.asarray(indices, np.int64),
+            "frame_times": np.asarray(times, np.float64),
+            "geometry": np.array(json.dumps(geometry.to_json())),
+        }
+        if self.loss_pooled is not None:
+            arrays["loss_pooled"] = self.loss_pooled
+        if self.kl is not None:
+            arrays["kl_cells"] = self.kl
+            arrays["kl"] = np.moveaxis(self.kl if self.kl_pooled is None else self.kl_pooled, 0, -1)
+        with atomic_path(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def explain(captioner, cells, y, words=(), v=None):
+    """Explains the sentence y on one medium.
+
+    Args:
+        captioner: anything with encode and step (see `information_loss`).
+        cells: row by row, (G*G, D) of a picture, (m, G*G, D) of a video.
+        y: word indices, (n,).
+        words: the same as strings, kept for labels.
+        v: what the captioner reads, (N, D), if the representativeness (Eq. 6) is asked for as well.
+    """
+    log_p = None if v is None else sentence_log_probabilities(captioner.encode, captioner.step, v, y)
+    if cells.ndim == 2:
+        loss, kl = image_saliency(captioner.encode, captioner.step, cells, y, log_p)
+        return Explanation(tuple(words), loss[:, None], None, None if kl is None else kl[:, None])
+    pooled = np.mean(cells, axis=1, dtype=np.float32)
+    loss_pooled, loss, kl_pooled, kl = video_saliency(captioner.encode, captioner.step, cells, pooled, y, log_p)
+    return Explanation(tuple(words), loss, loss_pooled, kl, kl_pooled)
+
+
+def noun_phrases(words):
+    """Groups of words to show as one map (Eq. 9), by a rule: a group starts at an article and ends before the next
+    article or function word; function words belong to none. Verbs stay with the noun before them.
+
+    Returns:
+        list of tuples of positions.
+
+    Example:
+        >>> noun_phrases("a red circle is to the left of a star".split())
+        [(0, 1, 2), (5, 6), (8, 9)]
+    """
+    groups, group = [], []
+    for k, word in enumerate([*words, "."]):
+        ends = word in _ARTICLES or word in FUNCTION_WORDS or word == "."
+        if ends:
+            if any(words[j] not in _ARTICLES for j in group):
+                groups.append(tuple(group))
+            group = []
+        if word in _ARTICLES or not ends:
+            group.append(k)
+    return groups

@@ -1,0 +1,136 @@
+"""From losses on the grid to maps in source pixels (paper Eq. 8, 9 and section 4.1's receptive fields).
+
+Letters: T words, m frames, G=8 grid, H x W source pixels.
+
+Coordinates are continuous: (0, 0) is the upper-left corner of the upper-left pixel, pixel k's centre is k + 0.5.
+"""
+
+import numpy as np
+
+
+def phrase_loss(loss, words):
+    """Information lost about a phrase: the sum of the losses of its words, before any scaling (Eq. 9).
+
+        Loss({t_1, ..., t_q}, i) = sum_j Loss(t_j, i)
+
+    Args:
+        loss: (T, ...), nats.
+        words: where the phrase's words stand in the sentence, each 0..T-1.
+    Returns:
+        (...), nats.
+    Raises:
+        ValueError: if the phrase has no words, or one beyond the sentence.
+
+    Example:
+        >>> phrase_loss(np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]), (0, 2)).tolist()
+        [101.0, 202.0]
+    """
+    words = list(words)
+    if not words or min(words) < 0 or max(words) >= len(loss):
+        raise ValueError(f"a phrase needs words at positions 0..{len(loss) - 1} of the sentence, received {words}")
+    return np.sum(np.asarray(loss)[words], axis=0)
+
+
+def scale(loss, axes=None):
+    """Saliency: the negated loss, scaled linearly to [0, 1] over the items of a word or phrase (Eq. 8).
+
+        e = scale(-Loss) = (max Loss - Loss) / (max Loss - min Loss)
+
+    Args:
+        loss: nats, any shape.
+        axes: the axis or axes that run over the items; the others (words, phrases) are scaled apart. None: all.
+    Returns:
+        e, of the same shape: 1 at the smallest loss, 0 at the largest; 0 everywhere if they are equal.
+
+    Example:
+        >>> scale(np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]), axes=1).tolist()
+        [[1.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
+    """
+    loss = np.asarray(loss)
+    largest = loss.max(axis=axes, keepdims=True)
+    span = largest - loss.min(axis=axes, keepdims=True)
+    return (largest - loss) / np.where(span > 0, span, 1).astype(loss.dtype)
+
+
+def temporal_alpha(loss):
+    """How much of a word's evidence lies in each frame: e normalised to sum 1 (Eq. 5's alpha, from Eq. 8).
+
+        alpha_ti = e_ti / sum_k e_tk
+
+    Args:
+        loss: (..., m), nats, m frames.
+    Returns:
+        alpha, (..., m), sums to 1 over the frames; uniform where all losses are equal.
+
+    Example:
+        >>> temporal_alpha(np.array([[3.0, 1.0, 2.0, 3.0], [7.0, 7.0, 7.0, 7.0]])).round(3).tolist()
+        [[0.0, 0.667, 0.333, 0.0], [0.25, 0.25, 0.25, 0.25]]
+    """
+    e = scale(loss, axes=-1)
+    e = np.where(e.any(axis=-1, keepdims=True), e, 1).astype(e.dtype)
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def cell_centres(grid=8):
+    """Input pixel on which each cell's receptive field is centred, along x or y alike: 32 k + 37, (G,).
+
+    InceptionV3's unpadded layers put the centre of mixed_10's cell k on input pixel number 32 k + 37, *not* at
+    (k + 1/2) 299 / 8. That pixel's centre has the continuous coordinate 32 k + 37.5; of 299 pixels, the eight centres
+    then lie symmetric about the middle, 149.5.
+
+    Example:
+        >>> cell_centres().tolist()
+        [37, 69, 101, 133, 165, 197, 229, 261]
+    """
+    return 32 * np.arange(grid) + 37
+
+
+def upsample(cells, geometry):
+    """Values on the grid -> a map over the source's pixels, whatever the resize and crop were.
+
+    Each value stands at the centre of its cell's receptive field (`cell_centres`); between centres the map is bilinear,
+    beyond the outermost it keeps the edge value, also outside a crop. Every map, figure and score is made here.
+
+        map = A_y cells A_x^T,   A_x (W, G), A_y (H, G): how much each source column or row takes from each cell
+
+    Args:
+        cells: (..., G, G), rows from the top, each from the left.
+        geometry: `s2vt.data.media.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
+    Returns:
+        (..., H, W) float32, a value for each source pixel's centre.
+    """
+    cells = np.asarray(cells, "float32")
+    A_x = _weights(geometry, geometry.width, cells.shape[-1], axis=0)
+    A_y = _weights(geometry, geometry.height, cells.shape[-2], axis=1)
+    return A_y @ cells @ A_x.T
+
+
+def _weights(geometry, length, grid, axis):
+    """Linear interpolation between the cells along x (axis 0) or y (axis 1): (length, G) float32, rows sum to 1."""
+    points = np.zeros((length, 2))
+    points[:, axis] = np.arange(length) + 0.5
+    position = geometry.to_input(points)[:, axis]
+    centres = cell_centres(grid) + 0.5
+    return np.stack([np.interp(position, centres, cell) for cell in np.eye(grid)], axis=-1).astype("float32")
+
+
+def maximum(pixel_map):
+    """Where a map points: the centre (x, y) of its largest pixel, source pixels.
+
+    Beyond the outermost cells' centres a map is flat. Of equally large pixels the one nearest the picture's centre is
+    taken (then the first, row by row), which is where the edge cell's receptive field is centred.
+
+    Args:
+        pixel_map: (H, W).
+    Returns:
+        (x, y), floats ending in .5.
+
+    Example:
+        >>> maximum(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]))
+        (2.5, 0.5)
+    """
+    pixel_map = np.asarray(pixel_map)
+    height, width = pixel_map.shape
+    rows, columns = np.nonzero(pixel_map == pixel_map.max())
+    nearest = np.argmin((columns + 0.5 - width / 2) ** 2 + (rows + 0.5 - height / 2) ** 2)
+    return float(columns[nearest] + 0.5), float(rows[nearest] + 0.5)

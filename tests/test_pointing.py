@@ -1,0 +1,361 @@
+"""Pointing game, attention correctness, the right moment and their tally: by hand, and against loops over pixels."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2vt.evaluation import pointing
+from s2vt.evaluation.pointing import Phrase, Tally, attention_correctness, clip_boxes, hit, temporal_hit
+
+# --- the literal road: one pixel, one box at a time -----------------------------------------------------------------
+
+
+def literal_hit(x, y, boxes, tolerance):
+    for x1, y1, x2, y2 in boxes:
+        if x1 <= x < x2 and y1 <= y < y2:
+            return True
+        nearest_x, nearest_y = min(max(x, x1), x2), min(max(y, y1), y2)
+        if tolerance > 0 and (x - nearest_x) ** 2 + (y - nearest_y) ** 2 <= tolerance**2:
+            return True
+    return False
+
+
+def literal_correctness(pixel_map, boxes):
+    height, width = pixel_map.shape
+    inside = total = 0.0
+    for row in range(height):
+        for column in range(width):
+            value = float(pixel_map[row, column])
+            total += value
+            if literal_hit(column + 0.5, row + 0.5, boxes, 0):
+                inside += value
+    return inside / total
+
+
+def random_boxes(rng, num_boxes, width, height):
+    x, y = rng.uniform(-2, width + 2, (num_boxes, 2)), rng.uniform(-2, height + 2, (num_boxes, 2))
+    boxes = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
+    return boxes.round() if rng.random() < 0.5 else boxes  # whole numbers put pixel corners on edges
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_attention_correctness_agrees_with_loops_over_pixels(seed):
+    rng = np.random.default_rng(seed)
+    height, width, num_boxes = 7, 11, rng.integers(0, 5)
+    pixel_map, boxes = rng.gamma(0.3, size=(height, width)), random_boxes(rng, num_boxes, width, height)
+    expected = literal_correctness(pixel_map, boxes)
+    assert attention_correctness(pixel_map, boxes) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("tolerance", [0, 1.5, 4])
+def test_pointing_game_agrees_with_loops_over_pixels(seed, tolerance):
+    rng = np.random.default_rng(seed)
+    height, width, num_boxes = 7, 11, rng.integers(0, 4)
+    boxes = random_boxes(rng, num_boxes, width, height)
+    expected = [
+        [literal_hit(column + 0.5, row + 0.5, boxes, tolerance) for column in range(width)] for row in range(height)
+    ]
+    one_by_one = [
+        [hit((column + 0.5, row + 0.5), boxes, tolerance) for column in range(width)] for row in range(height)
+    ]
+    assert one_by_one == expected
+    assert pointing.pixels_inside(boxes, width, height, tolerance).tolist() == expected
+
+
+# --- hits, by hand --------------------------------------------------------------------------------------------------
+
+
+def test_edges_left_and_upper_are_inside_right_and_lower_are_not():
+    box = [(2, 3, 5, 7)]
+    assert [hit(point, box) for point in [(2, 3), (4.99, 6.99), (5, 5), (3, 7), (1.99, 5)]] == [1, 1, 0, 0, 0]
+
+
+def test_any_box_is_enough_and_no_box_never_is():
+    boxes = [(0, 0, 1, 1), (10, 20, 11, 22)]
+    assert hit((10.5, 21.5), boxes) and hit((0.5, 0.5), boxes)
+    assert not hit((5.0, 10.0), boxes)  # between them
+    assert not hit((0.5, 0.5), [], tolerance=15)
+
+
+def test_tolerance_is_euclidean_and_inclusive():
+    box = [(10, 10, 20, 20)]
+    assert hit((25, 15), box, tolerance=5)  # 5 to the right
+    assert hit((23, 24), box, tolerance=5)  # 3 and 4 off the corner: 5
+    assert not hit((23.1, 24), box, tolerance=5)
+    assert not hit((24, 24), box, tolerance=5)  # 5 in either axis, 5.66 away
+
+
+def test_hit_is_a_python_bool_that_json_can_write():
+    assert json.dumps([hit((1, 1), [(0, 0, 2, 2)]), temporal_hit([1, 0], [1, 0])]) == "[true, true]"
+
+
+def test_hit_share_counts_frames_in_view_only():
+    inside, outside = (0.5, 0.5), (9.5, 9.5)
+    boxes = [[(0, 0, 1, 1)], [], [(0, 0, 1, 1)], [(0, 0, 1, 1), (9, 9, 10, 10)], [(0, 0, 1, 1)]]
+    assert pointing.hit_share([inside, inside, outside, outside, outside], boxes) == 0.5
+    assert pointing.hit_share([outside] * 5, boxes, tolerance=20) == 1.0
+    with pytest.raises(ValueError, match="in view in none"):
+        pointing.hit_share([inside], [[]])
+    with pytest.raises(ValueError):
+        pointing.hit_share([inside], boxes)
+
+
+@pytest.mark.parametrize("point", [(1,), (1, 2, 3), (np.nan, 1), (1, np.inf)])
+def test_a_point_is_two_finite_numbers(point):
+    with pytest.raises(ValueError, match="two finite numbers"):
+        hit(point, [(0, 0, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([(0, 0, 1)], r"\(K, 4\)"),
+        ((0, 0, 1, 1), r"\(K, 4\)"),
+        ([(3, 0, 1, 1)], "x1 <= x2"),
+        ([(0, 3, 1, 1)], "x1 <= x2"),
+        ([(0, 0, np.nan, 1)], "finite"),
+    ],
+)
+def test_boxes_are_checked(boxes, message):
+    with pytest.raises(ValueError, match=message):
+        hit((0, 0), boxes)
+
+
+def test_tolerance_is_not_negative():
+    for tolerance in (-1, np.nan):
+        with pytest.raises(ValueError, match="tolerance"):
+            hit((0, 0), [(0, 0, 1, 1)], tolerance)
+
+
+# --- attention correctness, by hand ---------------------------------------------------------------------------------
+
+MAP = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 6.0]])  # H=2, W=3, sum 16
+
+
+def test_attention_correctness_by_hand():
+    assert attention_correctness(MAP, [(0, 0, 1, 2)]) == 5 / 16  # left column
+    assert attention_correctness(MAP, [(0, 1, 3, 2)]) == 10 / 16  # lower row
+    assert attention_correctness(MAP, [(0, 0, 3, 2)]) == 1.0
+    assert attention_correctness(MAP, []) == 0.0
+
+
+def test_overlapping_boxes_count_their_pixels_once():
+    assert attention_correctness(MAP, [(0, 0, 2, 1), (1, 0, 3, 1), (1, 0, 2, 1)]) == 6 / 16
+
+
+def test_a_pixel_belongs_to_a_box_by_its_centre():
+    assert attention_correctness(MAP, [(0.5, 0, 1.5, 1)]) == 1 / 16  # centre 0.5 inside, centre 1.5 not
+    assert attention_correctness(MAP, [(0.51, 0, 1.49, 1)]) == 0.0
+
+
+def test_a_zero_map_counts_as_uniform():
+    assert attention_correctness(np.zeros((2, 3)), [(0, 0, 1, 2)]) == pytest.approx(1 / 3)
+
+
+def test_boxes_may_reach_beyond_the_picture():
+    assert attention_correctness(MAP, [(-5, 1, 99, 99)]) == 10 / 16
+
+
+def test_region_is_the_picture():
+    crop = (1, 0, 3, 2)  # 2 3 / 0 6
+    assert attention_correctness(MAP, [(0, 0, 2, 2)], crop) == 2 / 11
+    assert attention_correctness(np.zeros((2, 3)), [(0, 0, 2, 2)], crop) == 0.5
+    cut = clip_boxes([(0, 0, 2, 2)], crop)
+    assert attention_correctness(MAP, cut, crop) == attention_correctness(MAP[:, 1:], cut - (1, 0, 1, 0))
+    with pytest.raises(ValueError, match="holds no pixel"):
+        attention_correctness(MAP, [(0, 0, 2, 2)], (7, 7, 9, 9))
+
+
+@pytest.mark.parametrize("factor", [1e-310, 1e-30, 2.5e307])
+def test_attention_correctness_whatever_the_maps_scale(factor):
+    assert attention_correctness(MAP * factor, [(0, 1, 3, 2)]) == pytest.approx(10 / 16)
+
+
+@pytest.mark.parametrize(
+    ("pixel_map", "message"),
+    [
+        (np.ones(3), r"\(H, W\)"),
+        (np.ones((0, 3)), r"\(H, W\)"),
+        (np.array([[1, -1e-9]]), "negative"),
+        (np.array([[1, np.nan]]), "finite"),
+        (np.array([[1, np.inf]]), "finite"),
+    ],
+)
+def test_maps_are_checked(pixel_map, message):
+    with pytest.raises(ValueError, match=message):
+        attention_correctness(pixel_map, [(0, 0, 1, 1)])
+
+
+BOX = st.tuples(*[st.floats(-3, 12)] * 4).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(boxes=st.lists(BOX, max_size=4), more=BOX, seed=st.integers(0, 2**16), tolerance=st.floats(0, 5))
+def test_more_boxes_and_more_tolerance_never_lose(boxes, more, seed, tolerance):
+    rng = np.random.default_rng(seed)
+    pixel_map, point = rng.random((5, 9)), rng.uniform(-3, 12, 2)
+    less = attention_correctness(pixel_map, boxes)
+    assert 0 <= less <= attention_correctness(pixel_map, [*boxes, more]) + 1e-12 <= 1 + 1e-9
+    assert hit(point, boxes) <= hit(point, boxes, tolerance) <= hit(point, [*boxes, more], tolerance)
+
+
+@settings(deadline=None, max_examples=60)
+@given(boxes=st.lists(BOX, min_size=1, max_size=4), region=BOX, x=st.floats(-3, 12), y=st.floats(-3, 12))
+def test_clipping_is_intersection(boxes, region, x, y):
+    clipped = clip_boxes(boxes, region)
+    assert hit((x, y), clipped) == (hit((x, y), boxes) and hit((x, y), [region]))
+    assert clipped.shape[1] == 4
+
+
+def test_clip_boxes_by_hand():
+    boxes = [(0, 0, 10, 10), (4, 5, 6, 7), (8, 0, 9, 9), (7, 0, 9, 9)]
+    np.testing.assert_allclose(
+        clip_boxes(boxes, (3, 2, 7, 8)), [[3.0, 2, 7, 8], [4, 5, 6, 7]], strict=True
+    )  # the last two touch the region's edge, or not even that
+    assert clip_boxes([], (3, 2, 7, 8)).shape == (0, 4)
+
+
+# --- the right moment -----------------------------------------------------------------------------------------------
+
+
+def test_temporal_hit_by_hand():
+    assert temporal_hit([0.2, 0.5, 0.3], [False, True, False])
+    assert not temporal_hit([0.2, 0.5, 0.3], [True, False, True])
+
+
+def test_temporal_ties_go_to_the_first_frame():
+    assert temporal_hit([0.1, 0.7, 0.7], [False, True, False])
+    assert not temporal_hit([0.1, 0.7, 0.7], [False, False, True])
+    assert temporal_hit([0.0, 0.0], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("saliency", "present", "message"),
+    [
+        ([], [], "m >= 1"),
+        ([1.0, 2.0], [True], "m >= 1"),
+        ([[1.0, 2.0]], [[True, False]], "m >= 1"),
+        ([1, np.nan], [True, False], "finite"),
+    ],
+)
+def test_temporal_inputs_are_checked(saliency, present, message):
+    with pytest.raises(ValueError, match=message):
+        temporal_hit(saliency, present)
+
+
+# --- tally ----------------------------------------------------------------------------------------------------------
+
+
+def small_tally(average="phrase", categories=("people", "scene", "other")):
+    tally = Tally("pointing game", "a hit is a hit.", average, categories)
+    tally.add({"ours": True, "random": 0.5}, ("people",))
+    tally.add({"ours": False, "random": 0.25}, ("people", "animals", "people"))
+    tally.add({"ours": True, "random": 0.75}, ("other",))
+    tally.add({"ours": False, "random": 0.0}, ())
+    tally.drop({"no box": 2})
+    tally.drop({"no box": 1, "notvisual": 4})
+    return tally
+
+
+def test_average_over_phrases():
+    assert small_tally().averages() == {
+        "ours": (2 / 4, {"people": 1 / 2, "other": 1.0, "animals": 0.0}),
+        "random": (1.5 / 4, {"people": 0.375, "other": 0.75, "animals": 0.25}),
+    }
+
+
+def test_average_over_classes():
+    averages = small_tally("class").averages()
+    assert averages["ours"][0] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert averages["random"][0] == pytest.approx((0.375 + 0.75 + 0.25) / 3)
+    uncategorised = Tally("m", "p.", "class")
+    uncategorised.add({"ours": 1})
+    assert uncategorised.averages() == {"ours": (None, {})}
+    assert "| ours | - |" in uncategorised.table()
+
+
+def test_table_states_numbers_counts_and_protocol():
+    assert small_tally().table() == (
+        "| pointing game | people | other | animals | average |\n"
+        "|---|---|---|---|---|\n"
+        "| ours | 0.500 | 1.000 | 0.000 | 0.500 |\n"
+        "| random | 0.375 | 0.750 | 0.250 | 0.375 |\n"
+        "| phrases | 2 | 1 | 1 | 4 |\n"
+        "\n"
+        "Protocol: a hit is a hit.\n"
+        "Scored 4 phrases; the average is over phrases, each counted once. Dropped 7: no box 3, notvisual 4."
+    )
+    assert "unweighted mean" in small_tally("class").table()
+
+
+def test_empty_tally_says_so():
+    tally = Tally("attention correctness", "p.")
+    assert tally.averages() == {}
+    assert tally.table().endswith("Scored 0 phrases; the average is over phrases, each counted once. Dropped 0.")
+    assert tally.to_json()["rows"] == {}
+
+
+def test_every_row_is_scored_on_the_same_phrases():
+    tally = small_tally()
+    before = tally.to_json()
+    for values in ({"ours": 1}, {"ours": 1, "random": 1, "center": 1}, {}):
+        with pytest.raises(ValueError, match="every phrase needs a value for each of"):
+            tally.add(values, ("people",))
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="'random' is"):
+            tally.add({"ours": 1, "random": value}, ("people",))
+    assert tally.to_json() == before  # a refused phrase leaves no trace
+
+
+def test_average_is_named():
+    with pytest.raises(ValueError, match="phrase, class"):
+        Tally("m", "p.", average="median")
+
+
+@pytest.mark.parametrize("average", ["phrase", "class"])
+def test_a_tally_read_back_goes_on_where_it_stopped(average):
+    further = ({"ours": 0.3, "random": 0.1}, ("scene", "vehicles"))
+    unbroken = small_tally(average)
+    resumed = Tally.from_json(json.loads(json.dumps(unbroken.to_json())))
+    assert resumed.to_json() == unbroken.to_json()
+    for tally in (unbroken, resumed):
+        tally.add(*further)
+        tally.drop({"scene": 1})
+    assert resumed.to_json() == unbroken.to_json()
+    assert resumed.table() == unbroken.table()
+    assert resumed.categories == ("people", "scene", "other", "animals", "vehicles")
+
+
+def test_json_by_hand():
+    record = small_tally().to_json()
+    assert record["metric"] == "pointing game" and record["protocol"] == "a hit is a hit."
+    assert record["scored"] == 4 and record["dropped"] == {"no box": 3, "notvisual": 4}
+    assert record["categories"] == {"people": 2, "other": 1, "animals": 1}
+    assert record["rows"]["random"]["average"] == 0.375
+    assert record["rows"]["random"]["categories"] == {"people": 0.375, "other": 0.75, "animals": 0.25}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.floats(0, 1), st.sets(st.sampled_from("abc"))), min_size=1, max_size=12))
+def test_averages_are_plain_means(items):
+    tally = Tally("m", "p.")
+    for value, categories in items:
+        tally.add({"ours": value}, categories)
+    overall, by_category = tally.averages()["ours"]
+    assert overall == pytest.approx(np.mean([value for value, _ in items]))
+    for category in "abc":
+        values = [value for value, categories in items if category in categories]
+        assert by_category.get(category) == (pytest.approx(np.mean(values)) if values else None)
+
+
+def test_phrase_is_frozen_and_comparable():
+    phrase = Phrase((3, 4), "a ball", ("other",), ((0, 0, 2, 2),))
+    assert phrase == Phrase((3, 4), "a ball", ("other",), ((0, 0, 2, 2),))
+    with pytest.raises(AttributeError):
+        phrase.name = "a bat"

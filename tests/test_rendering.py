@@ -1,0 +1,340 @@
+"""Pictures of saliency: what is drawn is where the numbers say, files are whole, mistakes leave nothing behind."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from s2vt.data.media import Geometry, MediaError
+from s2vt.data.synthetic import Renderer, sample_scene
+from s2vt.errors import UserError
+from s2vt.saliency import heatmaps, rendering
+
+# n=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
+WORDS = ("a", "star")
+SAMPLED = (0, 5, 10)
+SIZES = ((64, 64), (320, 240), (1920, 1080), (1080, 1920), (240, 720))
+
+
+def grey_clip(num_frames=11, height=48, width=64):
+    return [np.full((height, width, 3), 100, np.uint8) for _ in range(num_frames)]
+
+
+def losses():
+    """Word 0: upper left cell, then both, then lower right. Word 1: the upper right cell throughout."""
+    loss = np.full((2, 3, 8, 8), 6.0, np.float32)
+    loss[0, 0, 1, 1] = loss[0, 1, 1, 1] = loss[0, 1, 6, 6] = loss[0, 2, 6, 6] = 1.0
+    loss[1, :, 1, 6] = 2.0
+    return loss, np.array([[3.0, 1.0, 2.0], [5.0, 4.0, 1.0]], np.float32)
+
+
+def write_video(path, frames=None, **changes):
+    loss, loss_pooled = losses()
+    arguments = {"frame_rate": Fraction(30000, 1001), "words": WORDS, "loss": loss, "loss_pooled": loss_pooled,
+                 "sampled": SAMPLED, "geometry": Geometry.of(64, 48)} | changes  # fmt: skip
+    rendering.saliency_video(path, iter(grey_clip() if frames is None else frames), **arguments)
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+        return stream.codec_context, stream.average_rate, stream.duration * stream.time_base, frames
+
+
+def tile_pixel(frame, tiles, tile, share_x, share_y):
+    """Mean colour of a small patch at a relative place of one tile's picture."""
+    x, y = tiles.corner(tile)
+    x, y = x + round(share_x * tiles.width), y + round(share_y * tiles.height)
+    return frame[y - 4 : y + 5, x - 4 : x + 5].mean(axis=(0, 1))
+
+
+# --- maps over pictures
+
+
+def test_overlay_by_hand():
+    picture = np.full((2, 3, 3), (200, 100, 50), np.uint8)
+    e = np.array([[0.0, 1.0, 0.5]] * 2)
+    out = rendering.overlay(picture, e, cmap="inferno")
+    # grey 124; 45 % of the way to it; 55 % of that
+    np.testing.assert_allclose(out[0, 0], (91, 61, 46), atol=1)
+    # 62 % of inferno's last colour (252, 255, 164), 38 % of the picture
+    np.testing.assert_allclose(out[1, 1], (232, 196, 121), atol=1)
+    assert out.shape == (2, 3, 3) and out.dtype == np.uint8
+
+
+def test_overlay_gets_lighter_with_saliency_and_keeps_the_picture_visible():
+    e = np.tile(np.linspace(0, 1, 40), (2, 1))
+    picture = np.stack([np.full((40, 3), 60), np.full((40, 3), 180)]).astype(np.uint8)
+    light = rendering.overlay(picture, e).astype(int).sum(axis=-1)
+    assert (np.diff(light[0]) >= -2).all() and light[0, -1] > light[0, 0] + 300
+    assert (light[1] - light[0] > 100).all()
+
+
+def test_resized_geometry_is_the_same_place_of_the_picture():
+    geometry = Geometry.of(50, 40, "center_crop")
+    points = np.array([[3.0, 7.0], [41.5, 22.25]])
+    drawn = rendering._resized(geometry, 150, 80)
+    np.testing.assert_allclose(drawn.to_input(points * (3, 2)), geometry.to_input(points), rtol=1e-12, strict=True)
+
+
+# --- layout and text
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("num_tiles", (1, 2, 6, 11, 25))
+def test_tiles_lie_inside_the_canvas_apart_and_keep_the_shape(num_tiles, size):
+    tiles = rendering.tiling(num_tiles, *size)
+    assert tiles.canvas[0] % 2 == tiles.canvas[1] % 2 == 0
+    assert tiles.canvas[0] <= 1920 and tiles.canvas[1] <= 1082
+    assert tiles.columns * tiles.rows >= num_tiles > (tiles.rows - 1) * tiles.columns
+    assert abs(tiles.height - tiles.width * size[1] / size[0]) <= 0.5
+    taken = np.zeros(tiles.canvas[::-1], int)
+    for tile in range(num_tiles):
+        x, y = tiles.corner(tile)
+        assert min(x, y - tiles.band) >= 0
+        taken[y - tiles.band : y + tiles.height + tiles.strip, x : x + tiles.width] += 1
+    assert taken.max() == 1
+    assert taken.sum() == num_tiles * tiles.width * (tiles.band + tiles.height + tiles.strip)
+    assert not taken[-tiles.footer :].any()
+
+
+def test_tiles_of_24_words_are_large_enough_to_read():
+    assert all(rendering.tiling(25, *size).width >= 150 for size in SIZES[:4])
+
+
+def test_long_labels_are_shrunk_then_cut():
+    text, font = rendering._fit("star", 200, 20)
+    assert (text, font.size) == ("star", 20)
+    text, font = rendering._fit("incomprehensibilities", 170, 20)
+    assert text == "incomprehensibilities" and 15 <= font.size < 20 and font.getlength(text) <= 170
+    text, font = rendering._fit("incomprehensibilities", 60, 20)
+    assert text.endswith("…") and text.startswith("in") and font.getlength(text) <= 60
+
+
+def test_informative_words():
+    assert rendering.informative("a woman is skating on the snow .".split()) == [1, 3, 6]
+    assert rendering.informative(["the", "."]) == [0, 1]
+    assert rendering.informative("the ball moves up".split()) == [1, 2, 3]
+
+
+def test_most_salient_frames():
+    assert rendering.most_salient([0.0, 0.5, 1.0, 0.9, 0.4, 0.3]) == [2, 4, 0]
+    assert rendering.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
+    assert rendering.most_salient([0.7]) == [0]
+    assert rendering.most_salient(np.zeros(9)) == [0, 2, 4]
+
+
+# --- the video
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "made" / "saliency.mp4"
+    write_video(path)
+    return decode(path), path
+
+
+def test_video_is_what_every_player_plays(video):
+    (codec, rate, duration, frames), path = video
+    assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+    assert rate == Fraction(30000, 1001)
+    assert len(frames) == 11
+    assert duration == pytest.approx(11 * 1001 / 30000, abs=1e-3)
+    assert [p.name for p in path.parent.iterdir()] == ["saliency.mp4"]
+
+
+def test_video_is_hot_where_and_when_the_loss_is_small(video):
+    tiles = rendering.tiling(3, 64, 48)
+    frames = video[0][3]
+    low, high = (32 * np.array([1, 6]) + 37.5) / 299
+    np.testing.assert_allclose(tile_pixel(frames[4], tiles, 0, 0.5, 0.5), 100, atol=3)  # the source itself
+    cold = tile_pixel(frames[0], tiles, 1, 0.5, 0.5)
+    np.testing.assert_allclose(cold, 55, atol=3)  # 100 dimmed, no tint
+    assert tile_pixel(frames[0], tiles, 1, low, low)[0] > cold[0] + 100
+    np.testing.assert_allclose(tile_pixel(frames[0], tiles, 1, high, high), cold, atol=3)
+    assert tile_pixel(frames[10], tiles, 1, high, high)[0] > cold[0] + 100
+    np.testing.assert_allclose(tile_pixel(frames[10], tiles, 1, low, low), cold, atol=3)
+    for frame in frames:  # the other word's evidence stays where it is
+        assert tile_pixel(frame, tiles, 2, high, low)[0] > cold[0] + 100
+
+
+def test_maps_change_evenly_between_sampled_frames(video):
+    tiles = rendering.tiling(3, 64, 48)
+    low = (32 + 37.5) / 299
+    light = np.array([tile_pixel(frame, tiles, 1, low, low).sum() for frame in video[0][3]])
+    assert np.ptp(light[:6]) < 12  # both samples hot: no flicker between them
+    assert (np.diff(light[5:]) < -10).all()  # then it fades step by step
+
+
+def test_cursor_moves_and_bars_follow_alpha(video):
+    tiles = rendering.tiling(3, 64, 48)
+    x, y = tiles.corner(1)
+    strips = [frame[y + tiles.height : y + tiles.height + tiles.strip, x : x + tiles.width] for frame in video[0][3]]
+    places = [int(strip[2:-2].mean(axis=(0, 2)).argmax()) for strip in strips]
+    np.testing.assert_allclose(places, (np.arange(11) / 5 + 0.5) / 3 * tiles.width, atol=3)
+    filled = (strips[0][:, [tiles.width // 3 + 60, tiles.width * 5 // 6]].mean(axis=-1) > 70).sum(axis=0)
+    assert filled[0] == pytest.approx(tiles.strip - 6, abs=2)  # e = 1, 0.5: full and half height
+    assert filled[1] == pytest.approx((tiles.strip - 6) / 2, abs=2)
+
+
+def test_words_stand_above_the_evidence(video):
+    tiles = rendering.tiling(3, 64, 48)
+    for tile in (1, 2):
+        x, y = tiles.corner(tile)
+        band = video[0][3][0][y - tiles.band : y, x : x + tiles.width // 2]
+        assert band.max() > 200 and np.median(band) < 50
+
+
+def test_clip_shorter_than_the_sample_and_portrait(tmp_path):
+    scene = sample_scene(np.random.default_rng(0), 2, True, aspect=0.9)
+    renderer = Renderer(scene, 120, 90)
+    frames = [renderer.frame(time)[0] for time in (0.0, 1.0)]
+    write_video(tmp_path / "v.mp4", frames, sampled=(0, 0, 1), frame_rate=25, geometry=Geometry.of(90, 120))
+    codec, rate, _, decoded = decode(tmp_path / "v.mp4")
+    assert rate == 25 and len(decoded) == 2
+    tiles = rendering.tiling(3, 90, 120)
+    x, y = tiles.corner(0)
+    shown = decoded[1][y : y + tiles.height, x : x + tiles.width]
+    expected = np.asarray(Image.fromarray(frames[1]).resize((tiles.width, tiles.height), Image.Resampling.BICUBIC))
+    assert np.abs(shown - expected.astype(int)).mean() < 4  # colours survive the way through BT.709
+
+
+def test_same_input_same_file(tmp_path):
+    frames = grey_clip(3, 32, 48)
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", frames, geometry=Geometry.of(48, 32))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+# --- the storyboard
+
+
+def write_storyboard(path, words=WORDS, size=(64, 48), num_frames=3):
+    rng = np.random.default_rng(0)
+    loss = rng.random((len(words), num_frames, 8, 8), np.float32)
+    loss_pooled = np.tile(np.linspace(3, 1, num_frames, dtype=np.float32), (len(words), 1))
+    frames = np.full((num_frames, size[1], size[0], 3), 120, np.uint8)
+    times = np.arange(num_frames) / 2
+    rendering.storyboard(path, frames, times, num_frames / 2, words, loss, loss_pooled, Geometry.of(*size))
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_storyboard_has_a_row_for_each_content_word(tmp_path):
+    one = write_storyboard(tmp_path / "1.png", "the star is on a wall .".split()[:3])
+    three = write_storyboard(tmp_path / "3.png", "a red star moves".split())
+    four = write_storyboard(tmp_path / "4.png", "the red star moves up".split())
+    assert three.shape[0] - one.shape[0] == 2 * (four.shape[0] - three.shape[0]) > 0
+
+
+def test_storyboard_greys_darken_with_saliency(tmp_path):
+    page = write_storyboard(tmp_path / "s.png", ["star"])
+    # Times 0, 0.5, 1 of 1.5 s, e = 0, 0.5, 1: greys 250, 142, 35, from 0 to 0.25 s, to 0.75 s, to the end.
+    rows = [row for row in page if (row == (35, 35, 35)).all(axis=-1).sum() > 200]
+    assert len(rows) > 15
+    greys = [tuple(int((row == grey).all(axis=-1).sum()) for grey in (250, 142, 35)) for row in rows]
+    light, middle, dark = np.median(greys, axis=0)
+    np.testing.assert_allclose((light, middle, dark), (640 / 6, 640 / 3, 640 / 2), atol=8)
+
+
+@pytest.mark.parametrize("size", (SIZES[0], SIZES[2], SIZES[4]))
+def test_storyboard_of_any_shape_and_length(tmp_path, size):
+    for words in (["."], [f"word{t}" for t in range(24)]):
+        page = write_storyboard(tmp_path / "s.png", words, size, num_frames=1 if len(words) == 1 else 5)
+        assert (page[:, [0, -1]] == 255).all() and (page[[0, -1]] == 255).all()  # nothing runs over the margins
+
+
+# --- the figure of phrases
+
+
+def panels(page, size):
+    """Where `picture_figure` puts its panels: (x, y) corners of the first row and their size."""
+    width = max(360, round((150_000 * size[0] / size[1]) ** 0.5))
+    return [(24 + k * (width + 16), 24 + 36) for k in range((page.shape[1] - 48 + 16) // (width + 16))], width
+
+
+@pytest.mark.parametrize("cell", ((2, 5), (0, 0), (7, 3)))
+@pytest.mark.parametrize("size", ((320, 240), (90, 160)))
+def test_star_lies_on_the_maximum(tmp_path, size, cell):
+    loss = np.full((8, 8), 4.0)
+    loss[cell] = 1.0
+    geometry = Geometry.of(*size)
+    black = np.zeros((size[1], size[0], 3), np.uint8)
+    rendering.picture_figure(tmp_path / "f.png", black, [("a star", loss, ())], geometry, "a star shines")
+    page = np.asarray(Image.open(tmp_path / "f.png"))
+    (_, (x, y)), width = panels(page, size)
+    height = round(width * size[1] / size[0])
+    rows, columns = np.nonzero((page[y : y + height, x : x + width] == 255).all(axis=-1))
+    ratio = width / size[0]
+    expected = heatmaps.maximum(heatmaps.upsample(heatmaps.scale(loss), geometry))
+    np.testing.assert_allclose((columns.mean() + 0.5, rows.mean() + 0.5), np.multiply(expected, ratio), atol=1.5)
+
+
+def test_boxes_stand_on_their_edges_and_a_flat_map_has_no_star(tmp_path):
+    black = np.zeros((240, 320, 3), np.uint8)
+    phrases = [("a wall", np.ones((8, 8)), [(80, 60, 160, 180)])]
+    rendering.picture_figure(tmp_path / "f.png", black, phrases, Geometry.of(320, 240), "a wall")
+    page = np.asarray(Image.open(tmp_path / "f.png"))
+    (_, (x, y)), width = panels(page, (320, 240))
+    height = round(width * 3 / 4)
+    rows, columns = np.nonzero((page[y : y + height, x : x + width] == 255).all(axis=-1))
+    extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    np.testing.assert_allclose(extent, np.array([80, 60, 160, 180]) * width / 320, atol=1)
+    assert len(rows) < 4 * (width + height)  # an outline, nothing inside
+
+
+def test_figure_of_many_long_phrases(tmp_path):
+    name = "a very long noun phrase that no panel of this size could ever show in full"
+    phrases = [(name, np.random.default_rng(k).random((8, 8)), [(3, 4, 30, 40)]) for k in range(9)]
+    rendering.picture_figure(
+        tmp_path / "f.png", np.zeros((64, 64, 3), np.uint8), phrases, Geometry.of(64, 64), " ".join([name] * 3)
+    )
+    page = np.asarray(Image.open(tmp_path / "f.png"))
+    assert page.shape[1] <= 2048 and (page[:, [0, -1]] == 255).all()
+
+
+# --- mistakes
+
+
+def broken_clip():
+    yield from grey_clip(3)
+    raise MediaError("the disc with the source is gone")
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(MediaError, match="disc with the source"):
+        write_video(path, broken_clip())
+    with pytest.raises(ValueError, match="no frame"):
+        write_video(path, [])
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unwritable_outputs_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.mp4").mkdir()
+    for path in (tmp_path / "file" / "v.mp4", tmp_path / "folder.mp4"):
+        with pytest.raises(UserError, match=r"cannot write .*; choose another place") as caught:
+            write_video(path)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"ends in \.mp4"):
+        write_video(tmp_path / "v.avi")
+    with pytest.raises(UserError, match=r"ends in \.png"):
+        write_storyboard(tmp_path / "s.jpg")
+    with pytest.raises(UserError, match="no colour map 'rainbowish'"):
+        write_video(tmp_path / "v.mp4", cmap="rainbowish")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.mp4"]
+
+
+def test_shapes_that_disagree(tmp_path):
+    with pytest.raises(ValueError, match="got 1 words"):
+        write_video(tmp_path / "v.mp4", words=["star"])
+    with pytest.raises(ValueError, match="length m = 3; got 2"):
+        write_video(tmp_path / "v.mp4", sampled=(0, 5))
+    with pytest.raises(ValueError, match="expected phrases"):
+        rendering.picture_figure(tmp_path / "f.png", grey_clip()[0], [], Geometry.of(64, 48), "a star")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,194 @@
+"""The synthetic sets: drawn as declared, said as drawn, the same every time, in the layouts of the real ones."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import cfg
+from s2vt.data import datasets, synthetic
+from s2vt.data.media import read_frames
+from s2vt.data.synthetic import COLOURS, SHAPES, Renderer, Scene, Shape
+from s2vt.evaluation import entities, localization, tracks
+
+
+def scene_of(*shapes, background="sand"):
+    return Scene(background, shapes, 3, (-0.7, -0.7), 1.0)
+
+
+def still(colour="red", shape="circle", x=0.5, y=0.5, radius=0.2, **changes):
+    return dataclasses.replace(Shape(colour, shape, "still", x, y, radius, 0.0, 0.0, 0.5), **changes)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_box_holds_the_shape_and_nothing_more(shape):
+    scene = scene_of(still("blue", shape, x=0.6, y=0.45))
+    picture, boxes, seen = Renderer(scene, 120, 160).frame(0.0)
+    ground = Renderer(scene_of(), 120, 160).frame(0.0)[0]
+    bluer = (picture[..., 2].astype(int) - picture[..., 0]) - (ground[..., 2].astype(int) - ground[..., 0]) > 60
+    rows, columns = np.nonzero(bluer)
+    drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    np.testing.assert_allclose(boxes[0], drawn, atol=2)
+    assert seen == [1.0]
+
+
+def test_a_circle_lies_where_it_was_put():
+    # Centre (0.6 H, 0.45 H) = (72, 54), radius 0.88 * 0.2 H = 21.1 pixels.
+    boxes = Renderer(scene_of(still(x=0.6, y=0.45)), 120, 160).frame(0.0)[1]
+    np.testing.assert_allclose(boxes[0], (72 - 21.1, 54 - 21.1, 72 + 21.1, 54 + 21.1), atol=1)
+
+
+def test_events_do_what_they_say():
+    def at(event, time, **changes):
+        return still(event=event, **{"amount": 0.4, **changes}).at(time)
+
+    assert at("left", 1.0)[0] < at("left", 0.0)[0] and at("right", 1.0)[0] > at("right", 0.0)[0]
+    assert at("up", 1.0)[1] < at("up", 0.0)[1] and at("down", 1.0)[1] > at("down", 0.0)[1]
+    assert at("grow", 1.0)[2] > 1.4 * at("grow", 0.0)[2] and at("shrink", 1.0)[2] < at("shrink", 0.0)[2]
+    assert at("spin", 0.5)[3] != at("spin", 0.0)[3]
+    assert [at("appear", t)[4] for t in (0.0, 0.5, 1.0)] == [0.0, 0.5, 1.0]
+    assert [at("disappear", t)[4] for t in (0.0, 0.5, 1.0)] == [1.0, 0.5, 0.0]
+
+
+def test_a_hidden_object_is_seen_less():
+    below, above = still("red", "circle"), still("green", "square", radius=0.3)
+    assert Renderer(scene_of(below, above), 120, 160).frame(0.0)[2] == [pytest.approx(0, abs=0.02), 1.0]
+    assert Renderer(scene_of(above, below), 120, 160).frame(0.0)[2][1] == 1.0
+
+
+def test_captions_name_what_is_there():
+    rng = np.random.default_rng(5)
+    nouns = {noun: shape for shape in SHAPES for noun in synthetic.SYNONYMS.get(shape, (shape,))}
+    kinds = set()
+    for _ in range(60):
+        scene = synthetic.sample_scene(rng, int(rng.integers(1, 4)), moving=True)
+        for text, phrases in synthetic.captions(scene, rng, 10):
+            tokens = text.split()
+            for phrase in phrases:
+                words = tokens[slice(*phrase["tokens"])]
+                kinds.add(phrase["kind"])
+                if phrase["kind"] == "object":
+                    shape = scene.shapes[phrase["object"]]
+                    assert shape.colour in words
+                    assert words[-1] == "shape" or nouns[words[-1]] == shape.shape
+                elif phrase["kind"] == "event":
+                    assert " ".join(words) in synthetic.VERBS[scene.shapes[phrase["object"]].event]
+                else:
+                    assert " ".join(words) in synthetic.GROUNDS[scene.background]
+    assert kinds == {"object", "event", "ground"}
+
+
+def test_relations_hold_in_the_picture():
+    left, right, low = still(x=0.3), still("blue", x=1.0), still("green", x=0.3, y=0.8)
+    assert synthetic._relation(left, right) == "to the left of"
+    assert synthetic._relation(right, left) == "to the right of"
+    assert synthetic._relation(left, low) == "above" and synthetic._relation(low, left) == "below"
+    assert synthetic._relation(left, still(x=0.4)) is None
+    crossing = still(event="right", amount=1.2, x=1.0)
+    assert synthetic._relation(left, crossing) is None
+
+
+def test_scenes_never_hold_twins():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        scene = synthetic.sample_scene(rng, 3, moving=True)
+        assert len({(s.colour, s.shape) for s in scene.shapes}) == 3
+        assert all(s.colour in COLOURS and s.shape in SHAPES for s in scene.shapes)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.write_moving_shapes(folder / "MovingShapes", {"train": 2, "validate": 1, "test": 2}, processes=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.write_still_shapes(folder / "StillShapes", {"train": 2, "val": 1, "test": 3}, processes=2)
+    return folder
+
+
+def test_moving_shapes_reads_as_msr_vtt(moving):
+    media = datasets.read_media(cfg.MOVING_SHAPES, moving)
+    assert [medium.split for medium in media.values()] == ["train", "train", "val", "test", "test"]
+    assert all(len(medium.captions) == 15 and medium.path.exists() for medium in media.values())
+    clip = read_frames(media["video3"].path, 26)
+    assert clip.frames.shape == (26, 240, 320, 3)
+    assert (clip.num_frames, clip.frame_rate, round(clip.duration, 6)) == (75, 25, 3.0)
+
+
+def test_the_clip_shows_what_its_truth_says(moving):
+    media = datasets.read_media(cfg.MOVING_SHAPES, moving)
+    checked = 0
+    for name in ("video2", "video3", "video4"):
+        clip = read_frames(media[name].path, 26)
+        truth = tracks.read_tracks(moving / "MovingShapes" / "truth" / f"{name}.json")
+        assert [entry["caption"] for entry in truth["captions"]] == list(media[name].captions)
+        for track in truth["objects"]:
+            wanted = np.array(COLOURS[track["colour"]])
+            for frame, index in zip(clip.frames, clip.indices, strict=True):
+                if track["boxes"][index] and track["seen"][index] > 0.98 and track["shape"] not in ("ring", "moon"):
+                    x1, y1, x2, y2 = track["boxes"][index]
+                    shown = frame[(y1 + y2) // 2, (x1 + x2) // 2] / 255
+                    assert abs(shown / shown.max() - wanted / wanted.max()).max() < 0.25
+                    checked += 1
+        for mentions in (
+            m for _, m, _ in localization.tracks_mentions(moving / "MovingShapes", media[name], range(75))
+        ):
+            assert all(mention.words for mention in mentions)
+    assert checked > 10
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(moving, tmp_path):
+    again = tmp_path / "again"
+    synthetic.write_moving_shapes(again, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, processes=1)
+    first = moving / "MovingShapes" / "TestVideo" / "video3.mp4"
+    assert (again / "TestVideo" / "video3.mp4").read_bytes() == first.read_bytes()
+    assert not (again / "TestVideo" / "video4.mp4").exists()
+    assert (again / "test_videodatainfo.json").read_bytes() == (
+        moving / "MovingShapes" / "test_videodatainfo.json"
+    ).read_bytes()
+    other = tmp_path / "other"
+    synthetic.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=1)
+    assert (other / "TestVideo" / "video3.mp4").read_bytes() != first.read_bytes()
+
+
+def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
+    media = datasets.read_media(cfg.STILL_SHAPES, pictures)
+    assert [medium.split for medium in media.values()] == ["train"] * 2 + ["val"] + ["test"] * 3
+    folder = pictures / "StillShapes"
+    for medium in media.values():
+        annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
+        assert (annotations.width, annotations.height) == synthetic.PICTURE_SIZE
+        found = list(localization.entities_mentions(folder, medium, ()))
+        assert [" ".join(tokens) for tokens, _, _ in found] == list(medium.captions)
+        assert any(mentions for _, mentions, _ in found)
+        assert {category for _, mentions, _ in found for m in mentions for category in m.categories} <= {
+            "round",
+            "angular",
+        }
+
+
+def test_the_entities_box_is_the_renderers_box(pictures):
+    scene, _ = synthetic._scene(0, "test", 0, moving=False)
+    width, height = synthetic.PICTURE_SIZE
+    boxes = Renderer(scene, height, width).frame(0.0)[1]
+    annotations = entities.read_annotations(pictures / "StillShapes" / "Entities" / "Annotations" / "000003.xml")
+    assert {chain: b[0] for chain, b in annotations.boxes.items()} == {str(k + 1): b for k, b in enumerate(boxes)}
+
+
+def test_sentences_without_boxes_are_counted(moving):
+    media = datasets.read_media(cfg.MOVING_SHAPES, moving)
+    texts = json.loads((moving / "MovingShapes" / "truth" / "video3.json").read_text())["captions"]
+    grounds = sum(phrase["kind"] == "ground" for entry in texts for phrase in entry["phrases"])
+    dropped = [d for _, _, d in localization.tracks_mentions(moving / "MovingShapes", media["video3"], range(75))]
+    assert sum(d.get("ground", 0) for d in dropped) == grounds
+
+
+def test_the_command_refuses_an_unknown_split(capsys):
+    with pytest.raises(SystemExit) as exit:
+        synthetic.main(["--dataset", "StillShapes", "--split", "validate"])
+    assert exit.value.code == 2 and "it has train, val, test" in capsys.readouterr().err

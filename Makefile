@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-DEMO_CLIP := video960
-DEMO_PICTURE := 003150
+DEMO_CLIP := video650
+DEMO_PICTURE := 002500
 
 .PHONY: demo test lint bench clean
 

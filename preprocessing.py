@@ -28,6 +28,7 @@ def main():
 
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, options.layer)
+    command_line.load_engine()
     failed = store.extract(media, lazy_extractor(config), options.overwrite, command_line.progress("medium"))
     print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
     for medium_id, reason in failed.items():

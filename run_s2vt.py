@@ -33,7 +33,7 @@ def main():
     if options.beam < 1:
         parser.error(f"--beam {options.beam}: expected 1 or more")
 
-    from s2vt.captioning.training import Run
+    from s2vt.captioning.runs import Run
 
     run = Run(folder)
     if options.train:
@@ -44,13 +44,18 @@ def main():
 
 
 def train(config, run, options):
-    from s2vt.captioning import training
     from s2vt.data import datasets
     from s2vt.features.store import DescriptorStore
 
+    run.check_new(config, options.resume, options.overwrite)
     media = datasets.read_media(config, options.data_dir)
     store = DescriptorStore(config, options.data_dir)
     store.check()
+    for medium in [*datasets.select(media, "train"), *datasets.select(media, "val")]:
+        store.load(medium)  # says which are missing before anything is written
+    command_line.load_engine()
+    from s2vt.captioning import training
+
     training.train(
         config, run, datasets.select(media, "train"), datasets.select(media, "val"), store,
         options.seed, options.resume, options.overwrite, command=" ".join(["python", *sys.argv]),
@@ -62,7 +67,7 @@ def train(config, run, options):
 
 
 def test(config, run, options):
-    from s2vt.captioning import scoring, training
+    from s2vt.captioning import scoring
     from s2vt.data import datasets
     from s2vt.data.files import write_json
     from s2vt.features.store import DescriptorStore
@@ -72,8 +77,11 @@ def test(config, run, options):
     store.check()
     for medium in media:
         store.load(medium)
+    command_line.load_engine()
+    from s2vt.captioning.decoding import caption_media
+
     captioner, number = run.captioner(options.checkpoint)
-    candidates = training.caption_media(
+    candidates = caption_media(
         captioner, run.vocabulary(), media, store, config, options.beam, command_line.progress("batch")
     )
     references = {medium.id: list(medium.captions) for medium in media}
@@ -96,7 +104,6 @@ def localize(config, run, options):
     from s2vt.errors import UserError
     from s2vt.evaluation import localization
     from s2vt.features.store import DescriptorStore
-    from s2vt.saliency.explanation import explain
 
     if config.truth not in localization.TRUTHS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
@@ -105,6 +112,9 @@ def localize(config, run, options):
     store.check()
     for medium in media:
         store.load(medium)
+    command_line.load_engine()
+    from s2vt.saliency.explanation import explain
+
     captioner, number = run.captioner(options.checkpoint)
 
     def losses(medium, y):

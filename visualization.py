@@ -1,6 +1,6 @@
 """Media and a sentence -> where and when the captioner found its evidence, word by word.
 
-    python visualization.py --dataset MovingShapes --media_id video960 --sentence "a red circle moves left"
+    python visualization.py --dataset MovingShapes --media_id video650 --sentence "a red circle moves left"
 
 A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase.
 Without --sentence the model's own caption is explained. --media explains a file of your own.
@@ -30,7 +30,7 @@ def main():
     folder = command_line.run_folder(options, options.name)
     command_line.config_of(options)
 
-    from s2vt.captioning.training import Run
+    from s2vt.captioning.runs import Run
     from s2vt.data import datasets
 
     run = Run(folder)
@@ -50,6 +50,8 @@ def main():
         raise UserError(f"--save_maps {options.save_maps}: expected a name that ends in .npz")
     for path in (output, Path(options.save_maps)) if options.save_maps else (output,):
         _check_writable(path)
+    if not medium.path.is_file():
+        raise UserError(f"{medium.path}: no such file; expected a video or picture")
     show = show_video if config.media == "video" else show_picture
     for path in show(config, run, vocabulary, medium, y, output, options):
         print(path)
@@ -108,6 +110,7 @@ def show_video(config, run, vocabulary, medium, y, output, options):
     from s2vt.saliency import rendering
 
     clip = media.read_frames(medium.path, config.features.num_frames)
+    command_line.load_engine()
     height, width = clip.frames.shape[1:3]
     geometry = media.Geometry.of(width, height, config.features.resize)
     pictures = np.stack([media.resize(frame, geometry) for frame in clip.frames])
@@ -130,10 +133,12 @@ def show_picture(config, run, vocabulary, medium, y, output, options):
     from s2vt.data import media
     from s2vt.evaluation import localization
     from s2vt.saliency import rendering
-    from s2vt.saliency.explanation import noun_phrases
     from s2vt.saliency.heatmaps import phrase_loss
 
     picture = media.read_picture(medium.path)
+    command_line.load_engine()
+    from s2vt.saliency.explanation import noun_phrases
+
     geometry = media.Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
     pictures = media.resize(picture, geometry)[None]
     explanation = _explain(config, run, vocabulary, _cells(config, medium, pictures, options), y, options)

@@ -85,15 +85,28 @@ def progress(unit):
     return wrap
 
 
-def quiet_engine():
-    """Keeps TensorFlow's start-up notes off stderr; real errors stay."""
+def load_engine():
+    """Imports Keras and finds its devices, without the notes that TensorFlow's C++ prints; exceptions still rise.
+
+    Scripts call it once the user's mistakes are ruled out, so that those are told at once.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)  # the notes are written before any Python setting is looked at
+    try:
+        import keras
+
+        keras.distribution.list_devices()
+        keras.ops.zeros(())
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def run(main):
     """Calls a script's `main() -> exit status` and turns the user's mistakes into one line and status 2."""
-    quiet_engine()
     try:
         status = main()
     except UserError as error:

@@ -95,6 +95,29 @@ def beam(captioner, v, width, max_words=25):
     return _until_end(sentences[np.arange(B), best])
 
 
+def caption_media(captioner, vocabulary, media, store, config, width=1, progress=iter):
+    """Captions of media, in batches.
+
+    Args:
+        vocabulary, store, config: the run's words, the media's DescriptorStore, and its Config.
+        width: the beam's width; 1 is greedy.
+        progress: wraps the batches (tqdm).
+    Returns:
+        {id: sentence}
+    """
+    sentences = {}
+    size = max(1, config.training.batch_size // width)
+    for start in progress(range(0, len(media), size)):
+        batch = media[start : start + size]
+        v = np.stack([store.v(medium) for medium in batch]).astype(np.float32)
+        if width == 1:
+            found = greedy(captioner, v, config.text.max_words)
+        else:
+            found = beam(captioner, v, width, config.text.max_words)
+        sentences.update({medium.id: vocabulary.decode(words) for medium, words in zip(batch, found, strict=True)})
+    return sentences
+
+
 def _likeliest(logits, k):
     """The k largest log-probabilities of each row and their words: (R, V) -> (R, k) float64, (R, k) int32."""
     # The order is that of the logits themselves: rounding in log-softmax could make two words equal.

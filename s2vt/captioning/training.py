@@ -1,12 +1,4 @@
-"""Runs: training a captioner and finding its checkpoints again.
-
-experiments/<RUN>/config.json         the Config, seed, versions, weights' digest, command
-                 /vocabulary.json
-                 /log.csv             loss, val_loss, val_METEOR an epoch
-                 /tensorboard/
-                 /checkpoints/<k>.weights.h5, scores.json ("best" is the best validation METEOR)
-                 /training_state.npz  optimizer and random state, for --resume
-"""
+"""Training a captioner with Keras: Adam on the captions' cross entropy, a scored checkpoint an epoch."""
 
 import platform
 import shutil
@@ -19,122 +11,14 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-import cfg
-from s2vt.captioning import decoding
-from s2vt.captioning.model import S2VT, caption_loss
+from s2vt.captioning.decoding import caption_media
+from s2vt.captioning.model import caption_loss
+from s2vt.captioning.runs import new_model
 from s2vt.captioning.scoring import MeteorScorer
 from s2vt.data.batches import CaptionBatches
-from s2vt.data.files import atomic_path, read_json, write_json
+from s2vt.data.files import atomic_path, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
-
-
-class Run:
-    """One folder under experiments/, and what is in it."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-
-    @property
-    def name(self):
-        """The folder's name."""
-        return self.folder.name
-
-    def exists(self):
-        """Whether a training has begun here."""
-        return (self.folder / "config.json").exists()
-
-    def require(self):
-        """Raises UserError, naming the runs that there are, if nothing was trained here."""
-        if not self.exists():
-            runs = sorted(path.parent.name for path in self.folder.parent.glob("*/config.json"))
-            raise UserError(
-                f"no run {self.name!r} in {self.folder.parent}; "
-                + (f"there are: {', '.join(runs)} (choose with --name)" if runs else "make one with --train")
-            )
-        return self
-
-    def config(self):
-        """The Config that the run was trained with."""
-        return cfg.load(self.require().folder / "config.json")
-
-    def vocabulary(self):
-        """The run's words."""
-        return Vocabulary.load(self.folder / "vocabulary.json")
-
-    def scores(self):
-        """{checkpoint number: validation METEOR or None}."""
-        path = self.folder / "checkpoints" / "scores.json"
-        return {int(k): v for k, v in read_json(path).items()} if path.exists() else {}
-
-    def checkpoint_path(self, number):
-        """The weights of one checkpoint."""
-        return self.folder / "checkpoints" / f"{number}.weights.h5"
-
-    def checkpoint(self, which):
-        """The number of a checkpoint.
-
-        Args:
-            which: a number, "best" (by validation METEOR) or "last".
-        Raises:
-            UserError: if there is no such checkpoint; lists those there are.
-        """
-        self.require()
-        names = (path.name.split(".")[0] for path in (self.folder / "checkpoints").glob("*.weights.h5"))
-        there = sorted(int(name) for name in names if name.isdigit())
-        scored = {k: score for k, score in self.scores().items() if score is not None and k in there}
-        if which == "best" and scored:
-            return max(scored, key=lambda k: (scored[k], -k))
-        if which == "last" and there:
-            return there[-1]
-        if str(which).isdigit() and int(which) in there:
-            return int(which)
-        listed = ", ".join(map(str, there)) or "none"
-        raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
-
-    def captioner(self, which):
-        """(the trained S2VT, checkpoint number)."""
-        number = self.checkpoint(which)
-        model = new_model(self.config(), self.vocabulary())
-        path = self.checkpoint_path(number)
-        try:
-            model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path} does not fit {self.folder / 'config.json'} ({reason})") from None
-        return model, number
-
-
-def new_model(config, vocabulary):
-    """An untrained S2VT for a config and a vocabulary."""
-    model = S2VT(
-        len(vocabulary),
-        units=config.model.units,
-        embedding_size=config.model.embedding_size,
-        dropout=config.model.dropout,
-        word_log_frequencies=vocabulary.log_frequencies(),
-    )
-    model({"v": np.zeros((1, 1, 2048), np.float32), "y": np.zeros((1, 1), np.int32)})
-    return model
-
-
-def caption_media(captioner, vocabulary, media, store, config, beam=1, progress=iter):
-    """Captions of media, in batches.
-
-    Returns:
-        {id: sentence}
-    """
-    sentences = {}
-    size = max(1, config.training.batch_size // beam)
-    for start in progress(range(0, len(media), size)):
-        batch = media[start : start + size]
-        v = np.stack([store.v(medium) for medium in batch]).astype(np.float32)
-        if beam == 1:
-            found = decoding.greedy(captioner, v, config.text.max_words)
-        else:
-            found = decoding.beam(captioner, v, beam, config.text.max_words)
-        sentences.update({medium.id: vocabulary.decode(words) for medium, words in zip(batch, found, strict=True)})
-    return sentences
 
 
 def train(config, run, training, validation, store, seed=0, resume=False, overwrite=False, command=""):
@@ -143,15 +27,9 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     Args:
         run: a Run. training, validation: lists of Medium. store: their DescriptorStore.
     Raises:
-        UserError: if the run exists and neither `resume` nor `overwrite` is set.
+        UserError: as `Run.check_new`.
     """
-    if run.exists() and not (resume or overwrite):
-        raise UserError(f"{run.folder} exists; add --resume to go on, --overwrite to start again, or --name another")
-    if resume and run.config() != config:
-        raise UserError(f"{run.folder} was trained with another config; drop --set, or start again with --overwrite")
-    for medium in [*training, *validation]:
-        store.load(medium)  # says which are missing before anything is written
-
+    run.check_new(config, resume, overwrite)
     if overwrite and run.exists():
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
         (run.folder / "log.csv").unlink(missing_ok=True)

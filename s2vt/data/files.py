@@ -15,8 +15,8 @@ from s2vt.errors import UserError
 def atomic_path(path):
     """A name to write to; what stands there takes the place of `path` when the block ends without an error.
 
-    The name is in the same folder (so that renaming is atomic), has the same suffix (so that a writer that goes by
-    the suffix chooses the right format) and starts with a dot. A killed process can leave it behind; it never leaves
+    The name is in the same folder (so that renaming is atomic), has the same suffixes (so that a writer that goes by
+    them chooses the right format) and starts with a dot. A killed process can leave it behind; it never leaves
     half of `path`. Missing parent folders are made. The file exists, empty, from the start: a place that cannot be
     written is told before the work is done, not after.
 
@@ -34,7 +34,7 @@ def atomic_path(path):
         ['squares.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name[-60:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

@@ -458,8 +458,8 @@ def captions(scene, rng, count, moving=True):
 
 # --- MovingShapes: clips in MSR-VTT's layout ------------------------------------------------------------------------
 
-MOVING_SPLITS = {"train": 900, "validate": 60, "test": 120}
-STILL_SPLITS = {"train": 3000, "val": 150, "test": 300}
+MOVING_SPLITS = {"train": 600, "validate": 50, "test": 100}
+STILL_SPLITS = {"train": 2400, "val": 100, "test": 300}
 NUM_CLIP_FRAMES, CLIP_RATE = 75, 25
 CLIP_SIZE = (320, 240)  # width, height
 PICTURE_SIZE = (400, 300)

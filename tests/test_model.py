@@ -106,6 +106,14 @@ def test_a_batch_is_one_by_one(model, v):
     np.testing.assert_allclose(numbers(model({"v": v, "y": Y})), expected, rtol=1e-5, atol=1e-6, strict=True)
 
 
+def test_sentences_that_share_a_medium_are_as_if_it_were_repeated(model, v):
+    medium = np.array([1, 0, 1], "int32")
+    y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
+    shared = numbers(model({"v": v, "y": y, "medium": medium}))
+    repeated = numbers(model({"v": v[medium], "y": y}))
+    np.testing.assert_allclose(shared, repeated, rtol=1e-5, atol=1e-6, strict=True)
+
+
 def test_the_number_of_descriptors_is_no_property_of_the_model(model, v):
     for n in (1, 4):
         expected = zero_padded_s2vt(v[0, :n], Y[0], **variables(model)).astype("float32")

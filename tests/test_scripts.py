@@ -94,9 +94,8 @@ def test_training_goes_on_where_it_stopped(place, tmp_path):
     folder = half.experiments / "MovingShapes"
     settings = ("training.epochs=2", "model.units=16", "text.min_count=1", "training.batch_size=16")
     settings = [x for s in settings for x in ("--set", s)]
-    # Start again, and kill it in the second epoch.
-    import keras
 
+    # Start again, and kill it in the second epoch.
     class Killed(Exception):
         pass
 
@@ -119,7 +118,6 @@ def test_training_goes_on_where_it_stopped(place, tmp_path):
     resumed = np.genfromtxt(folder / "log.csv", delimiter=",", names=True)
     np.testing.assert_allclose(resumed["loss"], expected["loss"], rtol=1e-4)
     np.testing.assert_allclose(resumed["val_loss"], expected["val_loss"], rtol=1e-4)
-    keras.backend.clear_session()
 
 
 def test_test_scores_the_captions_in_cocos_formats(place, capsys, monkeypatch, tmp_path):

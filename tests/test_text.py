@@ -91,12 +91,14 @@ class _Medium:
         self.number, self.captions = number, captions
 
 
-def test_every_caption_once_an_epoch_beside_its_own_descriptors():
+@pytest.mark.parametrize("group", [1, 2])
+def test_every_caption_once_an_epoch_beside_its_own_descriptors(group):
     import dataclasses
 
     import cfg
 
-    config = dataclasses.replace(cfg.MSR_VTT, training=dataclasses.replace(cfg.MSR_VTT.training, batch_size=3))
+    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=3, captions_per_medium=group)
+    config = dataclasses.replace(cfg.MSR_VTT, training=training)
     media = [_Medium(k, [caption, "the cat"]) for k, caption in enumerate(CAPTIONS)] + [_Medium(9, ["zzz"])]
     words = vocabulary()
 
@@ -104,9 +106,11 @@ def test_every_caption_once_an_epoch_beside_its_own_descriptors():
         rows = []
         for k in range(len(batches)):
             inputs, y = batches[k]
-            assert inputs["v"].shape == (len(y), 6, 3) and inputs["v"].dtype == np.float32
+            assert inputs["v"].shape[1:] == (6, 3) and inputs["v"].dtype == np.float32
+            assert len(inputs["v"]) == max(1, 3 // group) or k == len(batches) - 1
             np.testing.assert_array_equal(inputs["y"], y, strict=True)
-            rows += [(int(v[0, 0]), words.decode(row)) for v, row in zip(inputs["v"], y, strict=True)]
+            numbers = inputs["v"][inputs["medium"], 0, 0]
+            rows += [(int(number), words.decode(row)) for number, row in zip(numbers, y, strict=True)]
         return rows
 
     batches = CaptionBatches(media, _Store(), words, config, seed=4)

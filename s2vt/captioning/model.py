@@ -108,14 +108,17 @@ class S2VT(keras.Model):
         """Teacher forcing: the logits of every word of y, given the true words before it.
 
         Args:
-            inputs: {"v": (B, N, D) descriptors, any float type, "y": (B, T) word indices}.
+            inputs: {"v": (M, N, D) descriptors, any float type, "y": (B, T) word indices, "medium": (B,) which row of
+                v each sentence is about}. Each medium is read once, however many of its sentences are in the batch.
+                Without "medium", sentence b is about v_b.
         Returns:
             Logits, (B, T, V).
         """
         v, y = inputs["v"], inputs["y"]
-        gates = ops.concatenate([self._read(v, training), self._write(y, training)], axis=1)  # (B, N + T, 4H)
-        h, *_ = self.lstm(gates)
-        h = h[:, ops.shape(v)[1] :]  # (B, T, H)
+        _, *z = self.lstm(self._read(v, training))  # h and c, each (M, H)
+        if "medium" in inputs:
+            z = [ops.take(leaf, inputs["medium"], axis=0) for leaf in z]  # (B, H)
+        h, *_ = self.lstm(self._write(y, training), initial_state=z)  # (B, T, H)
         return ops.matmul(self.output_dropout(h, training=training), self.W_o) + self.b_o
 
     def encode(self, v):

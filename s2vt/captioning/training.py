@@ -95,7 +95,11 @@ def _installed(name):
 
 
 def _state_variables(model):
-    return [*model.non_trainable_variables, *model.optimizer.variables]
+    """The random state of the dropout masks, and the optimizer's step and moments."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    seeds = [variable for variable in model.non_trainable_variables if "seed_generator" in variable.path]
+    return [*seeds, *model.optimizer.variables]
 
 
 def _restore_state(model, path):

@@ -1,4 +1,4 @@
-"""Descriptors and captions as training batches. B captions, N descriptors, D=2048, T words."""
+"""Descriptors and captions as training batches. B captions of M media, N descriptors, D=2048, T words."""
 
 import keras
 import numpy as np
@@ -26,8 +26,9 @@ def caption_matrix(captions, max_words):
 class CaptionBatches(keras.utils.PyDataset):
     """Every caption of every medium once an epoch, in an order that depends on (seed, epoch) alone.
 
-    The same class serves training and validation. Descriptors are read from their files when a batch is made, so
-    the set need not fit in memory.
+    Captions of one medium come in groups of `captions_per_medium`, so that the encoder reads a medium once for all of
+    a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
+    read from their files when a batch is made, so the set need not fit in memory.
     """
 
     def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0):
@@ -36,25 +37,38 @@ class CaptionBatches(keras.utils.PyDataset):
         epoch: the first epoch's number (not 0 when training goes on).
         """
         super().__init__()
-        self.store, self.batch_size, self.seed, self.shuffle = store, config.training.batch_size, seed, shuffle
-        pairs = [(medium, vocabulary.known(caption)) for medium in media for caption in medium.captions]
-        self.media = [medium for medium, words in pairs if words]
-        self.y = caption_matrix([words for _, words in pairs if words], config.text.max_words)
+        self.store, self.seed, self.shuffle = store, seed, shuffle
+        self.group_size = config.training.captions_per_medium
+        self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
+        captions, self.media, self.rows = [], [], []
+        for medium in media:
+            known = [words for words in map(vocabulary.known, medium.captions) if words]
+            if known:
+                self.media.append(medium)
+                self.rows.append(np.arange(len(captions), len(captions) + len(known)))
+                captions += known
+        self.y = caption_matrix(captions, config.text.max_words)
         self._start(epoch)
 
     def _start(self, epoch):
         self.epoch = epoch
-        self.order = np.arange(len(self.media))
-        if self.shuffle:
-            np.random.default_rng([self.seed, epoch]).shuffle(self.order)
+        rng = np.random.default_rng([self.seed, epoch])
+        groups = []  # (index into media, rows of y)
+        for k, rows in enumerate(self.rows):
+            rows = rng.permutation(rows) if self.shuffle else rows
+            groups += [(k, rows[i : i + self.group_size]) for i in range(0, len(rows), self.group_size)]
+        order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
+        self.groups = [groups[i] for i in order]
 
     def __len__(self):
-        return -(-len(self.order) // self.batch_size)
+        return -(-len(self.groups) // self.groups_a_batch)
 
     def __getitem__(self, k):
-        rows = self.order[k * self.batch_size : (k + 1) * self.batch_size]
-        y = self.y[rows]
-        return {"v": np.stack([self.store.v(self.media[i]) for i in rows]).astype(np.float32), "y": y}, y
+        groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
+        v = np.stack([self.store.v(self.media[m]) for m, _ in groups]).astype(np.float32)
+        y = self.y[np.concatenate([rows for _, rows in groups])]
+        medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
+        return {"v": v, "y": y, "medium": medium}, y
 
     def on_epoch_end(self):
         self._start(self.epoch + 1)

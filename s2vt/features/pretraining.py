@@ -11,8 +11,8 @@ fading or not, and on what ground. No box or mask is shown to it. First on 139 x
 
 About 33 crops and 7 frames a second on two CPU cores: 40 minutes, then 18. The shipped file took these steps in several
 sittings (139: 1,600 steps as above, after 1,180 at other rates and without the choice of crops in `_corner`, of which
-the first 900 at 1e-3 taught colours and no shapes; 299: 320 steps, then 150 in mixed_bfloat16); the two commands have not
-been run from random weights as a whole.
+the first 900 at 1e-3 taught colours and no shapes; 299: 320 steps, then 150 in mixed_bfloat16); the two commands have
+not been run from random weights as a whole.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-DEMO_CLIP := video650
+DEMO_CLIP := video440
 DEMO_PICTURE := 002500
 
 .PHONY: demo test lint bench clean

@@ -1,6 +1,6 @@
 """Media and a sentence -> where and when the captioner found its evidence, word by word.
 
-    python visualization.py --dataset MovingShapes --media_id video650 --sentence "a red circle moves left"
+    python visualization.py --dataset MovingShapes --media_id video440 --sentence "a red circle moves left"
 
 A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase.
 Without --sentence the model's own caption is explained. --media explains a file of your own.

@@ -458,7 +458,7 @@ def captions(scene, rng, count, moving=True):
 
 # --- MovingShapes: clips in MSR-VTT's layout ------------------------------------------------------------------------
 
-MOVING_SPLITS = {"train": 600, "validate": 50, "test": 100}
+MOVING_SPLITS = {"train": 400, "validate": 40, "test": 60}
 STILL_SPLITS = {"train": 2400, "val": 100, "test": 300}
 NUM_CLIP_FRAMES, CLIP_RATE = 75, 25
 CLIP_SIZE = (320, 240)  # width, height

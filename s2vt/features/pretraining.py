@@ -39,9 +39,15 @@ INDEX = {name: i for i, name in enumerate(LABELS)}
 UNKNOWN = -1.0  # a label that the loss leaves out: an object cut by the crop's edge, for instance
 
 
-def labels_of(scene, time, boxes, seen, crop):
-    """Picture-level labels of a crop (x1, y1, x2, y2 in pixels of the squashed frame): 1, 0 or UNKNOWN."""
-    x1, y1, x2, y2 = crop
+def labels_of(scene, time, boxes, seen, crop, window=None):
+    """Labels of a crop, or of a window of it: 1, 0 or UNKNOWN, (L,).
+
+    Args:
+        boxes: of the scene's shapes. crop, window: (x1, y1, x2, y2). All in pixels of the squashed frame. An object
+            counts where the window holds it; its place is told within the crop.
+    """
+    left, top, right, bottom = crop
+    x1, y1, x2, y2 = window or crop
     labels = np.zeros(len(LABELS), np.float32)
     labels[INDEX[scene.background]] = 1
     for shape, box, share in zip(scene.shapes, boxes, seen, strict=True):
@@ -50,8 +56,8 @@ def labels_of(scene, time, boxes, seen, crop):
         inside = max(0, min(box[2], x2) - max(box[0], x1)) * max(0, min(box[3], y2) - max(box[1], y1))
         inside /= (box[2] - box[0]) * (box[3] - box[1])
         value = 1.0 if share > 0.3 and inside > 0.6 else UNKNOWN if inside > 0.1 else 0.0
-        u = ((box[0] + box[2]) / 2 - x1) / (x2 - x1)
-        v = ((box[1] + box[3]) / 2 - y1) / (y2 - y1)
+        u = ((box[0] + box[2]) / 2 - left) / (right - left)
+        v = ((box[1] + box[3]) / 2 - top) / (bottom - top)
         _, _, radius, _, opacity = shape.at(time)
         facts = {
             shape.shape: True, "left": u < 0.36, "right": u > 0.64, "top": v < 0.36, "bottom": v > 0.64,
@@ -66,8 +72,20 @@ def labels_of(scene, time, boxes, seen, crop):
     return labels
 
 
-def examples(size, seed, crops_per_frame=2, frames_per_ground=4, height=240, width=320):
-    """Yields (picture (S, S, 3) float32 in [-1, 1], labels) for ever."""
+def windows(size, cells):
+    """The parts of an S x S input that windows of cells x cells stand for, row by row: [(x1, y1, x2, y2)].
+
+    A cell stands for the 32 pixels around its receptive field's centre (32 k + 37.5); the whole grid for the input.
+    """
+    grid = 1 + (size - 75) // 32  # 139: 3, 299: 8
+    if cells == grid:
+        return [(0, 0, size, size)]
+    starts = [21.5 + 32 * k for k in range(grid - cells + 1)]
+    return [(x, y, x + 32 * cells, y + 32 * cells) for y in starts for x in starts]
+
+
+def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=240, width=320):
+    """Yields (picture (S, S, 3) float32 in [-1, 1], labels of its windows (K, L)) for ever."""
     rng = np.random.default_rng(seed)
     while True:
         scene = sample_scene(rng, 1, moving=True)
@@ -87,10 +105,10 @@ def examples(size, seed, crops_per_frame=2, frames_per_ground=4, height=240, wid
             pixels = np.asarray(squashed, np.float32) / 127.5 - 1
             for _ in range(crops_per_frame if size < INPUT_SIZE else 1):
                 x, y = _corner(rng, boxes, size)
-                yield (
-                    pixels[y : y + size, x : x + size],
-                    labels_of(scene, moment, boxes, seen, (x, y, x + size, y + size)),
-                )
+                crop = (x, y, x + size, y + size)
+                parts = [(x + a, y + b, x + c, y + d) for a, b, c, d in windows(size, cells)]
+                labels = [labels_of(scene, moment, boxes, seen, crop, part) for part in parts]
+                yield pixels[y : y + size, x : x + size], np.stack(labels)
 
 
 def _corner(rng, boxes, size):
@@ -103,10 +121,10 @@ def _corner(rng, boxes, size):
     return rng.integers(np.ceil(low).astype(int), np.maximum(high, np.ceil(low)).astype(int) + 1)
 
 
-def batches(size, batch_size, seed, pool_size=256):
+def batches(size, cells, batch_size, seed, pool_size=256):
     """Yields shuffled batches for ever, drawn from a pool so that one scene's crops do not sit together."""
     rng = np.random.default_rng(seed)
-    source = examples(size, seed)
+    source = examples(size, cells, seed)
     pool = list(itertools.islice(source, pool_size))
     while True:
         picks = rng.choice(pool_size, batch_size, replace=False)
@@ -118,6 +136,7 @@ def batches(size, batch_size, seed, pool_size=256):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=139, help="side of the crops in pixels")
+    parser.add_argument("--window", type=int, default=3, help="side of the windows of cells that have labels")
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--learning_rate", type=float, default=4e-4)
@@ -137,7 +156,8 @@ def main(arguments=None):
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9 if options.size < INPUT_SIZE else 0.97
-    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(network.output)
+    pooled = keras.layers.AveragePooling2D(options.window, strides=1, dtype="float32")(network.output)
+    pooled = keras.layers.Reshape((-1, network.output.shape[-1]), dtype="float32")(pooled)  # (B, K windows, D)
     head = keras.layers.Dense(len(LABELS), dtype="float32", bias_initializer=keras.initializers.Constant(-3.0))
     model = keras.Model(network.input, head(pooled))
     if options.weights and Path(options.weights + ".head.npy").exists():
@@ -148,7 +168,7 @@ def main(arguments=None):
     def loss(labels, logits):
         known = ops.cast(labels >= 0, "float32")
         entropy = ops.binary_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
-        return ops.sum(known * entropy, axis=-1) / 10
+        return ops.mean(ops.sum(known * entropy, axis=-1)) / 10
 
     warmup = min(200, options.steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -156,11 +176,12 @@ def main(arguments=None):
         warmup_target=options.learning_rate, warmup_steps=warmup,
     )  # fmt: skip
     model.compile(keras.optimizers.Adam(schedule, global_clipnorm=5.0), loss, jit_compile=False)
-    held_out = list(itertools.islice(batches(options.size, 64, options.seed + 1_000_003), 4))
+    held_out = list(itertools.islice(batches(options.size, options.window, 32, options.seed + 1_000_003), 3))
     pictures, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
+    truth = truth.reshape(-1, len(LABELS))
 
     def report(step, value):
-        scores = model.predict(pictures, batch_size=32, verbose=0)
+        scores = model.predict(pictures, batch_size=32, verbose=0).reshape(truth.shape)
         names = truth[:, : len(COLOURS) * len(SHAPES)]
         recalls = []
         for row, labels in zip(scores[:, : names.shape[1]], names, strict=True):
@@ -179,7 +200,7 @@ def main(arguments=None):
         save_weights(network, options.output)
         np.save(options.output + ".head.npy", np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]]))
 
-    source, start, recent = batches(options.size, options.batch_size, options.seed), time.time(), []
+    source, start, recent = batches(options.size, options.window, options.batch_size, options.seed), time.time(), []
     for step in range(1, options.steps + 1):
         recent.append(float(model.train_on_batch(*next(source))))
         if step % options.report_every == 0 or step == options.steps:

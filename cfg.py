@@ -58,7 +58,6 @@ class TrainingConfig:
     epochs: int = 30  # passes over all captions (ours)
     batch_size: int = 100  # captions a step (release)
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
-    descriptor_dropout: float = 0.0  # share of readings that see a random part of the descriptors (paper: 0)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
@@ -182,9 +181,7 @@ MOVING_SHAPES = Config(
     source="run: python -m s2vt.data.synthetic --dataset MovingShapes",
     features=FeatureConfig(weights="inception-shapes"),
     model=ModelConfig(units=256, embedding_size=64),
-    training=TrainingConfig(
-        epochs=12, captions_per_medium=5, descriptor_dropout=0.5, learning_rate=2e-3, decay="cosine"
-    ),
+    training=TrainingConfig(epochs=16, captions_per_medium=5, learning_rate=2e-3, decay="cosine"),
 )
 
 # Trained with: python run_s2vt.py --dataset StillShapes --train
@@ -196,9 +193,7 @@ STILL_SHAPES = Config(
     source="run: python -m s2vt.data.synthetic --dataset StillShapes",
     features=FeatureConfig(weights="inception-shapes", layer="mixed_10"),
     model=ModelConfig(units=256, embedding_size=64),
-    training=TrainingConfig(
-        epochs=12, captions_per_medium=5, descriptor_dropout=0.5, learning_rate=2e-3, decay="cosine"
-    ),
+    training=TrainingConfig(epochs=16, captions_per_medium=5, learning_rate=2e-3, decay="cosine"),
 )
 
 CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MOVING_SHAPES, STILL_SHAPES)}

@@ -114,15 +114,6 @@ def test_sentences_that_share_a_medium_are_as_if_it_were_repeated(model, v):
     np.testing.assert_allclose(shared, repeated, rtol=1e-5, atol=1e-6, strict=True)
 
 
-def test_descriptors_that_are_not_kept_are_as_if_they_were_not_there(model, v):
-    kept = np.zeros((B, N), bool)
-    kept[0, [1, 4]] = kept[1, 2:5] = True
-    masked = numbers(model({"v": v, "y": Y, "kept": kept}))
-    for b in range(B):
-        alone = numbers(model({"v": v[b : b + 1, kept[b]], "y": Y[b : b + 1]}))[0]
-        np.testing.assert_allclose(masked[b], alone, rtol=1e-5, atol=1e-6, strict=True)
-
-
 def test_the_number_of_descriptors_is_no_property_of_the_model(model, v):
     for n in (1, 4):
         expected = zero_padded_s2vt(v[0, :n], Y[0], **variables(model)).astype("float32")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s2vt.data.batches import CaptionBatches, caption_matrix, descriptors_kept
+from s2vt.data.batches import CaptionBatches, caption_matrix
 from s2vt.data.text import END, Vocabulary, tokenize
 from s2vt.errors import UserError
 
@@ -79,18 +79,6 @@ def test_a_damaged_vocabulary_is_refused(tmp_path, text):
 def test_captions_end_and_are_padded_by_end():
     assert caption_matrix([[3, 1, 2], [4]], 25).tolist() == [[3, 1, 2, 0], [4, 0, 0, 0]]
     assert caption_matrix([[3, 1, 2, 5]], 3).tolist() == [[3, 1, 2]]  # cut: no END is claimed
-
-
-def test_a_share_of_the_readings_sees_a_random_part():
-    kept = descriptors_kept(4000, 26, 0.5, [1, 2])
-    sizes = kept.sum(axis=1)
-    assert kept.shape == (4000, 26) and sizes.min() == 1 and sizes.max() == 26
-    # All 26: a half, and of the other half the log-uniform's last step, log(27/26) / log 27.
-    assert np.mean(sizes == 26) == pytest.approx(0.5 + 0.5 * np.log(27 / 26) / np.log(27), abs=0.03)
-    assert np.mean(sizes == 1) == pytest.approx(0.5 * np.log(2) / np.log(27), abs=0.03)
-    np.testing.assert_allclose(kept[sizes == 1].mean(axis=0), 1 / 26, atol=0.03)
-    assert descriptors_kept(9, 4, 0.0, 0).all()
-    np.testing.assert_array_equal(descriptors_kept(9, 4, 0.5, [3, 1]), descriptors_kept(9, 4, 0.5, [3, 1]), strict=True)
 
 
 class _Store:

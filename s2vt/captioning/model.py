@@ -110,13 +110,12 @@ class S2VT(keras.Model):
         Args:
             inputs: {"v": (M, N, D) descriptors, any float type, "y": (B, T) word indices, "medium": (B,) which row of
                 v each sentence is about}. Each medium is read once, however many of its sentences are in the batch.
-                Without "medium", sentence b is about v_b. "kept": (M, N) bool, descriptors to read; the others are
-                stepped over, as if v did not hold them. Without "kept", all are read.
+                Without "medium", sentence b is about v_b.
         Returns:
             Logits, (B, T, V).
         """
         v, y = inputs["v"], inputs["y"]
-        _, *z = self.lstm(self._read(v, training), mask=inputs.get("kept"))  # h and c, each (M, H)
+        _, *z = self.lstm(self._read(v, training))  # h and c, each (M, H)
         if "medium" in inputs:
             z = [ops.take(leaf, inputs["medium"], axis=0) for leaf in z]  # (B, H)
         h, *_ = self.lstm(self._write(y, training), initial_state=z)  # (B, T, H)

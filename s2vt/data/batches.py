@@ -23,20 +23,6 @@ def caption_matrix(captions, max_words):
     return y
 
 
-def descriptors_kept(num_media, num_descriptors, share, seed):
-    """Which descriptors each reading sees: all, or for a `share` of the readings a random part, (M, N) bool.
-
-    The part's size is log-uniform in 1..N. Departs from the release, which always reads all N, because saliency asks
-    the trained model what it says of one descriptor alone (Eq. 6, 7): a model that has read short sequences in
-    training answers with P(y | v_i); one that never has answers with what its untrained state happens to give.
-    """
-    rng = np.random.default_rng(seed)
-    sizes = np.floor(np.exp(rng.uniform(0, np.log(num_descriptors + 1), num_media))).astype(int)
-    sizes[rng.random(num_media) >= share] = num_descriptors
-    ranks = rng.random((num_media, num_descriptors)).argsort(axis=1).argsort(axis=1)
-    return ranks < sizes[:, None]
-
-
 class CaptionBatches(keras.utils.PyDataset):
     """Every caption of every medium once an epoch, in an order that depends on (seed, epoch) alone.
 
@@ -52,7 +38,6 @@ class CaptionBatches(keras.utils.PyDataset):
         """
         super().__init__()
         self.store, self.seed, self.shuffle = store, seed, shuffle
-        self.descriptor_dropout = config.training.descriptor_dropout if shuffle else 0.0
         self.group_size = config.training.captions_per_medium
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
@@ -83,8 +68,7 @@ class CaptionBatches(keras.utils.PyDataset):
         v = np.stack([self.store.v(self.media[m]) for m, _ in groups]).astype(np.float32)
         y = self.y[np.concatenate([rows for _, rows in groups])]
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
-        kept = descriptors_kept(len(v), v.shape[1], self.descriptor_dropout, [self.seed, self.epoch, k])
-        return {"v": v, "y": y, "medium": medium, "kept": kept}, y
+        return {"v": v, "y": y, "medium": medium}, y
 
     def on_epoch_end(self):
         self._start(self.epoch + 1)

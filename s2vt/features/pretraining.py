@@ -14,9 +14,9 @@ their labels from the renderer's boxes; the captioner, and all saliency, never s
         --weights stage2.npz --output DATA/weights/inception-shapes.npz
 
 About 33 crops and 7 frames a second on two CPU cores: 40, 18 and 8 minutes. The shipped file took these steps in
-several sittings (139: 1,600 steps as above, after 1,180 at other rates and without the choice of crops in `_corner`, of which
-the first 900 at 1e-3 taught colours and no shapes; 299: 320 steps, then 150 and the last 200 in mixed_bfloat16); the
-commands have not been run from random weights as a whole.
+several sittings (139: 1,600 steps as above, after 1,180 at other rates and without the choice of crops in `_corner`,
+of which the first 900 at 1e-3 taught colours and no shapes; 299: 320 steps, then 150 and the last 200 in
+mixed_bfloat16); the commands have not been run from random weights as a whole.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-DEMO_CLIP := video440
+DEMO_CLIP := video441
 DEMO_PICTURE := 002500
 
 .PHONY: demo test lint bench clean
@@ -17,8 +17,10 @@ demo: .venv/installed
 	mkdir -p demo
 	$(BIN)/python run_s2vt.py --dataset MovingShapes --localize --checkpoint best --limit 12 > demo/MovingShapes.md
 	$(BIN)/python run_s2vt.py --dataset StillShapes --localize --checkpoint best --limit 60 > demo/StillShapes.md
-	$(BIN)/python visualization.py --dataset MovingShapes --media_id $(DEMO_CLIP) --checkpoint best --output demo/clip.mp4
-	$(BIN)/python visualization.py --dataset StillShapes --media_id $(DEMO_PICTURE) --checkpoint best --output demo/picture.png
+	$(BIN)/python visualization.py --dataset MovingShapes --media_id $(DEMO_CLIP) --checkpoint best \
+		--sentence "a yellow square appears while a purple star grows" --output demo/clip.mp4
+	$(BIN)/python visualization.py --dataset StillShapes --media_id $(DEMO_PICTURE) --checkpoint best \
+		--output demo/picture.png
 	@cat demo/MovingShapes.md && echo && cat demo/StillShapes.md && echo
 	@echo "video:      demo/clip.mp4"
 	@echo "storyboard: demo/clip_storyboard.png"

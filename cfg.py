@@ -181,7 +181,9 @@ MOVING_SHAPES = Config(
     source="run: python -m s2vt.data.synthetic --dataset MovingShapes",
     features=FeatureConfig(weights="inception-shapes"),
     model=ModelConfig(units=256, embedding_size=64),
-    training=TrainingConfig(epochs=45, captions_per_medium=5, learning_rate=4e-3, score_every=5, decay="cosine"),
+    training=TrainingConfig(
+        epochs=24, batch_size=50, captions_per_medium=5, learning_rate=1e-3, score_every=4, decay="cosine"
+    ),
 )
 
 # Trained with: python run_s2vt.py --dataset StillShapes --train

@@ -1,5 +1,6 @@
 """Pictures, videos and geometry on real small files, which the tests write with Pillow and PyAV themselves."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -535,21 +536,23 @@ def test_a_failure_leaves_the_old_video_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["video.mp4"] and path.read_bytes() == b"old"
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """No file can grow over 4,096 bytes, as on a full disk."""
+    """No file can grow over 4,096 bytes, as on a full disk. Not a fixture: pytest's own log must still grow."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path, small_disk, capfd):
-    with pytest.raises(UserError, match="cannot write .*noise.mp4: File too large"):
+def test_a_full_disk_is_told_in_one_line(tmp_path, capfd):
+    with small_disk(), pytest.raises(UserError, match="cannot write .*noise.mp4: File too large"):
         with VideoWriter(tmp_path / "noise.mp4", 320, 240, 25) as video:
             for i in range(5):
                 video.write(np.random.default_rng(i).integers(0, 256, (240, 320, 3), dtype=np.uint8))
-    with pytest.raises(UserError, match="cannot write .*long.json: File too large"):
+    with small_disk(), pytest.raises(UserError, match="cannot write .*long.json: File too large"):
         write_json(tmp_path / "long.json", list(range(5000)))
     assert os.listdir(tmp_path) == [] and capfd.readouterr().err == ""
 

@@ -58,7 +58,8 @@ def write_json(path, value):
     """Writes `value` as UTF-8 JSON, readable by eye, atomically; NumPy numbers and arrays as plain ones."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # A lone surrogate, which UTF-8 cannot carry, becomes the escape \ud83d, which is JSON.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _plain(value):

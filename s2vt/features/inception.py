@@ -1,8 +1,13 @@
 """InceptionV3, whose last convolutional layer mixed_10 gives the descriptors (the paper's phi, Eq. 1).
 
+`load` gives a network together with its own preprocessing: Keras' InceptionV3, or the one of 2015 (inception_2015.py).
+
 Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
 """
 
+import contextlib
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +15,7 @@ import numpy as np
 import cfg
 from s2vt.data.files import atomic_path, file_digest
 from s2vt.errors import UserError
+from s2vt.features import inception_2015
 
 INPUT_SIZE = 299
 GRID = 8
@@ -19,15 +25,19 @@ NUM_CHANNELS = 2048
 def weights_file(weights):
     """The file behind a `--weights` name; None for Keras' own.
 
+    That of "inception-2015" is made at the first `load`.
+
     Raises:
         UserError: if there is no such name or file.
     """
     if weights == "imagenet":
         return None
+    if weights == "inception-2015":
+        return inception_2015.models_folder() / "inception-2015.npz"
     path = Path(cfg.SHIPPED_WEIGHTS.get(weights, weights))
     if not path.is_file():
-        names = ", ".join(["imagenet", *cfg.SHIPPED_WEIGHTS])
-        raise UserError(f"no weights {weights!r}; expected {names}, or an .npz file of s2vt.features.inception")
+        names = ", ".join(["imagenet", "inception-2015", *cfg.SHIPPED_WEIGHTS])
+        raise UserError(f"no weights {weights!r}; expected {names}, or an .npz or .pb file of InceptionV3")
     return path
 
 
@@ -37,17 +47,54 @@ def weights_tag(weights):
 
 
 def weights_digest(weights):
-    """What identifies the weights: the SHA-256 of their file, or the MD5 that Keras verifies."""
+    """What identifies the weights: the SHA-256 of their file or of the 2015 graph, or the MD5 that Keras verifies."""
     path = weights_file(weights)
-    return "md5:bcbd6486424b2319ff4ef7d526e38f63" if path is None else f"sha256:{file_digest(path)}"
+    if path is None:
+        return "md5:bcbd6486424b2319ff4ef7d526e38f63"
+    return f"sha256:{inception_2015.GRAPH_DIGEST if weights == 'inception-2015' else file_digest(path)}"
+
+
+def load(weights, precision=None):
+    """A network and its own preprocessing; a file's content says which network it is.
+
+    Args:
+        weights: anything that `weights_file` takes.
+        precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+    Returns:
+        network: (B, S, S, 3) -> mixed_10 (B, G, G, D).
+        preprocess: pictures (B, S, S, 3) of 0 ... 255, float32 -> the network's input.
+    Raises:
+        UserError: if the weights cannot be had or are not those of InceptionV3.
+    """
+    path = weights_file(weights)
+    if weights == "inception-2015" and not path.exists():
+        _convert_2015(path)
+    if path is not None:
+        with _open_arrays(path) as arrays:
+            if "conv/kernel" in arrays:  # the first scope of 2015
+                network = inception_2015.network(precision=precision)
+                _assign(inception_2015.named_variables(network), arrays)
+                return network, inception_2015.preprocess
+    return inception_v3(weights, precision=precision), preprocess
+
+
+def preprocess(pictures):
+    """Pixels 0 ... 255 -> the input of Keras' network, x / 127.5 - 1."""
+    return pictures / np.float32(127.5) - 1
+
+
+def _convert_2015(path):
+    arrays = inception_2015.convert(inception_2015.download())
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, graph_sha256=inception_2015.GRAPH_DIGEST, **arrays)
 
 
 def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
     """InceptionV3 up to mixed_10: pictures (B, S, S, 3) in [-1, 1] -> (B, G, G, D).
 
     Args:
-        weights: None (random), "imagenet" (Keras' own file, downloaded once and verified), or anything that
-            `weights_file` takes.
+        weights: None (random), "imagenet" (Keras' own file, downloaded once and verified), or the name or file of
+            what `save_weights` wrote.
         input_size: S in pixels; 299 gives G = 8.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
     """
@@ -67,7 +114,8 @@ def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
         if weights == "imagenet":  # the only step that needs the network
             raise UserError(
                 f"the ImageNet weights could not be had ({error}); put "
-                "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models and run again"
+                f"inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 into {inception_2015.models_folder()} "
+                "and run again"
             ) from None
         raise
     finally:
@@ -105,14 +153,31 @@ def load_weights(network, path):
     Raises:
         UserError: if it is not such a file.
     """
+    with _open_arrays(path) as arrays:
+        _assign(_named_variables(network), arrays)
+
+
+@contextlib.contextmanager
+def _open_arrays(path):
+    """The arrays of an `.npz` or a frozen graph; what the block finds wrong with them is told in one line."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for name, variable in _named_variables(network):
-                if arrays[name].shape != tuple(variable.shape):
-                    raise ValueError(f"{name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
-                variable.assign(arrays[name].astype(np.float32))
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} does not hold this InceptionV3 ({error}); expected a file of save_weights") from None
+        if Path(path).suffix == ".pb":
+            yield inception_2015.convert(Path(path).read_bytes())
+        else:
+            with np.load(path, allow_pickle=False) as arrays:
+                yield arrays
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} does not hold this InceptionV3 ({error}); expected an .npz of save_weights, or the frozen graph "
+            "of 2015 as .pb or as an .npz of <scope>/kernel and <scope>/bias"
+        ) from None
+
+
+def _assign(named_variables, arrays):
+    for name, variable in named_variables:
+        if arrays[name].shape != tuple(variable.shape):
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
+        variable.assign(arrays[name].astype(np.float32))
 
 
 class FeatureExtractor:
@@ -126,7 +191,7 @@ class FeatureExtractor:
         """Args: features: cfg.FeatureConfig."""
         self.batch_size = features.batch_size
         self.digest = weights_digest(features.weights)
-        self.network = inception_v3(features.weights, precision=features.precision)
+        self.network, self.preprocess = load(features.weights, features.precision)
 
     def cells(self, pictures):
         """Descriptors of the G x G cells, row by row from the upper left.
@@ -141,6 +206,6 @@ class FeatureExtractor:
             batch = pictures[start : start + self.batch_size]
             padded = np.zeros((self.batch_size, *batch.shape[1:]), np.float32)  # one shape: the graph is built once
             padded[: len(batch)] = batch
-            maps = np.asarray(self.network.predict_on_batch(padded / np.float32(127.5) - 1), np.float32)
+            maps = np.asarray(self.network.predict_on_batch(self.preprocess(padded)), np.float32)
             results.append(maps[: len(batch)].reshape(len(batch), GRID * GRID, NUM_CHANNELS))
         return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float32)

@@ -1,0 +1,236 @@
+"""InceptionV3 as published on 2015-12-05, the network of the paper and the release, rebuilt from its frozen graph.
+
+It differs from Keras' InceptionV3 in its weights, in its input, (x - 128) / 128, and in its last block, whose pool
+branch takes the maximum. One table, NETWORK, says what the network is; everything is named by the graph's scopes,
+"/" written "_".
+
+Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
+"""
+
+import collections
+import contextlib
+import hashlib
+import os
+import sys
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from s2vt.errors import UserError
+
+URL = "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
+GRAPH = "classify_image_graph_def.pb"  # the archive's member that holds the network
+# SHA-256 of the graph as https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/ mirrors it, with
+# the size of the archive's member to the byte, 95,673,916; its publisher names no digest.
+GRAPH_DIGEST = "009d6814d1bc560d4e7b236e170e9b2d5ca6f4b57bd8037f6db05776204415c6"
+
+
+class Conv(NamedTuple):
+    """A convolution, its batch norm folded into it, and ReLU."""
+
+    filters: int
+    height: int
+    width: int
+    strides: int = 1
+    padding: str = "same"
+
+
+class Pool(NamedTuple):
+    """A 3 x 3 pooling; an average leaves out what lies beyond the border."""
+
+    kind: str
+    strides: int = 1
+    padding: str = "same"
+
+
+class Mixed(NamedTuple):
+    """Branches that read the same input; their outputs are concatenated."""
+
+    branches: list
+
+
+AVERAGE, MAX, HALVE = Pool("average"), Pool("max"), Pool("max", 2, "valid")
+
+
+def _grid_35(pooled):
+    return Mixed(
+        [
+            [Conv(64, 1, 1)],
+            [Conv(48, 1, 1), Conv(64, 5, 5)],
+            [Conv(64, 1, 1), Conv(96, 3, 3), Conv(96, 3, 3)],
+            [AVERAGE, Conv(pooled, 1, 1)],
+        ]
+    )
+
+
+def _grid_17(units):
+    return Mixed(
+        [
+            [Conv(192, 1, 1)],
+            [Conv(units, 1, 1), Conv(units, 1, 7), Conv(192, 7, 1)],
+            [Conv(units, 1, 1), Conv(units, 7, 1), Conv(units, 1, 7), Conv(units, 7, 1), Conv(192, 1, 7)],
+            [AVERAGE, Conv(192, 1, 1)],
+        ]
+    )
+
+
+def _grid_8(pool):
+    return Mixed(
+        [
+            [Conv(320, 1, 1)],
+            [Conv(384, 1, 1), Mixed([[Conv(384, 1, 3)], [Conv(384, 3, 1)]])],
+            [Conv(448, 1, 1), Conv(384, 3, 3), Mixed([[Conv(384, 1, 3)], [Conv(384, 3, 1)]])],
+            [pool, Conv(192, 1, 1)],
+        ]
+    )
+
+
+NETWORK = [
+    Conv(32, 3, 3, 2, "valid"), Conv(32, 3, 3, 1, "valid"), Conv(64, 3, 3), HALVE,
+    Conv(80, 1, 1, 1, "valid"), Conv(192, 3, 3, 1, "valid"), HALVE,
+    _grid_35(32), _grid_35(64), _grid_35(64),  # mixed, mixed_1, mixed_2
+    Mixed([[Conv(384, 3, 3, 2, "valid")], [Conv(64, 1, 1), Conv(96, 3, 3), Conv(96, 3, 3, 2, "valid")], [HALVE]]),
+    _grid_17(128), _grid_17(160), _grid_17(160), _grid_17(192),  # mixed_4 ... mixed_7
+    Mixed(
+        [
+            [Conv(192, 1, 1), Conv(320, 3, 3, 2, "valid")],
+            [Conv(192, 1, 1), Conv(192, 1, 7), Conv(192, 7, 1), Conv(192, 3, 3, 2, "valid")],
+            [HALVE],
+        ]
+    ),
+    _grid_8(AVERAGE), _grid_8(MAX),  # mixed_9, mixed_10
+]  # fmt: skip
+
+
+def preprocess(pictures):
+    """Pixels 0 ... 255 -> the network's input, (x - 128) / 128."""
+    return (pictures - np.float32(128)) / np.float32(128)
+
+
+def network(steps=NETWORK, input_size=299, precision=None):
+    """The network without weights: `preprocess`ed pictures (B, S, S, 3) -> mixed_10 (B, G, G, D).
+
+    Args:
+        steps: a table such as NETWORK. Layers are named as TensorFlow names scopes: conv, conv_1, ... in the order
+            of the table; a branch of several steps is a tower, a branch of one step stands in its block itself.
+        precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+    """
+    import keras
+    from keras import layers
+
+    seen = collections.Counter()
+
+    def unique(name):
+        seen[name] += 1
+        return name if seen[name] == 1 else f"{name}_{seen[name] - 1}"
+
+    def run(steps, x, scope):
+        for step in steps:
+            match step:
+                case Conv(filters, height, width, strides, padding):
+                    x = layers.Conv2D(
+                        filters, (height, width), strides, padding,
+                        activation="relu", dtype=precision, name=unique(f"{scope}conv"),
+                    )(x)  # fmt: skip
+                case Pool(kind, strides, padding):
+                    pooling = layers.MaxPooling2D if kind == "max" else layers.AveragePooling2D
+                    x = pooling(3, strides, padding, dtype=precision, name=unique(f"{scope}pool"))(x)
+                case Mixed(branches):
+                    block = unique(f"{scope}mixed")
+                    scopes = [f"{block}_" if len(b) == 1 else unique(f"{block}_tower") + "_" for b in branches]
+                    outputs = [run(b, x, inner) for b, inner in zip(branches, scopes, strict=True)]
+                    x = layers.Concatenate(dtype=precision, name=block)(outputs)
+        return x
+
+    pictures = keras.Input((input_size, input_size, 3))
+    return keras.Model(pictures, run(steps, pictures, ""), name="inception_2015")
+
+
+def named_variables(network):
+    """Yields ("<scope>/kernel" or "<scope>/bias", variable) of a `network`."""
+    for layer in network.layers:
+        for variable in layer.weights:
+            yield f"{layer.name}/{variable.name}", variable
+
+
+def fold(kernel, mean, variance, beta, gamma=1.0, epsilon=1e-3):
+    """Kernel (h, w, in, out) and bias (out,) that do a convolution and its batch norm at once, float32.
+
+    (k * x - mean) s + beta = (s k) * x + (beta - s mean),   s = gamma / sqrt(variance + epsilon)
+    """
+    scale = gamma / np.sqrt(np.asarray(variance, np.float64) + epsilon)
+    return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def convert(graph):
+    """The weights of a frozen graph, its batch norm folded into the convolutions.
+
+    Args:
+        graph: a serialised GraphDef whose convolutions go through BatchNormWithGlobalNormalization.
+    Returns:
+        {"<scope>/kernel": (h, w, in, out), "<scope>/bias": (out,)}, float32.
+    Raises:
+        ValueError: if it is no such graph.
+    """
+    import tensorflow as tf  # the one place that reads TensorFlow's own format
+
+    try:
+        nodes = {node.name: node for node in tf.compat.v1.GraphDef.FromString(graph).node}
+        arrays = {}
+        for node in nodes.values():
+            if node.op != "BatchNormWithGlobalNormalization":
+                continue
+            names = [nodes[node.input[0]].input[1], *node.input[1:]]
+            kernel, mean, variance, beta, gamma = (tf.make_ndarray(nodes[n].attr["value"].tensor) for n in names)
+            scope = node.name.rpartition("/")[0].replace("/", "_")
+            arrays[f"{scope}/kernel"], arrays[f"{scope}/bias"] = fold(
+                kernel, mean, variance, beta,
+                gamma if node.attr["scale_after_normalization"].b else 1.0, node.attr["variance_epsilon"].f,
+            )  # fmt: skip
+    except Exception as error:  # protobuf's DecodeError, or a node that is not where it must be
+        raise ValueError(f"not the frozen graph of 2015: {type(error).__name__} {error}") from error
+    return arrays
+
+
+def models_folder():
+    """Where Keras keeps the weights it downloads."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
+def download():
+    """The serialised graph, from the archive in Keras' folder, which is downloaded if it is not there.
+
+    Returns:
+        bytes; nothing is unpacked onto the disk.
+    Raises:
+        UserError: if the archive can neither be found nor downloaded, is damaged or holds another graph.
+    """
+    import keras
+
+    archive = models_folder() / PurePosixPath(URL).name
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
+            keras.utils.get_file(origin=URL, cache_dir=str(archive.parent.parent), cache_subdir="models")
+    except Exception as error:
+        raise UserError(
+            f"{archive.name} could not be downloaded ({error}); fetch {URL} by hand, put it into {archive.parent} "
+            "and run again"
+        ) from None
+    try:
+        with tarfile.open(archive) as members:
+            member = next(m for m in members if PurePosixPath(m.name).name == GRAPH)
+            graph = members.extractfile(member).read()
+        if (digest := hashlib.sha256(graph).hexdigest()) == GRAPH_DIGEST:
+            return graph
+        raise UserError(
+            f"{archive} holds another graph (SHA-256 {digest}, expected {GRAPH_DIGEST}); delete it and run again, or, "
+            f"if you trust it, take {GRAPH} out of it and give it to --weights"
+        )
+    except StopIteration:
+        reason = f"it does not hold {GRAPH}"
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        reason = str(error)
+    raise UserError(f"{archive} is damaged ({reason}); delete it and run again, or fetch {URL} by hand")

@@ -25,7 +25,7 @@ SHIPPED_WEIGHTS = {"inception-shapes": ROOT / "DATA" / "weights" / "inception-sh
 class FeatureConfig:
     """From media to descriptors (Eq. 1)."""
 
-    weights: str = "imagenet"  # imagenet | inception-shapes | a file made by s2vt.features
+    weights: str = "imagenet"  # imagenet | inception-2015 (paper) | inception-shapes | a file (.npz, .pb)
     layer: str = "pool_3"  # pool_3: the mean of the cells, one v_i a frame | mixed_10: 64 cells, one v_i each (paper)
     resize: str = "squash"  # squash (paper, Table 1) | center_crop (release; paper, Table 2)
     scan: str = "raster"  # raster: row by row from the upper left (paper) | snake: boustrophedon (release)

@@ -25,7 +25,8 @@ def parser(prog, description):
     result.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="change a field of cfg.py, such as model.units=512; may be repeated")  # fmt: skip
-    result.add_argument("--weights", default=None, help="imagenet, inception-shapes or a file (default: cfg.py's)")
+    result.add_argument("--weights",
+                        help="imagenet, inception-2015, inception-shapes or a file (default: cfg.py's)")  # fmt: skip
     result.add_argument("--seed", type=int, default=0)
     return result
 

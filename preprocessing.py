@@ -5,6 +5,7 @@
 Run it again after any interruption: it does only what is missing.
 """
 
+import functools
 import sys
 
 from s2vt import command_line
@@ -26,12 +27,19 @@ def main():
     from s2vt.data import datasets
     from s2vt.features.store import DescriptorStore, lazy_extractor
 
+    @functools.cache
+    def extractor():
+        command_line.load_engine()
+        return lazy_extractor(config)()
+
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, options.layer)
-    command_line.load_engine()
-    failed = store.extract(media, lazy_extractor(config), options.overwrite, command_line.progress("medium"))
+    datasets.require_folders([m for m in media if options.overwrite or m.id not in store], config)
+    failed = store.extract(media, extractor, options.overwrite, command_line.progress("medium"))
     print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
-    for medium_id, reason in failed.items():
+    if failed:
+        print(f"{len(failed)} could not be decoded; {store.folder / 'failed.tsv'} says why:", file=sys.stderr)
+    for medium_id, reason in list(failed.items())[:10]:
         print(f"{medium_id}: {reason}", file=sys.stderr)
     return 1 if failed else 0
 

@@ -43,6 +43,15 @@ def main():
     return test(config, run, options) if options.test else localize(config, run, options)
 
 
+def with_descriptors(store, media):
+    """The media that can be used; a line on stderr names those that could not be decoded."""
+    present, left_out = store.available(media)
+    if left_out:
+        ids = ", ".join(list(left_out)[:10]) + (", ..." if len(left_out) > 10 else "")
+        print(f"left out, could not be decoded (see {store.folder / 'failed.tsv'}): {ids}", file=sys.stderr)
+    return present
+
+
 def train(config, run, options):
     from s2vt.data import datasets
     from s2vt.features.store import DescriptorStore
@@ -50,14 +59,12 @@ def train(config, run, options):
     run.check_new(config, options.resume, options.overwrite)
     media = datasets.read_media(config, options.data_dir)
     store = DescriptorStore(config, options.data_dir)
-    store.check()
-    for medium in [*datasets.select(media, "train"), *datasets.select(media, "val")]:
-        store.load(medium)  # says which are missing before anything is written
+    training_media, validation_media = (with_descriptors(store, datasets.select(media, s)) for s in ("train", "val"))
     command_line.load_engine()
     from s2vt.captioning import training
 
     training.train(
-        config, run, datasets.select(media, "train"), datasets.select(media, "val"), store,
+        config, run, training_media, validation_media, store,
         options.seed, options.resume, options.overwrite, command=" ".join(["python", *sys.argv]),
     )  # fmt: skip
     scores = run.scores()
@@ -74,9 +81,7 @@ def test(config, run, options):
 
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir)
-    store.check()
-    for medium in media:
-        store.load(medium)
+    media = with_descriptors(store, media)
     command_line.load_engine()
     from s2vt.captioning.decoding import caption_media
 
@@ -109,9 +114,7 @@ def localize(config, run, options):
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, layer="mixed_10")
-    store.check()
-    for medium in media:
-        store.load(medium)
+    media = with_descriptors(store, media)
     command_line.load_engine()
     from s2vt.saliency.explanation import explain
 

@@ -219,7 +219,8 @@ class SampledFrames:
     """m frames spread evenly over a clip of F.
 
     Args:
-        frames: (m, H, W, 3) uint8 RGB.
+        frames: (m, H, W, 3) uint8 RGB, or what `convert` made of each.
+        size: (width, height) of the source, pixels, as it is shown.
         indices: (m,) int, which of the F frames each one is; repeated where F < m.
         times: (m,) float, seconds since the clip's first frame (of the whole clip, whatever the range).
         frame_rate: frames per second; the mean, where it varies.
@@ -228,6 +229,7 @@ class SampledFrames:
     """
 
     frames: np.ndarray
+    size: tuple[int, int]
     indices: np.ndarray
     times: np.ndarray
     frame_rate: Fraction
@@ -235,17 +237,18 @@ class SampledFrames:
     duration: float
 
 
-def read_frames(path, num_frames=26, start=None, end=None):
+def read_frames(path, num_frames=26, start=None, end=None, convert=lambda frame: frame):
     """m frames of a video at `round(linspace(0, F-1, m))` of the F that can be decoded, as the paper samples them.
 
     F is known for sure only after the last frame is decoded, and seeking is exact only at keyframes. So: count the
     packets without decoding (fast, nearly always F), decode once in order and keep the frames that this count asks
     for; if it turns out wrong (damaged packets, packed B frames), decode again with the true F. Only m frames are in
-    memory, however long the clip.
+    memory, however long the clip, each as `convert` leaves it, however big the source.
 
     Args:
         num_frames: m, at least 1.
         start, end: seconds since the clip's first frame; frames with start <= time < end count. None: no bound.
+        convert: (H, W, 3) uint8 -> what is kept of a frame, an array (a resize to the network's input, for example).
     Raises:
         MediaError: if there is no such file or no video in it, it is cut short, or most of it cannot be decoded.
     """
@@ -253,7 +256,7 @@ def read_frames(path, num_frames=26, start=None, end=None):
         raise ValueError(f"num_frames is at least 1, not {num_frames}")
     expected, rate = _promise(path, start, end)
     for threads in ("AUTO", "NONE", "NONE"):  # one thread where something is wrong: the same frames every time
-        sample = _sample(path, num_frames, expected, rate, start, end, threads)
+        sample = _sample(path, num_frames, expected, rate, start, end, threads, convert)
         if sample.num_frames == expected:
             return sample
         expected, sample = sample.num_frames, None
@@ -273,7 +276,7 @@ def count_frames(path, start=None, end=None):
     return sum(1 for _ in _decode(path, start, end))
 
 
-def _sample(path, num_frames, expected, rate, start, end, threads):
+def _sample(path, num_frames, expected, rate, start, end, threads, convert):
     """The frames that would be right if F were `expected`, and the true F."""
     indices = np.round(np.linspace(0, expected - 1, num_frames)).astype(int)
     frames, times = None, np.zeros(num_frames)
@@ -283,12 +286,13 @@ def _sample(path, num_frames, expected, rate, start, end, threads):
         rows = np.flatnonzero(indices == index)
         if rows.size:
             picture = _to_array(frame, size)
+            shown, picture = picture.shape[1::-1], convert(picture)
             if frames is None:
-                frames = np.empty((num_frames, *picture.shape), np.uint8)
+                frames = np.empty((num_frames, *picture.shape), picture.dtype)
             frames[rows], times[rows] = picture, time
     if rate is None or rate > 240:  # not known, or a container's clock ticks instead of its frames
         rate = Fraction(index / (time - first)).limit_denominator(1001) if time > first else Fraction(DEFAULT_RATE)
-    return SampledFrames(frames, indices, times, rate, index + 1, time - first + float(1 / rate))
+    return SampledFrames(frames, shown, indices, times, rate, index + 1, time - first + float(1 / rate))
 
 
 def _promise(path, start, end):
@@ -380,7 +384,7 @@ def _promised_bytes(path, stream):
         start = file.read(8)
     length = int.from_bytes(start[4:], "little") if start[:4] == b"RIFF" else 0
     riff = 8 + length if length < 2**32 - 1 else 0  # all ones: written to a pipe, the length was not known
-    return max(riff, *(entry.pos + entry.size for entry in stream.index_entries), 0)
+    return max(riff, max((entry.pos + entry.size for entry in stream.index_entries), default=0))
 
 
 def _packets(container, stream, flush=False):

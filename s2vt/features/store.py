@@ -1,18 +1,24 @@
 """Descriptor files: one float16 `.npy` a medium, made once, resumable at any kill.
 
     DATA/<set>/descriptors/<weights>/<layer>/meta.json      what made them
+                                            /failed.tsv     id<TAB>reason of media that could not be decoded
                                             /<id>.npy       pool_3: (m, D); mixed_10 of a video: (m, G*G, D), of a
                                                             picture: (G*G, D)
                                             /<id>.json      geometry; for videos the sampled frames and their times
 
-m frames, G*G=64 cells row by row from the upper left, D=2048. An `.npy` appears last and whole: its presence means
-that the medium is done.
+m frames (1 for a picture), G*G=64 cells row by row from the upper left, D=2048. An `.npy` appears last and whole: its
+presence means that the medium is done. pool_3 is the mean of mixed_10's cells as they stand in their file: making
+mixed_10 makes both, and pool_3 is made without the network where mixed_10 is there.
 """
 
 import collections
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
+import os
+import shutil
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,7 +27,10 @@ import numpy as np
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.media import Geometry, MediaError, read_frames, read_picture, resize
 from s2vt.errors import UserError
-from s2vt.features.inception import GRID, INPUT_SIZE, FeatureExtractor, weights_digest, weights_tag
+from s2vt.features.inception import GRID, INPUT_SIZE, NUM_CHANNELS, FeatureExtractor, weights_digest, weights_tag
+
+NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
+FILE_OVERHEAD = 8192  # bytes of a medium's files besides its numbers: header and geometry, rounded up to disk blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,46 +40,49 @@ class Sampled:
     Attributes:
         pictures: (m, 299, 299, 3) uint8; m = 1 for a picture.
         geometry: maps input pixels to source pixels.
-        indices, times: of the m frames; empty for a picture. Seconds.
+        indices, times: of the m frames, (m,); times in seconds. Empty for a picture.
         frame_rate: of the source; None for a picture.
     """
 
     pictures: np.ndarray
     geometry: Geometry
-    indices: tuple[int, ...] = ()
-    times: tuple[float, ...] = ()
+    indices: Sequence[int] = ()
+    times: Sequence[float] = ()
     frame_rate: Fraction | None = None
 
     def to_json(self):
         """All but the pictures."""
         return {
             "geometry": self.geometry.to_json(),
-            "indices": list(self.indices),
-            "times": list(self.times),
+            "indices": [int(i) for i in self.indices],
+            "times": [float(t) for t in self.times],
             "frame_rate": str(self.frame_rate) if self.frame_rate is not None else None,
         }
 
 
 def sample(path, config):
-    """Decodes a medium into what the network sees.
+    """Decodes a medium into what the network sees. Each frame is resized as it comes: no source frames are kept.
 
     Raises:
         MediaError: if it cannot be decoded.
     """
-    features = config.features
-    if config.media == "picture":
-        source = read_picture(path)[None]
-        details = {}
-    else:
-        clip = read_frames(path, features.num_frames)
-        source = clip.frames
-        details = {
-            "indices": tuple(int(i) for i in clip.indices),
-            "times": tuple(float(t) for t in clip.times),
-            "frame_rate": clip.frame_rate,
-        }
-    geometry = Geometry.of(source.shape[2], source.shape[1], features.resize, INPUT_SIZE)
-    return Sampled(np.stack([resize(picture, geometry) for picture in source]), geometry, **details)
+
+    def geometry_of(width, height):
+        return Geometry.of(width, height, config.features.resize, INPUT_SIZE)
+
+    def to_input(picture):
+        return resize(picture, geometry_of(picture.shape[1], picture.shape[0]))
+
+    try:
+        if config.media == "picture":
+            picture = read_picture(path)
+            return Sampled(to_input(picture)[None], geometry_of(picture.shape[1], picture.shape[0]))
+        clip = read_frames(path, config.features.num_frames, convert=to_input)
+    except MediaError:
+        raise
+    except Exception as error:  # a decoder's surprise about one file is no reason to stop at all the others
+        raise MediaError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
+    return Sampled(clip.frames, geometry_of(*clip.size), clip.indices, clip.times, clip.frame_rate)
 
 
 def scan_order(scan):
@@ -110,6 +122,7 @@ class DescriptorStore:
         self.data_dir = Path(data_dir)
         tag = weights_tag(config.features.weights)
         self.folder = self.data_dir / config.dataset / "descriptors" / tag / self.layer
+        self.num_pictures = config.features.num_frames if config.media == "video" else 1  # m, of each medium
 
     def meta(self):
         """What these descriptors are made with; another meta.json means other descriptors."""
@@ -119,7 +132,8 @@ class DescriptorStore:
             "layer": self.layer,
             "resize": features.resize,
             "input_size": INPUT_SIZE,
-            "num_frames": features.num_frames if self.config.media == "video" else 1,
+            "num_frames": self.num_pictures,
+            "precision": features.precision,
         }
 
     def command(self, split=None):
@@ -130,9 +144,12 @@ class DescriptorStore:
         parts += ["--data_dir", str(self.data_dir)] if self.data_dir != Path("DATA") else []
         return " ".join(parts)
 
-    def check(self):
+    def check(self, precision=False):
         """Refuses a folder whose descriptors were made otherwise.
 
+        Args:
+            precision: refuse those made with another precision of the CNN too, where meta.json says which. Readers
+                take any: it is a matter of rounding, and which one a captioner was trained on stands in its config.
         Raises:
             UserError: names what differs.
         """
@@ -140,6 +157,8 @@ class DescriptorStore:
         if not path.exists():
             raise UserError(f"no descriptors in {self.folder}; run: {self.command()}")
         found, expected = read_json(path), self.meta()
+        if not precision or "precision" not in found:
+            del expected["precision"]
         for key, value in expected.items():
             if found.get(key) != value:
                 raise UserError(
@@ -148,7 +167,13 @@ class DescriptorStore:
                 )
 
     def path(self, medium_id):
-        """The descriptors' file."""
+        """The descriptors' file.
+
+        Raises:
+            UserError: if the id is no plain name, or that of meta.json.
+        """
+        if not medium_id.isprintable() or medium_id != Path(medium_id).name or medium_id in ("", "meta"):
+            raise UserError(f"{medium_id!r} cannot name a descriptor file; rename the medium to something like video1")
         return self.folder / f"{medium_id}.npy"
 
     def __contains__(self, medium_id):
@@ -177,60 +202,178 @@ class DescriptorStore:
         values = read_json(self.folder / f"{medium.id}.json")
         return Geometry.from_json(values["geometry"]), values["indices"], values["times"]
 
+    def failures(self):
+        """{id: reason} of the media that could not be decoded when they were last tried (failed.tsv)."""
+        path = self.folder / "failed.tsv"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        failed = dict(line.partition("\t")[::2] for line in lines)
+        return {medium_id: reason for medium_id, reason in failed.items() if medium_id not in self}
+
+    def available(self, media):
+        """The media that have descriptors, without those that could not be decoded.
+
+        Returns:
+            list of Medium, and {id: reason} of those left out.
+        Raises:
+            UserError: if the descriptors were made otherwise, a medium's were never made or are not whole, or none
+                is left.
+        """
+        self.check()
+        failed = self.failures()
+        left_out = {medium.id: failed[medium.id] for medium in media if medium.id in failed}
+        present = [medium for medium in media if medium.id not in left_out]
+        for medium in present:
+            self.load(medium)
+        if left_out and not present:
+            raise UserError(f"none of these {len(media)} media could be decoded; see {self.folder / 'failed.tsv'}")
+        return present, left_out
+
     def extract(self, media, extractor, overwrite=False, progress=lambda media, total: media):
-        """Makes the descriptors that are missing. Decoding runs ahead in threads while the network computes.
+        """Makes the descriptors that are missing, and pool_3's along with mixed_10's.
+
+        Threads decode ahead and one writes behind while the network computes full batches, whatever the media's
+        lengths. Memory holds a few batches of pictures and cells, however many and however long the media are.
 
         Args:
             media: list of Medium.
-            extractor: () -> FeatureExtractor, called only when there is something to do (see `lazy_extractor`).
-            overwrite: make all of them again.
+            extractor: () -> FeatureExtractor, called only when there is something to compute (see `lazy_extractor`).
+            overwrite: make these media's again; where other settings made the folder's, those go, whosever they are.
             progress: wraps the iterable of media to do, given also its length (tqdm).
         Returns:
-            {id: reason} of the media that could not be decoded.
+            {id: reason} of the media that could not be decoded; they stand in failed.tsv too.
+        Raises:
+            UserError: before anything is written, if descriptors there were made otherwise or the disk is too small.
         """
-        meta_path = self.folder / "meta.json"
-        if meta_path.exists() and not overwrite:
-            self.check()
-        elif overwrite:
-            for path in self.folder.glob("*.npy"):
-                path.unlink()
-        write_json(meta_path, self.meta())
-        todo = [medium for medium in media if medium.id not in self]
-        failed, batch = {}, []
-        for medium, decoded in progress(self._decoded(todo), len(todo)):
+        cells, pooled = (self._of_layer(layer) for layer in ("mixed_10", "pool_3"))
+        stores = [cells, pooled] if self.layer == "mixed_10" else [pooled]
+        stale = dict.fromkeys(path for store in stores for path in store._stale(media, overwrite))
+        missing = {  # id -> the stores that lack it
+            medium.id: [s for s in stores if medium.id not in s or s.path(medium.id) in stale] for medium in media
+        }
+        todo = [medium for medium in media if missing[medium.id]]
+        _check_room(self.folder, [s for lacking in missing.values() for s in lacking], stale)
+        for path in stale:
+            path.unlink()
+        source = cells._fitting_meta()
+
+        def save(medium, details, array):
+            for store in missing[medium.id]:
+                store._write(medium, details, array, source or self.meta())
+
+        def read(medium):
+            """What the network is to see of a medium; None where mixed_10's file was enough."""
             try:
-                batch.append((medium, decoded.result()))
-            except MediaError as error:
-                failed[medium.id] = str(error)
-                continue
-            if sum(len(sampled.pictures) for _, sampled in batch) >= self.config.features.batch_size:
-                self._write(batch, extractor())
-                batch = []
-        if batch:
-            self._write(batch, extractor())
+                array = cells.load(medium) if source else None
+            except UserError:  # missing or damaged
+                array = None
+            if array is None:
+                return sample(medium.path, self.config)
+            save(medium, read_json(cells.folder / f"{medium.id}.json"), array)
+
+        batch_size = self.config.features.batch_size
+        ahead = max(NUM_DECODERS, 2 * batch_size // self.num_pictures)  # media
+        failed, writes = {}, collections.deque()
+        decoders, writer = (concurrent.futures.ThreadPoolExecutor(n) for n in (NUM_DECODERS, 1))
+        pictures = _pictures(progress(_submit_ahead(decoders, read, todo, ahead), len(todo)), failed)
+        try:
+            while batch := list(itertools.islice(pictures, batch_size)):
+                found = extractor().cells(np.stack([sampled.pictures[i] for _, sampled, i in batch]))
+                for (medium, sampled, i), picture_cells in zip(batch, found, strict=True):
+                    if i == 0:
+                        array = np.empty((len(sampled.pictures), *picture_cells.shape), np.float16)
+                    array[i] = picture_cells
+                    if i == len(array) - 1:
+                        writes.append(writer.submit(save, medium, sampled.to_json(), array))
+                while len(writes) > ahead:
+                    writes.popleft().result()
+            for write in writes:
+                write.result()
+        finally:
+            decoders.shutdown(cancel_futures=True)
+            writer.shutdown()
+            for store in stores:
+                store._record(failed)
         return failed
 
-    def _decoded(self, media):
-        """Yields (medium, future of its Sampled), decoding a bounded number of media ahead."""
-        pictures_each = self.meta()["num_frames"]
-        ahead = max(2, 2 * self.config.features.batch_size // pictures_each)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            queue = collections.deque()
-            for medium in media:
-                queue.append((medium, pool.submit(sample, medium.path, self.config)))
-                if len(queue) > ahead:
-                    yield queue.popleft()
-            while queue:
-                yield queue.popleft()
+    def _of_layer(self, layer):
+        return self if layer == self.layer else DescriptorStore(self.config, self.data_dir, layer)
 
-    def _write(self, batch, extractor):
-        """Runs the network once over the pictures of several media and writes each medium's file."""
-        cells = extractor.cells(np.concatenate([sampled.pictures for _, sampled in batch]))
-        for (medium, sampled), part in zip(
-            batch, np.split(cells, np.cumsum([len(s.pictures) for _, s in batch])[:-1]), strict=True
-        ):
-            array = part.mean(axis=1) if self.layer == "pool_3" else part
-            array = array[0] if self.config.media == "picture" else array
-            write_json(self.folder / f"{medium.id}.json", sampled.to_json())
-            with atomic_path(self.path(medium.id)) as partial, open(partial, "wb") as file:
-                np.save(file, array.astype(np.float16), allow_pickle=False)
+    def _fitting_meta(self):
+        """What meta.json says where these descriptors are the config's, else None."""
+        try:
+            self.check(precision=True)
+        except UserError:
+            return None
+        return read_json(self.folder / "meta.json")
+
+    def _stale(self, media, overwrite):
+        """The files that are to go: with `overwrite` these media's, or all where they were made otherwise."""
+        if not overwrite:
+            if (self.folder / "meta.json").exists():
+                self.check(precision=True)
+            return []
+        if self._fitting_meta():
+            return [self.path(medium.id) for medium in media if medium.id in self]
+        return [*self.folder.glob("*.npy"), *self.folder.glob("meta.json")]  # in this order, in case of a kill
+
+    def _num_bytes(self):
+        """What one medium takes on disk."""
+        num_cells = GRID * GRID if self.layer == "mixed_10" else 1
+        return self.num_pictures * num_cells * NUM_CHANNELS * np.dtype(np.float16).itemsize + FILE_OVERHEAD
+
+    def _write(self, medium, details, cells, meta):
+        """Writes one medium's files from its cells, (m, G*G, D) or (G*G, D) float16."""
+        cells = cells.reshape(self.num_pictures, GRID * GRID, -1)
+        if self.layer == "pool_3":
+            array = cells.mean(axis=1, dtype=np.float32).astype(np.float16)
+        else:
+            array = cells if self.config.media == "video" else cells[0]
+        if not (self.folder / "meta.json").exists():
+            write_json(self.folder / "meta.json", {**meta, "layer": self.layer})
+        write_json(self.folder / f"{medium.id}.json", details)
+        with atomic_path(self.path(medium.id)) as partial, open(partial, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def _record(self, failed):
+        """Brings failed.tsv up to date: what has descriptors by now leaves it."""
+        path = self.folder / "failed.tsv"
+        lines = [f"{key}\t{reason}\n" for key, reason in {**self.failures(), **failed}.items() if key not in self]
+        if lines:
+            with atomic_path(path) as partial:
+                partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _check_room(folder, stores, stale):
+    """Refuses to start what the disk cannot hold. stores: one for each medium to be written. stale: files to go."""
+    needed = sum(store._num_bytes() for store in stores) - sum(path.stat().st_size for path in stale)
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if needed > free:
+        raise UserError(
+            f"{folder} would take {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; make room, "
+            "choose another --data_dir, or do fewer media (--split, --limit)"
+        )
+
+
+def _submit_ahead(pool, function, items, ahead):
+    """Yields (item, future of function(item)) in order, with at most `ahead` more under way or waiting."""
+    queue = collections.deque()
+    for item in items:
+        queue.append((item, pool.submit(function, item)))
+        if len(queue) > ahead:
+            yield queue.popleft()
+    while queue:
+        yield queue.popleft()
+
+
+def _pictures(decoded, failed):
+    """Yields (medium, its Sampled, i) for each picture i of media that are decoded; notes the others in `failed`."""
+    for medium, future in decoded:
+        try:
+            sampled = future.result()
+        except MediaError as error:
+            failed[medium.id] = " ".join(str(error).split())
+            continue
+        for i in range(len(sampled.pictures) if sampled else 0):
+            yield medium, sampled, i

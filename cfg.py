@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s2vt.data.files import read_json
 from s2vt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent
@@ -72,6 +73,7 @@ class Config:
     media: str  # video | picture
     truth: str  # none | entities | tracks: which reader of s2vt.evaluation knows what phrases name
     source: str  # what to do when its files are not there, one line
+    splits: str = ""  # published media, "train/val/test"; several published forms stand side by side; "": not checked
     features: FeatureConfig = field(default_factory=FeatureConfig)
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -160,7 +162,21 @@ MSR_VTT = Config(
     layout="msr_vtt",
     media="video",
     truth="none",
-    source="get train_val_videodatainfo.json, test_videodatainfo.json, TrainValVideo/ and TestVideo/ from the owners",
+    source="get train_val_videodatainfo.json, test_videodatainfo.json, TrainValVideo/ and TestVideo/ from the owners "
+    "(http://ms-multimedia-challenge.com/2017/dataset) and lay them out as DATA/README.md shows",
+    splits="6513/497/2990",
+)
+
+MSVD = Config(
+    dataset="MSVD",
+    layout="msvd",
+    media="video",
+    truth="none",
+    source="get YouTubeClips/ from the owners (https://www.cs.utexas.edu/users/ml/clamp/videoDescription/) and either "
+    "'MSR Video Description Corpus.csv' (https://www.microsoft.com/en-us/download/details.aspx?id=52422) or "
+    "sents_{train,val,test}_lc_nopunc.txt (https://www.cs.utexas.edu/~vsub/naacl15_project.html) with "
+    "youtube_mapping.txt (https://github.com/yaoli/arctic-capgen-vid), and lay them out as DATA/README.md shows",
+    splits="1200/100/670",
 )
 
 FLICKR30K = Config(
@@ -168,7 +184,23 @@ FLICKR30K = Config(
     layout="flickr30k",
     media="picture",
     truth="entities",
-    source="get results_20130124.token, flickr30k-images/, imgs_{train,val,test}.txt and Entities/ from the owners",
+    source="get results_20130124.token and flickr30k-images/ from the owners "
+    "(http://shannon.cs.illinois.edu/DenotationGraph/), and imgs_{train,val,test}.txt "
+    "(https://github.com/VisionLearningGroup/caption-guided-saliency) or dataset_flickr30k.json "
+    "(https://cs.stanford.edu/people/karpathy/deepimagesent/), and lay them out as DATA/README.md shows",
+    splits="29000/1014/1000 29783/1014/1000 29783/1000/1000",
+    features=FeatureConfig(layer="mixed_10"),
+)
+
+COCO = Config(
+    dataset="COCO",
+    layout="coco",
+    media="picture",
+    truth="none",
+    source="get train2014/, val2014/ and annotations/ from the owners (https://cocodataset.org/#download), and "
+    "dataset_coco.json for Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent/), and lay them "
+    "out as DATA/README.md shows",
+    splits="113287/5000/5000 82783/40504/0 118287/5000/0",
     features=FeatureConfig(layer="mixed_10"),
 )
 
@@ -198,7 +230,70 @@ STILL_SHAPES = Config(
     training=TrainingConfig(epochs=16, captions_per_medium=5, learning_rate=2e-3, decay="cosine"),
 )
 
-CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MOVING_SHAPES, STILL_SHAPES)}
+CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MSVD, COCO, MOVING_SHAPES, STILL_SHAPES)}
+
+OWN = "dataset.json"  # describes a folder of your own media
+
+# What `dataset.json` may say; the layouts, and the kinds of media that each can hold.
+OWN_LAYOUTS = {"msr_vtt": ("video", "picture"), "coco": ("picture", "video"), "flickr30k": ("picture",)}
+OWN_TRUTHS = ("none", "entities", "tracks")
+
+
+def find(dataset, data_dir):
+    """The Config of a data set: of the `dataset.json` in its folder, else the one of that name in this file.
+
+    Args:
+        dataset: its folder's name under `data_dir`.
+    Raises:
+        UserError: if there is neither; lists the names there are.
+    """
+    path = Path(data_dir) / dataset / OWN
+    if path.parent.name == dataset and path.exists():
+        return own(path)
+    if dataset not in CONFIGS:
+        raise UserError(
+            f"no data set {dataset!r}; expected one of {', '.join(CONFIGS)}, or your own, described by {path} "
+            "(DATA/README.md says how)"
+        )
+    return CONFIGS[dataset]
+
+
+def own(path):
+    """The Config of your own media, from the `dataset.json` in their folder; the set is called as the folder is.
+
+        {"layout": "coco", "media": "picture", "set": {"text.min_count": 1}}
+
+    Raises:
+        UserError: names what is wrong in the file, and what may stand there.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f'{path}: expected an object such as {{"layout": "coco", "media": "picture"}}')
+    known = {"layout": None, "media": None, "truth": "none", "set": {}}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{path}: nothing is called {key!r}; expected {', '.join(known)}")
+    values = known | values
+    for key, choices in (("layout", list(OWN_LAYOUTS)), ("truth", OWN_TRUTHS)):
+        if values[key] not in choices:
+            raise UserError(f"{path}: {key!r} is {values[key]!r}; expected one of {', '.join(choices)}")
+    if values["media"] not in OWN_LAYOUTS[values["layout"]]:
+        choices = " or ".join(OWN_LAYOUTS[values["layout"]])
+        raise UserError(f"{path}: 'media' is {values['media']!r}; layout {values['layout']} expects {choices}")
+    if not isinstance(values["set"], dict):
+        raise UserError(f"{path}: expected 'set' to be an object such as {{\"text.min_count\": 1}}")
+    config = Config(
+        dataset=Path(path).parent.name,
+        layout=values["layout"],
+        media=values["media"],
+        truth=values["truth"],
+        source='DATA/README.md, "Your own media", says what belongs where',
+        features=FeatureConfig(layer="mixed_10" if values["media"] == "picture" else "pool_3"),
+    )
+    try:
+        return config.replace([f"{key}={value}" for key, value in values["set"].items()])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def load(path):

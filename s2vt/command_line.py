@@ -16,11 +16,22 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
+    def parse_args(self, args=None, namespace=None):
+        """As argparse does; `--dataset FOLDER/dataset.json` is short for `--data_dir PARENT --dataset FOLDER`."""
+        options = super().parse_args(args, namespace)
+        path = Path(os.path.abspath(options.dataset))
+        if path.suffix == ".json":
+            if path.name != cfg.OWN or not path.is_file():
+                self.error(f"--dataset {options.dataset}: expected a file named {cfg.OWN} in the media's folder")
+            options.data_dir, options.dataset = str(path.parent.parent), path.parent.name
+        return options
+
 
 def parser(prog, description):
     """A parser with the flags every script has."""
     result = Parser(prog=prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    result.add_argument("--dataset", required=True, metavar="D", help=f"one of {', '.join(cfg.CONFIGS)}")
+    result.add_argument("--dataset", required=True, metavar="D",
+                        help=f"one of {', '.join(cfg.CONFIGS)}, or the path of your own {cfg.OWN}")  # fmt: skip
     result.add_argument("--data_dir", default="DATA", help="folder of the data sets")
     result.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -37,12 +48,10 @@ def config_of(options):
     Raises:
         UserError: on an unknown data set or setting.
     """
-    if options.dataset not in cfg.CONFIGS:
-        raise UserError(f"no data set {options.dataset!r}; expected one of {', '.join(cfg.CONFIGS)}")
     assignments = list(options.assignments)
     if options.weights:
         assignments.append(f"features.weights={options.weights}")
-    return cfg.CONFIGS[options.dataset].replace(assignments)
+    return cfg.find(options.dataset, options.data_dir).replace(assignments)
 
 
 def run_config_of(options, run):

@@ -89,8 +89,8 @@ def read_json(path):
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         place = f"line {line}, column {column}"
         raise UserError(f"{path} is not valid JSON: not UTF-8 at {place}; mend it or write it again") from error
-    except RecursionError as error:
-        raise UserError(f"{path} is not usable JSON: it is nested too deeply") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{path} is not usable JSON: nested too deeply, or a number too long") from error
 
 
 def file_digest(path):

@@ -61,6 +61,7 @@ class TrainingConfig:
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
+    alone: float = 0.0  # share of batches read from one descriptor alone, as saliency does, at the end (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
 
 

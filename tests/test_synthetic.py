@@ -152,7 +152,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(moving, tmp_pat
         moving / "MovingShapes" / "test_videodatainfo.json"
     ).read_bytes()
     other = tmp_path / "other"
-    synthetic.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=1)
+    synthetic.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=2)
     assert (other / "TestVideo" / "video3.mp4").read_bytes() != first.read_bytes()
 
 

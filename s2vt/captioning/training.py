@@ -1,5 +1,6 @@
 """Training a captioner with Keras: Adam on the captions' cross entropy, a scored checkpoint an epoch."""
 
+import functools
 import platform
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from s2vt.data.batches import CaptionBatches
 from s2vt.data.files import atomic_path, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
+from s2vt.features.store import DescriptorStore
 
 
 def train(config, run, training, validation, store, seed=0, resume=False, overwrite=False, command=""):
@@ -44,14 +46,16 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
 
     keras.utils.set_random_seed(seed)
     model = new_model(config, vocabulary)
-    batches = CaptionBatches(training, store, vocabulary, config, seed, epoch=first_epoch)
+    alone = functools.partial(one_descriptor, DescriptorStore(config, store.data_dir, layer="mixed_10"))
+    batches = CaptionBatches(training, store, vocabulary, config, seed, epoch=first_epoch, alone=alone)
     rate = config.training.learning_rate
     if config.training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.training.epochs * len(batches), alpha=0.05)
+    if resume:
+        model.load_weights(run.checkpoint_path(first_epoch - 1))
     # TF1's Adam, which the release used, has epsilon 1e-8 (Keras: 1e-7).
     model.compile(keras.optimizers.Adam(rate, epsilon=1e-8), caption_loss)
     if resume:
-        model.load_weights(run.checkpoint_path(first_epoch - 1))
         _restore_state(model, run.folder / "training_state.npz")
     callbacks = [
         _Checkpoints(run, config, vocabulary, validation, store),
@@ -69,6 +73,23 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
         shuffle=False,  # the batches shuffle themselves, by seed and epoch
     )
     return run
+
+
+def one_descriptor(store, medium, rng):
+    """A random one of the descriptors that saliency asks about (Eq. 13): of a picture, a cell; of a video, a frame or,
+    as often, a cell of one.
+
+    Args:
+        store: the DescriptorStore of mixed_10. rng: a numpy random generator.
+    Returns:
+        (D,)
+    """
+    cells = store.load(medium)
+    if cells.ndim == 3:
+        cells = cells[rng.integers(len(cells))]
+        if rng.random() < 0.5:
+            return cells.mean(axis=0, dtype=np.float32)
+    return cells[rng.integers(len(cells))]
 
 
 def provenance(store, seed, command):
@@ -131,8 +152,10 @@ class _Checkpoints(keras.callbacks.Callback):
             candidates = caption_media(self.model, self.vocabulary, self.validation, self.store, self.config)
             references = {medium.id: list(medium.captions) for medium in self.validation}
             score = self.meteor.score(references, candidates)
+        bare = new_model(self.config, self.vocabulary)  # a compiled model's file would hold the optimizer, too
+        bare.set_weights(self.model.get_weights())
         with atomic_path(self.run.checkpoint_path(epoch)) as partial:
-            self.model.save_weights(partial)
+            bare.save_weights(partial)
         with atomic_path(self.run.folder / "training_state.npz") as partial, open(partial, "wb") as file:
             np.savez(file, **{str(k): ops.convert_to_numpy(v) for k, v in enumerate(_state_variables(self.model))})
         scores = {**self.run.scores(), epoch: score}

@@ -29,15 +29,21 @@ class CaptionBatches(keras.utils.PyDataset):
     Captions of one medium come in groups of `captions_per_medium`, so that the encoder reads a medium once for all of
     a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
     read from their files when a batch is made, so the set need not fit in memory.
+
+    In a share of the batches, which grows linearly from none in the first epoch to `training.alone` in the last, each
+    caption is read from one descriptor alone, N = 1, drawn at random from those that saliency will ask about: q_i
+    (section 4) is then a distribution that the captioner has learned.
     """
 
-    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0):
+    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, alone=None):
         """Args:
         media: list of Medium, each with captions. store: a DescriptorStore.
         epoch: the first epoch's number (not 0 when training goes on).
+        alone: (Medium, random generator) -> one descriptor (D,); None: there are no readings of one descriptor.
         """
         super().__init__()
-        self.store, self.seed, self.shuffle = store, seed, shuffle
+        self.store, self.seed, self.shuffle, self.alone = store, seed, shuffle, alone
+        self.alone_growth = config.training.alone / max(1, config.training.epochs - 1) if alone else 0  # an epoch
         self.group_size = config.training.captions_per_medium
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
@@ -65,9 +71,15 @@ class CaptionBatches(keras.utils.PyDataset):
 
     def __getitem__(self, k):
         groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
-        v = np.stack([self.store.v(self.media[m]) for m, _ in groups]).astype(np.float32)
         y = self.y[np.concatenate([rows for _, rows in groups])]
-        medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
+        rng = np.random.default_rng([self.seed, self.epoch, k])
+        if rng.random() < self.alone_growth * self.epoch:
+            v = np.stack([self.alone(self.media[m], rng) for m, rows in groups for _ in rows])[:, None]  # (B, 1, D)
+            medium = np.arange(len(y), dtype=np.int32)
+        else:
+            v = np.stack([self.store.v(self.media[m]) for m, _ in groups])  # (M, N, D)
+            medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
+        v = v.astype(np.float32)
         return {"v": v, "y": y, "medium": medium}, y
 
     def on_epoch_end(self):

@@ -173,6 +173,15 @@ def test_missing_descriptors_name_the_command(config, media, tmp_path):
         store.load(media[0])
 
 
+def test_the_command_makes_these_descriptors_and_no_others(config, tmp_path):
+    features = dataclasses.replace(config.features, resize="center_crop", num_frames=7)
+    store = DescriptorStore(dataclasses.replace(config, features=features), tmp_path, "pool_3")
+    assert store.command("val") == (
+        f"python preprocessing.py --dataset Flickr30k --split val --layer pool_3 --weights {config.features.weights} "
+        f"--set features.resize=center_crop --set features.num_frames=7 --data_dir {tmp_path}"
+    )
+
+
 def test_a_cut_file_is_refused(config, media, tmp_path):
     store = DescriptorStore(config, tmp_path)
     store.extract(media[:1], Extractor())

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+import cfg
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.media import Geometry, MediaError, read_frames, read_picture, resize
 from s2vt.errors import UserError
@@ -138,9 +139,15 @@ class DescriptorStore:
 
     def command(self, split=None):
         """The command that makes what is missing."""
+        features = self.config.features
+        usual = cfg.CONFIGS[self.config.dataset].features if self.config.dataset in cfg.CONFIGS else features
         parts = ["python preprocessing.py --dataset", self.config.dataset]
         parts += ["--split", split] if split else []
-        parts += ["--layer", self.layer] if self.layer != self.config.features.layer else []
+        parts += ["--layer", self.layer] if self.layer != usual.layer else []
+        parts += ["--weights", features.weights] if features.weights != usual.weights else []
+        for name in ("resize", "num_frames"):
+            value = getattr(features, name)
+            parts += ["--set", f"features.{name}={value}"] if value != getattr(usual, name) else []
         parts += ["--data_dir", str(self.data_dir)] if self.data_dir != Path("DATA") else []
         return " ".join(parts)
 

@@ -7,6 +7,7 @@ Without --sentence the model's own caption is explained. --media explains a file
 """
 
 import difflib
+import math
 import os
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def main():
     parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set)")
     parser.add_argument("--loss", choices=("nll", "kl"), default="nll",
                         help="nll: query loss (Eq. 7); kl: representativeness (Eq. 6)")  # fmt: skip
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: show it from here")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: show it up to here")
+    parser.add_argument("--stride", type=int, default=1, metavar="FRAMES",
+                        help="of a video: draw every so many frames; the speed stays that of the source")  # fmt: skip
     parser.add_argument("--output", help="MP4 or PNG to write (default: under the run's folder, saliency/)")
     parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers as well")
     options = parser.parse_args()
@@ -31,7 +36,7 @@ def main():
     command_line.config_of(options)
 
     from s2vt.captioning.runs import Run
-    from s2vt.data import datasets
+    from s2vt.data import datasets, media
 
     run = Run(folder)
     run.checkpoint(options.checkpoint)
@@ -42,7 +47,11 @@ def main():
         medium = _medium(datasets.read_media(config, options.data_dir), options.media_id)
     else:
         medium = datasets.Medium(Path(options.media).stem, Path(options.media), "", ())
-    suffix = ".mp4" if config.media == "video" else ".png"
+    if not medium.path.is_file():
+        raise UserError(f"{medium.path}: no such file; expected a video or picture")
+    moving = config.media == "video" and not media.is_picture(medium.path)
+    _check_range(options, moving)
+    suffix = ".mp4" if moving else ".png"
     output = Path(options.output or run.folder / "saliency" / f"{medium.id}{suffix}")
     if output.suffix.lower() != suffix:
         raise UserError(f"--output {output}: expected a name that ends in {suffix}")
@@ -50,12 +59,20 @@ def main():
         raise UserError(f"--save_maps {options.save_maps}: expected a name that ends in .npz")
     for path in (output, Path(options.save_maps)) if options.save_maps else (output,):
         _check_writable(path)
-    if not medium.path.is_file():
-        raise UserError(f"{medium.path}: no such file; expected a video or picture")
-    show = show_video if config.media == "video" else show_picture
+    show = show_video if moving else show_picture
     for path in show(config, run, vocabulary, medium, y, output, options):
         print(path)
     return 0
+
+
+def _check_range(options, moving):
+    start, end = options.start or 0.0, options.end
+    if not moving and (options.start is not None or end is not None or options.stride != 1):
+        raise UserError("--start, --end and --stride are for videos; this is a picture")
+    if not 0 <= start < math.inf or (end is not None and not start < end):
+        raise UserError(f"--start {start:g} --end {end}: expected seconds, 0 or later, the end after the start")
+    if options.stride < 1:
+        raise UserError(f"--stride {options.stride}: expected 1 or more frames")
 
 
 def _medium(media, medium_id):
@@ -76,13 +93,18 @@ def _check_writable(path):
 
 
 def _explain(config, run, vocabulary, cells, y, options):
-    """(Explanation, sentence): of the query sentence, or of the model's own caption."""
+    """Explanation of the query sentence, or of the model's own caption; cells (m, G*G, D), of a picture (G*G, D)."""
+    import numpy as np
+
     from s2vt.captioning import decoding
     from s2vt.features.store import v_of
     from s2vt.saliency.explanation import explain
 
     captioner, _ = run.captioner(options.checkpoint)
-    v = v_of(cells if cells.ndim == 3 else cells[None], config)
+    seen = cells if cells.ndim == 3 else cells[None]
+    if config.media == "video" and cells.ndim == 2:  # a picture is a video of one frame, which is sampled m times
+        seen = np.repeat(seen, config.features.num_frames, axis=0)
+    v = v_of(seen, config)
     if y is None:
         y = decoding.greedy(captioner, v[None], config.text.max_words)[0]
         if not y:
@@ -96,33 +118,32 @@ def _cells(config, medium, pictures, options):
     from s2vt.features.store import DescriptorStore, lazy_extractor
 
     store = DescriptorStore(config, options.data_dir, layer="mixed_10")
-    if medium.split and medium.id in store:
+    if medium.split and medium.id in store and options.start is None and options.end is None:
         store.check()
         return store.load(medium)
-    cells = lazy_extractor(config)().cells(pictures)
-    return cells if config.media == "video" else cells[0]
+    return lazy_extractor(config)().cells(pictures)
 
 
 def show_video(config, run, vocabulary, medium, y, output, options):
-    import numpy as np
-
     from s2vt.data import media
     from s2vt.saliency import rendering
 
-    clip = media.read_frames(medium.path, config.features.num_frames)
+    def see(frame):
+        """One sampled frame as the network sees it and as the storyboard shows it, whatever its own size."""
+        geometry = media.Geometry.of(frame.shape[1], frame.shape[0], config.features.resize)
+        return media.together(input=media.resize(frame, geometry), shown=rendering.thumbnail(frame))
+
+    clip = media.read_frames(medium.path, config.features.num_frames, options.start, options.end, convert=see)
     command_line.load_engine()
-    height, width = clip.frames.shape[1:3]
-    geometry = media.Geometry.of(width, height, config.features.resize)
-    pictures = np.stack([media.resize(frame, geometry) for frame in clip.frames])
-    explanation = _explain(config, run, vocabulary, _cells(config, medium, pictures, options), y, options)
+    geometry = media.Geometry.of(*clip.size, config.features.resize)
+    explanation = _explain(config, run, vocabulary, _cells(config, medium, clip.frames["input"], options), y, options)
     loss, loss_pooled = explanation.maps(options.loss)
-    frames = (frame for _, frame in media.iterate_frames(medium.path))
-    rendering.saliency_video(
-        output, frames, clip.frame_rate, explanation.words, loss, loss_pooled, clip.indices, geometry
-    )
+    rate = clip.frame_rate / options.stride
+    frames = media.at_rate(media.iterate_frames(medium.path, options.start, options.end), rate, clip.frame_rate)
+    rendering.saliency_video(output, frames, rate, explanation.words, loss, loss_pooled, clip.times, geometry)
     storyboard = output.with_name(f"{output.stem}_storyboard.png")
     rendering.storyboard(
-        storyboard, clip.frames, clip.times, clip.duration, explanation.words, loss, loss_pooled, geometry
+        storyboard, clip.frames["shown"], clip.times - clip.times[0], clip.duration, explanation.words, loss, loss_pooled, geometry
     )
     if options.save_maps:
         explanation.save(options.save_maps, geometry, clip.indices, clip.times)
@@ -140,8 +161,8 @@ def show_picture(config, run, vocabulary, medium, y, output, options):
     from s2vt.saliency.explanation import noun_phrases
 
     geometry = media.Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
-    pictures = media.resize(picture, geometry)[None]
-    explanation = _explain(config, run, vocabulary, _cells(config, medium, pictures, options), y, options)
+    cells = _cells(config, medium, media.resize(picture, geometry)[None], options)
+    explanation = _explain(config, run, vocabulary, cells.reshape(-1, cells.shape[-1]), y, options)
     loss, _ = explanation.maps(options.loss)
     folder = Path(options.data_dir) / config.dataset
     boxes = localization.named_boxes(config.truth, folder, medium) if medium.split else {}

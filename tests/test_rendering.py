@@ -14,6 +14,7 @@ from s2vt.saliency import heatmaps, rendering
 
 # n=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
 WORDS = ("a", "star")
+RATE = Fraction(30000, 1001)
 SAMPLED = (0, 5, 10)
 SIZES = ((64, 64), (320, 240), (1920, 1080), (1080, 1920), (240, 720))
 
@@ -32,9 +33,11 @@ def losses():
 
 def write_video(path, frames=None, **changes):
     loss, loss_pooled = losses()
-    arguments = {"frame_rate": Fraction(30000, 1001), "words": WORDS, "loss": loss, "loss_pooled": loss_pooled,
-                 "sampled": SAMPLED, "geometry": Geometry.of(64, 48)} | changes  # fmt: skip
-    rendering.saliency_video(path, iter(grey_clip() if frames is None else frames), **arguments)
+    times = [float(k / RATE) for k in SAMPLED]
+    arguments = {"frame_rate": RATE, "words": WORDS, "loss": loss, "loss_pooled": loss_pooled,
+                 "sample_times": times, "geometry": Geometry.of(64, 48)} | changes  # fmt: skip
+    frames = grey_clip() if frames is None else frames
+    rendering.saliency_video(path, ((float(k / arguments["frame_rate"]), f) for k, f in enumerate(frames)), **arguments)
 
 
 def decode(path):
@@ -95,9 +98,11 @@ def test_tiles_lie_inside_the_canvas_apart_and_keep_the_shape(num_tiles, size):
     for tile in range(num_tiles):
         x, y = tiles.corner(tile)
         assert min(x, y - tiles.band) >= 0
-        taken[y - tiles.band : y + tiles.height + tiles.strip, x : x + tiles.width] += 1
+        assert tiles.label(tile) <= x and x + tiles.width <= tiles.label(tile) + tiles.cell
+        x = tiles.label(tile)
+        taken[y - tiles.band : y + tiles.height + tiles.strip, x : x + tiles.cell] += 1
     assert taken.max() == 1
-    assert taken.sum() == num_tiles * tiles.width * (tiles.band + tiles.height + tiles.strip)
+    assert taken.sum() == num_tiles * tiles.cell * (tiles.band + tiles.height + tiles.strip)
     assert not taken[-tiles.footer :].any()
 
 
@@ -192,7 +197,7 @@ def test_clip_shorter_than_the_sample_and_portrait(tmp_path):
     scene = sample_scene(np.random.default_rng(0), 2, True, aspect=0.9)
     renderer = Renderer(scene, 120, 90)
     frames = [renderer.frame(time)[0] for time in (0.0, 1.0)]
-    write_video(tmp_path / "v.mp4", frames, sampled=(0, 0, 1), frame_rate=25, geometry=Geometry.of(90, 120))
+    write_video(tmp_path / "v.mp4", frames, sample_times=(0, 0, 0.04), frame_rate=25, geometry=Geometry.of(90, 120))
     codec, rate, _, decoded = decode(tmp_path / "v.mp4")
     assert rate == 25 and len(decoded) == 2
     tiles = rendering.tiling(3, 90, 120)
@@ -334,7 +339,7 @@ def test_shapes_that_disagree(tmp_path):
     with pytest.raises(ValueError, match="got 1 words"):
         write_video(tmp_path / "v.mp4", words=["star"])
     with pytest.raises(ValueError, match="length m = 3; got 2"):
-        write_video(tmp_path / "v.mp4", sampled=(0, 5))
+        write_video(tmp_path / "v.mp4", sample_times=(0, 5))
     with pytest.raises(ValueError, match="expected phrases"):
         rendering.picture_figure(tmp_path / "f.png", grey_clip()[0], [], Geometry.of(64, 48), "a star")
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ that covers the pixels 0..9 is 0..10 (x2 and y2 exclusive).
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import stat
 import warnings
@@ -27,6 +28,8 @@ SMPTE170M = 6  # FFmpeg's number for the colour matrix of BT.601
 MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
 DEFAULT_RATE = 25  # frames per second, where a file of one frame does not say
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
+MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
 NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
 
 
@@ -211,6 +214,22 @@ def _check_file(path):
         raise _refusal(path, "the file is empty")
 
 
+def is_picture(path):
+    """Whether a file holds one still picture, judged by its contents and not by its name.
+
+    Raises:
+        MediaError: if there is no such file.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
+            return image.format not in MOVING_PICTURES and not moves
+    except Exception:  # whatever Pillow thinks of it, it may still be a video
+        return False
+
+
 # --- videos in ------------------------------------------------------------------------------------------------------
 
 
@@ -263,12 +282,54 @@ def read_frames(path, num_frames=26, start=None, end=None, convert=lambda frame:
     raise _refusal(path, "the video decodes differently every time")
 
 
+def together(**arrays):
+    """Several arrays as one that `read_frames` can keep of a frame: read them again by name, `frames["name"]`.
+
+    Example:
+        >>> kept = together(small=np.zeros((2, 3), np.uint8), mean=np.float32(7))
+        >>> kept.shape, kept["small"].shape, float(kept["mean"])
+        ((), (2, 3), 7.0)
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    return np.array(tuple(arrays.values()), [(name, array.dtype, array.shape) for name, array in arrays.items()])
+
+
 def iterate_frames(path, start=None, end=None) -> Iterator[tuple[float, np.ndarray]]:
     """Every frame of a video in order, one at a time: (seconds since the first frame, (H, W, 3) uint8 RGB)."""
     size = None
     for time, frame in _decode(path, start, end):
         size = size or (frame.width, frame.height)
         yield time, _to_array(frame, size)
+
+
+def at_rate(frames, rate, source_rate):
+    """A constant number of frames a second out of frames at any times, one at a time, their duration kept.
+
+    The k-th is the newest of those that are there k / rate after the first one, half a source frame of jitter
+    allowed. Where the source's rate varies, its frames are repeated or left out so that each is shown when it should
+    be.
+
+    Args:
+        frames: iterable of (seconds, frame), in order.
+        rate: frames a second to yield.   source_rate: of the source; its last frame is shown for 1 / source_rate.
+    Yields:
+        (seconds, frame), at the first one's time, 1 / rate later, 2 / rate later, ...
+
+    Example:
+        >>> list(at_rate([(0.0, "a"), (0.1, "b"), (0.4, "c")], rate=5, source_rate=10))
+        [(0.0, 'a'), (0.2, 'b'), (0.4, 'c')]
+    """
+    frames = iter(frames)
+    first, newest = next(frames, (None, None))
+    if newest is None:
+        return
+    k, last, jitter = 0, first, float(0.5 / source_rate)
+    for time, frame in itertools.chain(frames, [(math.inf, None)]):
+        end = last + 2 * jitter if frame is None else time
+        while (now := first + float(k / rate)) < end - jitter:
+            yield now, newest
+            k += 1
+        last, newest = time, frame
 
 
 def count_frames(path, start=None, end=None):
@@ -341,7 +402,7 @@ def _decode(path, start, end, threads="AUTO"):
     if num_decoded == 0:
         raise _refusal(path, "no frame of the video can be decoded")
     if num_inside == 0:
-        raise _refusal(path, f"no frame between {start:g} s and {end:g} s; the last one is at {time:.2f} s")
+        raise _refusal(path, f"no frame from {max(start, 0):g} s to {end:g} s; the last one is at {time:.2f} s")
 
 
 def _bounds(start, end):

@@ -110,6 +110,13 @@ def _picture(frame, size):
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
+def thumbnail(frame, pixels=160_000):
+    """A frame with at most about that many pixels, its shape kept, (h, w, 3) uint8: enough for a storyboard."""
+    height, width = frame.shape[:2]
+    ratio = min(1.0, math.sqrt(pixels / (width * height)))
+    return np.asarray(_picture(frame, (max(1, round(width * ratio)), max(1, round(height * ratio)))))
+
+
 # --- text -----------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +193,7 @@ class Tiling:
 
     columns: int
     rows: int
+    cell: int  # width of a tile; wider than its picture where that is too narrow for a label
     width: int  # of the picture in a tile
     height: int
     text: int  # size of the labels
@@ -201,13 +209,20 @@ class Tiling:
     def strip(self):
         return round(1.6 * self.text)
 
+    def label(self, index):
+        """Left end of one tile's label band and temporal strip, both `cell` wide, x."""
+        return self.corner(index)[0] - (self.cell - self.width) // 2
+
     def corner(self, index):
         """Upper left corner of one tile's picture, (x, y)."""
         row, column = divmod(index, self.columns)
-        across = self.columns * (self.width + self.gap) - self.gap
-        x = (self.canvas[0] - across) // 2 + column * (self.width + self.gap)
+        across = self.columns * (self.cell + self.gap) - self.gap
+        x = (self.canvas[0] - across) // 2 + column * (self.cell + self.gap) + (self.cell - self.width) // 2
         y = self.gap + row * (self.band + self.height + self.strip + 2 * self.gap) + self.band
         return x, y
+
+
+NARROWEST = 110  # pixels, of a tile: a label of ten letters
 
 
 def tiling(num_tiles, width, height, limit=(1920, 1080)):
@@ -229,19 +244,22 @@ def tiling(num_tiles, width, height, limit=(1920, 1080)):
     best = (0, 1, num_tiles)
     for rows in range(1, num_tiles + 1):
         columns = -(-num_tiles // rows)
-        tile = int(min((limit[0] - gap) / columns - gap, largest))
+        across = (limit[0] - gap) / columns - gap
+        if across < NARROWEST and rows < num_tiles:
+            continue
+        tile = int(min(across, largest))
         for _ in range(3):  # the text's size depends on the tile's width and takes height from it
             around = _around(_label_size(tile), gap)
             tile = int(min(tile, ((limit[1] - footer - gap) / rows - around) * width / height))
         if tile > best[0]:
             best = (tile, columns, rows)
     tile, columns, rows = best
-    tile, text = max(tile, 64), _label_size(tile)
-    tile_height = max(16, round(tile * height / width))
-    across = max(columns * (tile + gap) + gap, 480)
+    tile, text = max(tile, 1), _label_size(tile)
+    cell, tile_height = max(tile, NARROWEST), max(1, round(tile * height / width))
+    across = max(columns * (cell + gap) + gap, 480)
     footer = footer - 20 if across >= 900 else footer
     down = rows * (tile_height + _around(text, gap)) + gap + footer
-    return Tiling(columns, rows, tile, tile_height, text, (across + across % 2, down + down % 2), footer)
+    return Tiling(columns, rows, cell, tile, tile_height, text, (across + across % 2, down + down % 2), footer)
 
 
 def _label_size(tile):
@@ -253,7 +271,7 @@ def _around(text, gap):
     return round(1.75 * text) + round(1.6 * text) + 2 * gap
 
 
-def saliency_video(path, frames, frame_rate, words, loss, loss_pooled, sampled, geometry, *, cmap=COLOUR_MAP):
+def saliency_video(path, frames, frame_rate, words, loss, loss_pooled, sample_times, geometry, *, cmap=COLOUR_MAP):
     """Where and when each word of the sentence has its evidence, all words side by side, as an MP4.
 
     The source comes first, then one tile per word: its saliency over the moving picture (Eq. 8 over all cells of all
@@ -262,31 +280,31 @@ def saliency_video(path, frames, frame_rate, words, loss, loss_pooled, sampled, 
 
     Args:
         path: the file to write, *.mp4 (H.264, yuv420p).
-        frames: iterable of all the source's frames, (H, W, 3) uint8, in order.
-        frame_rate: of the source, frames per second, a Fraction; kept.
+        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced.
+        frame_rate: of the video, frames per second, a Fraction.
         words: the n words, strings.
         loss: Loss of every cell, (n, m, 8, 8), nats (Eq. 13).
         loss_pooled: Loss of every sampled frame as a whole, (n, m), nats (Eq. 7).
-        sampled: which of the source's frames the m sampled ones are, (m,) indices from 0, not decreasing.
+        sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
         geometry: `s2vt.data.media.Geometry` of the descriptors.
         cmap: name of a matplotlib colour map.
     Raises:
         UserError: if path cannot be written; nothing is left behind then, nor after any other error.
         ValueError: if the shapes disagree or there is no frame.
     """
-    loss, loss_pooled = _checked(words, loss, loss_pooled, sampled, "sampled")
+    loss, loss_pooled = _checked(words, loss, loss_pooled, sample_times, "sample_times")
     e = heatmaps.scale(loss, axes=(1, 2, 3))
     alpha = heatmaps.temporal_alpha(loss_pooled)
     tiles = tiling(1 + len(words), geometry.width, geometry.height)
     size = (tiles.width, tiles.height)
     tile_geometry = _resized(geometry, *size)
     canvas = np.asarray(_video_canvas(words, alpha, tiles, cmap))
-    # Clips shorter than m frames are sampled repeatedly; equal indices carry equal maps.
-    knots, positions = np.unique(sampled, return_index=True)
+    # Clips shorter than m frames are sampled repeatedly; equal times carry equal maps.
+    knots, positions = np.unique(sample_times, return_index=True)
 
     def composed():
-        for index, frame in enumerate(frames):
-            position = float(np.interp(index, knots, positions))
+        for time, frame in frames:
+            position = float(np.interp(time, knots, positions))
             before = int(position)
             after, share = min(before + 1, e.shape[1] - 1), position - before
             maps = heatmaps.upsample((1 - share) * e[:, before] + share * e[:, after], tile_geometry)
@@ -297,7 +315,7 @@ def saliency_video(path, frames, frame_rate, words, loss, loss_pooled, sampled, 
             for tile, e_map in enumerate(maps, start=1):
                 x, y = tiles.corner(tile)
                 picture[y : y + tiles.height, x : x + tiles.width] = _blend(backdrop, e_map, cmap)
-                _draw_cursor(picture, x, y + tiles.height, tiles, (position + 0.5) / e.shape[1])
+                _draw_cursor(picture, tiles.label(tile), y + tiles.height, tiles, (position + 0.5) / e.shape[1])
             yield picture
 
     _palette(cmap)  # refuses an unknown name before anything is written
@@ -325,21 +343,21 @@ def _video_canvas(words, alpha, tiles, cmap):
     page = Image.new("RGB", tiles.canvas, NIGHT)
     draw = ImageDraw.Draw(page)
     pad = round(0.45 * tiles.text)
-    x, y = tiles.corner(0)
+    x, y = tiles.label(0), tiles.corner(0)[1]
     draw.text((x + pad, y - tiles.band // 2), "source", fill=NIGHT_FAINT, font=_font(tiles.text), anchor="lm")
     for index, word in enumerate(words):
-        x, y = tiles.corner(index + 1)
-        draw.rectangle((x, y - tiles.band, x + tiles.width - 1, y - 1), fill=NIGHT_BAND)
+        x, y = tiles.label(index + 1), tiles.corner(index + 1)[1]
+        draw.rectangle((x, y - tiles.band, x + tiles.cell - 1, y - 1), fill=NIGHT_BAND)
         middle = y - tiles.band // 2
         number, small = f"{index + 1}/{len(words)}", _font(max(12, round(0.65 * tiles.text)))
-        room = tiles.width - 2 * pad
+        room = tiles.cell - 2 * pad
         beside = room - small.getlength(number) - pad
         if _font(tiles.text, True).getlength(word) <= beside and len(words) > 1:
-            draw.text((x + tiles.width - pad, middle), number, fill=NIGHT_FAINT, font=small, anchor="rm")
+            draw.text((x + tiles.cell - pad, middle), number, fill=NIGHT_FAINT, font=small, anchor="rm")
             room = beside
         text, font = _fit(word, room, tiles.text, bold=True)
         draw.text((x + pad, middle), text, fill=NIGHT_INK, font=font, anchor="lm")
-        page.paste(_bars(alpha[index], tiles.width, tiles.strip), (x, y + tiles.height))
+        page.paste(_bars(alpha[index], tiles.cell, tiles.strip), (x, y + tiles.height))
     _video_footer(page, draw, alpha.shape[1], tiles, cmap)
     return page
 
@@ -350,7 +368,7 @@ def _video_footer(page, draw, num_sampled, tiles, cmap):
         "colour: each word scaled over the clip (Eq. 8)",
         f"bars: α, the word's saliency over {num_sampled} sampled frames, highest = full height",
     )
-    font, pad = _font(13), tiles.corner(0)[0] if tiles.canvas[0] >= 500 else 8
+    font, pad = _font(13), tiles.label(0) if tiles.canvas[0] >= 500 else 8
     y = tiles.canvas[1] - tiles.footer + 12
     draw.text((pad, y), "0", fill=NIGHT_FAINT, font=font, anchor="lm")
     page.paste(_colour_bar(90, 12, cmap), (pad + 13, y - 6))
@@ -379,7 +397,7 @@ def _bars(alpha, width, height):
 
 def _draw_cursor(picture, x, y, tiles, share):
     """The clip's present moment in one temporal strip: a bright line with a dark rim."""
-    at = x + min(max(round(share * tiles.width), 2), tiles.width - 2)
+    at = x + min(max(round(share * tiles.cell), 2), tiles.cell - 2)
     picture[y : y + tiles.strip, at - 2 : at + 2] = 0
     picture[y : y + tiles.strip, at - 1 : at + 1] = 255
 

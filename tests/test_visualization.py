@@ -1,0 +1,360 @@
+"""visualization.py on files of any kind, with a captioner whose evidence is known: what is drawn lies where it is.
+
+The captioner says "red", "green" or "blue". Its network gives each cell the share of that colour under a tent of 64
+input pixels around the centre of the cell's receptive field, and its losses are linear in it. Tents of that width
+interpolate x itself, so the centre of mass of the upsampled map must be that of the coloured box, to the pixel.
+"""
+
+import json
+import sys
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import cfg
+import visualization
+from s2vt import command_line
+from s2vt.captioning.runs import Run
+from s2vt.data import media
+from s2vt.data.files import write_json
+from s2vt.data.text import Vocabulary
+from s2vt.features import store
+from s2vt.saliency import heatmaps, rendering
+
+WORDS = ("red", "green", "blue")
+GREY = 90
+
+
+class Network:
+    """Stands in for the InceptionV3: channel c of a cell is how much of colour c lies under its tent, in [0, 1]."""
+
+    def cells(self, pictures):
+        centres = 32 * np.arange(8) + 37.5
+        tents = np.clip(1 - np.abs(np.arange(299)[:, None] + 0.5 - centres) / 32, 0, None)  # (299, G)
+        coloured = np.clip((pictures.astype(np.float32) - GREY) / (255 - GREY), 0, 1)
+        cells = np.einsum("bhwc,hy,wx->byxc", coloured, tents, tents) / 32**2
+        return cells.reshape(len(pictures), 64, 3).astype(np.float32)
+
+
+class Captioner:
+    """Loss(t, i, word c) = 7 - 4 v_ic."""
+
+    def encode(self, v):
+        from keras import ops
+
+        return ops.mean(v, axis=1)
+
+    def step(self, state, word):
+        from keras import ops
+
+        log_q = 4 * state - 7
+        rest = ops.log(1 - ops.sum(ops.exp(log_q), axis=1, keepdims=True))
+        return ops.concatenate([rest, log_q], axis=1), state
+
+
+@pytest.fixture
+def show(tmp_path, monkeypatch, capsys):
+    """(arguments) -> (exit status, stdout, stderr) of visualization.py on the captioner above."""
+    monkeypatch.setattr(Run, "captioner", lambda run, which: (Captioner(), 0))
+    monkeypatch.setattr(store, "lazy_extractor", lambda config: Network)
+    monkeypatch.setattr(sys, "argv", [])
+
+    def show(*arguments, media="video", resize="squash", num_frames=5):
+        base = cfg.MOVING_SHAPES if media == "video" else cfg.STILL_SHAPES
+        config = base.replace([f"features.resize={resize}", f"features.num_frames={num_frames}"])
+        folder = tmp_path / "experiments" / f"{media}-{resize}"
+        write_json(folder / "config.json", {"config": config.to_json()})
+        Vocabulary([".", *WORDS], [4, 1, 1, 1]).save(folder / "vocabulary.json")
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        (folder / "checkpoints" / "0.weights.h5").touch()
+        sys.argv = ["visualization.py", "--dataset", config.dataset, "--data_dir", str(tmp_path / "DATA"),
+                    "--experiments_dir", str(folder.parent), "--name", folder.name, "--checkpoint", "0",
+                    *map(str, arguments)]  # fmt: skip
+        with pytest.raises(SystemExit) as exit:
+            command_line.run(visualization.main)
+        return exit.value.code, *capsys.readouterr()
+
+    return show
+
+
+def box_picture(size, box, colour=0, background=GREY):
+    """A grey picture of size (w, h) with a box in full red, green or blue."""
+    picture = np.full((size[1], size[0], 3), background, np.uint8)
+    x1, y1, x2, y2 = box
+    picture[y1:y2, x1:x2, colour] = 255
+    return picture
+
+
+def write_clip(path, frames, rate=25):
+    with media.VideoWriter(path, frames[0].shape[1], frames[0].shape[0], rate, crf=8) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+def decode(path):
+    return [frame for _, frame in media.iterate_frames(path)]
+
+
+def centre_of_mass(e):
+    e = np.asarray(e, float)
+    height, width = e.shape
+    return (
+        np.array([(e.sum(0) * (np.arange(width) + 0.5)).sum(), (e.sum(1) * (np.arange(height) + 0.5)).sum()]) / e.sum()
+    )
+
+
+def saliency_seen(source, drawn):
+    """e read back from a drawing over a known picture, by trying all 256 levels at each pixel."""
+    levels = np.stack([rendering.overlay(source, np.full(source.shape[:2], k / 255)) for k in range(256)])
+    return np.abs(levels.astype(int) - drawn.astype(int)).sum(axis=-1).argmin(axis=0) / 255
+
+
+def shift_between(expected, seen):
+    """By how many pixels (x, y) `seen` lies off `expected`, to a fraction: least squares on the gradient."""
+    gy, gx = np.gradient(expected)
+    A = np.stack([gx.ravel(), gy.ravel()], axis=1)
+    return -np.linalg.lstsq(A, (seen - expected).ravel(), rcond=None)[0]
+
+
+# --- the map sits where the evidence is
+
+# (resize, size of the source, box): centres of boxes off the grid, well inside what the network sees.
+PLACES = [
+    ("squash", (320, 240), (101, 63, 157, 101)),
+    ("squash", (180, 420), (67, 211, 99, 307)),
+    ("center_crop", (400, 240), (171, 83, 219, 127)),
+    ("center_crop", (234, 500), (83, 260, 139, 301)),
+]
+
+
+@pytest.mark.parametrize(("resize", "size", "box"), PLACES)
+def test_a_pictures_map_lies_on_the_box(show, tmp_path, resize, size, box):
+    Image.fromarray(box_picture(size, box)).save(tmp_path / "box.png")
+    arguments = ("--media", tmp_path / "box.png", "--sentence", "red", "--output", tmp_path / "o.png")
+    status, _, err = show(*arguments, "--save_maps", tmp_path / "o.npz", media="picture", resize=resize)
+    assert status == 0, err
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    with np.load(tmp_path / "o.npz") as arrays:  # first road: the numbers
+        geometry = media.Geometry.from_json(json.loads(str(arrays["geometry"])))
+        e = heatmaps.upsample(heatmaps.scale(arrays["loss"][0, 0]), geometry)
+    np.testing.assert_allclose(centre_of_mass(e), centre, atol=0.5)
+
+    page = np.asarray(Image.open(tmp_path / "o.png").convert("RGB"))  # second road: the drawing
+    (x0, x1), y, width, height = picture_panels(page, size)
+    seen = saliency_seen(page[y : y + height, x0 : x0 + width], page[y : y + height, x1 : x1 + width])
+    expected = heatmaps.upsample(
+        heatmaps.scale(arrays_loss(tmp_path / "o.npz")), rendering._resized(geometry, width, height)
+    )
+    star = np.array(heatmaps.maximum(e)) * width / size[0]
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    away = np.hypot(columns - star[0], rows - star[1]) > 20
+    shift = shift_between(expected, np.where(away, seen, expected)) * size[0] / width
+    assert np.abs(shift).max() < 1, shift
+
+
+def arrays_loss(path):
+    with np.load(path) as arrays:
+        return arrays["loss"][0, 0]
+
+
+def picture_panels(page, size):
+    width = max(360, round((150_000 * size[0] / size[1]) ** 0.5))
+    return (24, 24 + width + 16), 24 + 36, width, round(width * size[1] / size[0])
+
+
+@pytest.mark.parametrize(("resize", "size", "box"), PLACES)
+def test_a_videos_map_lies_on_the_box(show, tmp_path, resize, size, box):
+    write_clip(tmp_path / "box.mkv", [box_picture(size, box)] * 6)
+    arguments = ("--media", tmp_path / "box.mkv", "--sentence", "red", "--output", tmp_path / "o.mp4")
+    status, _, err = show(*arguments, "--save_maps", tmp_path / "o.npz", resize=resize)
+    assert status == 0, err
+    geometry = media.Geometry.of(*size, resize)
+    frame = decode(tmp_path / "o.mp4")[3]
+    tiles = rendering.tiling(2, *size)
+    (x0, y0), (x1, y1) = tiles.corner(0), tiles.corner(1)
+    source = frame[y0 : y0 + tiles.height, x0 : x0 + tiles.width]
+    drawn = frame[y1 : y1 + tiles.height, x1 : x1 + tiles.width]
+    assert abs(tiles.width / tiles.height - size[0] / size[1]) < 0.01
+    small = rendering._resized(geometry, tiles.width, tiles.height)
+    # The truth, from the box alone: what the tents see of it.
+    truth = Network().cells(media.resize(box_picture(size, box), geometry)[None])[0, :, 0].reshape(8, 8)
+    expected = heatmaps.upsample(truth / truth.max(), small)
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 * tiles.width / size[0]
+    np.testing.assert_allclose(centre_of_mass(expected), centre, atol=0.5 * tiles.width / size[0])
+    shift = shift_between(expected, saliency_seen(source, drawn)) * size[0] / tiles.width
+    assert np.abs(shift).max() < 1, shift
+
+
+# --- videos: which part, how fast
+
+
+def colour_clip(num_frames=20):
+    """First half with a red box, second half with a blue one; 10 frames a second."""
+    return [box_picture((160, 120), (60, 40, 100, 80), 0 if k < num_frames // 2 else 2) for k in range(num_frames)]
+
+
+def test_a_range_and_a_stride_keep_the_speed(show, tmp_path):
+    source = write_clip(tmp_path / "clip.mp4", colour_clip(), rate=10)
+    output, maps = tmp_path / "o.mp4", tmp_path / "o.npz"
+    arguments = ("--media", source, "--sentence", "red blue", "--output", output, "--save_maps", maps)
+    assert show(*arguments, "--start", 0.6, "--end", 1.5, "--stride", 2)[0] == 0
+    clip = media.read_frames(output, 5)
+    assert (clip.num_frames, clip.frame_rate) == (5, Fraction(5))
+    assert clip.duration == pytest.approx(1.0)
+    with np.load(maps) as arrays:
+        np.testing.assert_allclose(arrays["frame_times"], [0.6, 0.8, 1.0, 1.2, 1.4], atol=1e-6)
+        red, blue = arrays["loss_pooled"]
+    assert red[:2].max() < red[2:].min() and blue[2:].max() < blue[:2].min()  # sampled inside the range only
+    tiles = rendering.tiling(3, 160, 120)
+    x, y = tiles.corner(0)
+    centres = [frame[y + tiles.height // 2, x + tiles.width // 2] for frame in decode(output)]
+    assert [int(c.argmax()) for c in centres] == [0, 0, 2, 2, 2]
+
+
+def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
+    """Frames at 0, 0.1, 0.2 and then 1.0 .. 1.5 s, in a live Matroska file: no duration, no count, no index."""
+    path = tmp_path / "live.mkv"
+    stamps = [0, 100, 200, *range(1000, 1501, 100)]
+    with av.open(str(path), "w", container_options={"live": "1"}) as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for stamp in stamps:
+            frame = av.VideoFrame.from_ndarray(box_picture((160, 120), (60, 40, 100, 80), 0 if stamp < 500 else 2))
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 0 and container.duration is None
+    output = tmp_path / "o.mp4"
+    assert show("--media", path, "--sentence", "red blue", "--output", output)[0] == 0
+    found = media.read_frames(output, 2)
+    assert found.duration == pytest.approx(1.6, abs=0.15)
+    tiles = rendering.tiling(3, 160, 120)
+    x, y = tiles.corner(0)
+    times = [time for time, frame in media.iterate_frames(output)
+             if frame[y + tiles.height // 2, x + tiles.width // 2].argmax() == 2]  # fmt: skip
+    assert times[0] == pytest.approx(1.0, abs=0.1)  # blue begins when it should, not at a third of the frames
+
+
+def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
+    """The frames of the source are held one at a time: counted where they are decoded and where they are freed."""
+    import weakref
+
+    alive, most, made = set(), [0], [0]
+    original = media._to_array
+
+    def counted(frame, size):
+        array = original(frame, size)
+        key = made[0] = made[0] + 1
+        alive.add(key)
+        weakref.finalize(array, alive.discard, key)
+        most[0] = max(most[0], len(alive))
+        return array
+
+    monkeypatch.setattr(media, "_to_array", counted)
+    source = write_clip(tmp_path / "clip.mp4", [box_picture((64, 48), (20, 10, 40, 30))] * 120)
+    assert show("--media", source, "--sentence", "red", "--output", tmp_path / "o.mp4", "--stride", 7)[0] == 0
+    assert made[0] > 120 and most[0] <= 4
+
+
+@pytest.mark.parametrize("size", [(64, 48), (47, 83), (640, 36), (30, 600), (3, 3)])
+def test_odd_sizes_and_shapes(show, tmp_path, size):
+    frames = [np.random.default_rng(k).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8) for k in range(3)]
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = *size, "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode(None))
+    status, _, err = show("--media", tmp_path / "clip.mkv", "--sentence", "red green", "--output", tmp_path / "o.mp4")
+    assert status == 0, err
+    tiles = rendering.tiling(3, *size)
+    assert decode(tmp_path / "o.mp4")[0].shape == (*tiles.canvas[::-1], 3)
+    assert max(tiles.canvas) <= 1920 and tiles.canvas[1] <= 1082
+
+
+# --- pictures of every kind
+
+
+def picture_files(folder):
+    """The same picture, green box in the upper left, as files of every kind: (name, path)."""
+    box = box_picture((240, 180), (40, 30, 90, 70), 1)
+    image = Image.fromarray(box)
+    image.save(folder / "plain.png")
+    image.quantize(16).save(folder / "palette.png")
+    image.convert("CMYK").save(folder / "cmyk.jpg", quality=98)
+    alpha = np.full((180, 240), 255, np.uint8)
+    alpha[100:, 150:] = 0
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(alpha))
+    rgba.save(folder / "alpha.png")
+    rgba.save(folder / "alpha.webp", lossless=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise: stored turned the other way
+    image.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=98, exif=exif)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("captioner", ["picture", "video"])
+def test_pictures_of_every_kind_are_shown_upright_with_the_same_map(show, tmp_path, captioner):
+    (tmp_path / "files").mkdir()
+    found = {}
+    for path in picture_files(tmp_path / "files"):
+        out = tmp_path / f"{path.name}.png"
+        arguments = ("--media", path, "--sentence", "green", "--output", out, "--save_maps", tmp_path / "m.npz")
+        status, _, err = show(*arguments, media=captioner)
+        assert status == 0, err
+        with np.load(tmp_path / "m.npz") as arrays:
+            found[path.name] = arrays["loss"]
+            geometry = json.loads(str(arrays["geometry"]))
+        assert (geometry["width"], geometry["height"]) == (240, 180)
+        page = np.asarray(Image.open(out).convert("RGB")).astype(int)
+        (x, _), y, width, height = picture_panels(page, (240, 180))
+        green = page[y + round(height * 50 / 180), x + round(width * 65 / 240)]
+        assert green[1] > 200 and green[0] < 130 and green[2] < 130, path.name
+        if path.name.startswith("alpha"):
+            assert page[y + height - 9, x + width - 9].min() > 240  # transparency over white
+    for name, loss in found.items():
+        if not name.startswith("alpha"):
+            np.testing.assert_allclose(loss, found["plain.png"], atol=0.1, err_msg=name)
+
+
+# --- mistakes
+
+
+def line(result, status=2):
+    code, out, err = result
+    assert code == status and out == "" and len(err.strip().splitlines()) == 1, err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--start", "2", "--end", "1"), "expected seconds, 0 or later, the end after the start"),
+        (("--start", "-1"), "expected seconds, 0 or later"),
+        (("--start", "nan"), "expected seconds, 0 or later"),
+        (("--start", "99"), "no frame from 99 s to inf s; the last one is at 0.50 s"),
+        (("--stride", "0"), "--stride 0: expected 1 or more frames"),
+        (("--output", "o.png"), "expected a name that ends in .mp4"),
+    ],
+)
+def test_mistakes_about_a_video(show, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = write_clip(tmp_path / "clip.mp4", colour_clip(6), rate=10)
+    assert message in line(show("--media", source, "--sentence", "red", *arguments))
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "experiments"}
+
+
+def test_mistakes_about_a_picture(show, tmp_path):
+    Image.fromarray(box_picture((60, 40), (10, 10, 30, 30))).save(tmp_path / "p.png")
+    assert "for videos; this is a picture" in line(show("--media", tmp_path / "p.png", "--stride", 2))
+    clip = write_clip(tmp_path / "clip.mp4", colour_clip(6))
+    out = tmp_path / "o.png"
+    assert "not a picture" in line(show("--media", clip, "--sentence", "red", "--output", out, media="picture"))
+    assert not out.exists()

@@ -45,11 +45,18 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """S2VT."""
+    """The captioner. Fields after `dropout` are read by the attention models only."""
 
+    name: str = "s2vt"  # s2vt (paper) | mean_pool (Venugopalan 2015) | soft_attention, hard_attention (Xu, Yao 2015)
     units: int = 1300  # LSTM and W_x (paper)
     embedding_size: int = 300  # word embedding (paper)
     dropout: float = 0.5  # on the LSTM's inputs and outputs, a fresh mask every step (release)
+    attention_size: int = 512  # units of the attention layer (Eq. 5; ours)
+    gate: str = "none"  # none | beta: z_t = beta_t sum_i alpha_ti v_i, beta_t = sigmoid(w_beta h_{t-1} + b) (Xu 2015)
+    doubly_stochastic: float = 0.0  # lambda of sum_i (1 - sum_t alpha_ti)^2 (Xu 2015: 1; Yao 2015: 0)
+    reinforce: float = 1.0  # hard attention: lambda_r, weight of the REINFORCE term (Xu 2015)
+    entropy: float = 0.002  # hard attention: lambda_e, weight of the attention's entropy (Xu 2015)
+    expected: float = 0.5  # hard attention: share of sentences read with alpha instead of a sample (Xu 2015)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ class Config:
 
     @classmethod
     def from_json(cls, values):
-        """The inverse of `to_json`; unknown or missing fields are an error."""
+        """The inverse of `to_json`. A section's field that is missing has its default: what every run did before there
+        was a choice. Unknown fields are an error."""
         try:
             sections = {f.name: f.type(**values[f.name]) for f in dataclasses.fields(cls) if f.type in SECTIONS}
             return cls(**{**values, **sections})
@@ -117,6 +125,8 @@ CHOICES = {
     "features.resize": ("squash", "center_crop"),
     "features.scan": ("raster", "snake"),
     "features.precision": ("float32", "mixed_bfloat16"),
+    "model.name": ("s2vt", "mean_pool", "soft_attention", "hard_attention"),
+    "model.gate": ("none", "beta"),
     "training.decay": ("constant", "cosine"),
 }
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from s2vt.captioning.model import S2VT, caption_loss
+from s2vt.captioning.captioner import caption_loss
+from s2vt.captioning.model import S2VT
 from s2vt.saliency.heatmaps import phrase_loss, scale
 from s2vt.saliency.information_loss import (
     bytes_per_row,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from s2vt.captioning.model import S2VT, caption_loss, caption_mask
+from s2vt.captioning.captioner import caption_loss, caption_mask
+from s2vt.captioning.model import S2VT
 
 B, N, T, D, H, E, V = 2, 6, 4, 3, 5, 8, 7
 Y = np.array([[4, 1, 5, 0], [2, 0, 0, 0]], "int32")

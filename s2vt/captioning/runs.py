@@ -95,7 +95,7 @@ class Run:
         raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
 
     def captioner(self, which):
-        """(the trained S2VT, checkpoint number)."""
+        """(the trained captioner, checkpoint number)."""
         number = self.checkpoint(which)
         model = new_model(self.config(), self.vocabulary())
         path = self.checkpoint_path(number)
@@ -108,15 +108,11 @@ class Run:
 
 
 def new_model(config, vocabulary):
-    """An untrained S2VT for a config and a vocabulary."""
-    from s2vt.captioning.model import S2VT  # here, so that a wrong name is told before the engine is loaded
+    """An untrained captioner for a config and a vocabulary."""
+    from s2vt.captioning.captioners import CAPTIONERS  # here: a wrong name is told before the engine is loaded
 
-    model = S2VT(
-        len(vocabulary),
-        units=config.model.units,
-        embedding_size=config.model.embedding_size,
-        dropout=config.model.dropout,
-        word_log_frequencies=vocabulary.log_frequencies(),
-    )
+    captioner = CAPTIONERS[config.model.name]
+    settings = {name: getattr(config.model, name) for name in captioner.SETTINGS}
+    model = captioner(len(vocabulary), word_log_frequencies=vocabulary.log_frequencies(), **settings)
     model.build()
     return model

@@ -12,8 +12,8 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from s2vt.captioning.captioner import caption_loss
 from s2vt.captioning.decoding import caption_media
-from s2vt.captioning.model import caption_loss
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.scoring import MeteorScorer
 from s2vt.data.batches import CaptionBatches

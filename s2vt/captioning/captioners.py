@@ -1,0 +1,8 @@
+"""The captioners by the names that `--model` and `model.name` know them by."""
+
+from s2vt.captioning.hard_attention import HardAttention
+from s2vt.captioning.mean_pool import MeanPool
+from s2vt.captioning.model import S2VT
+from s2vt.captioning.soft_attention import SoftAttention
+
+CAPTIONERS = {"s2vt": S2VT, "mean_pool": MeanPool, "soft_attention": SoftAttention, "hard_attention": HardAttention}

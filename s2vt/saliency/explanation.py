@@ -28,6 +28,7 @@ class Explanation:
         loss: query loss of each cell (Eq. 7, 13), (n, m, G, G).
         loss_pooled: query loss of each frame (Eq. 7), (n, m); None for a picture.
         kl, kl_pooled: representativeness (Eq. 6), of the same shapes; None unless asked for.
+        log_p: log p(y_t) given all descriptors and the words before, (n, V), nats; None unless kl was asked for.
     """
 
     words: tuple[str, ...]
@@ -35,6 +36,7 @@ class Explanation:
     loss_pooled: np.ndarray | None
     kl: np.ndarray | None = None
     kl_pooled: np.ndarray | None = None
+    log_p: np.ndarray | None = None
 
     def maps(self, loss):
         """The cells' and the frames' losses of one kind, "nll" or "kl"."""
@@ -71,15 +73,15 @@ def explain(captioner, cells, y, words=(), v=None):
         cells: row by row, (G*G, D) of a picture, (m, G*G, D) of a video.
         y: word indices, (n,).
         words: the same as strings, kept for labels.
-        v: what the captioner reads, (N, D), if the representativeness (Eq. 6) is asked for as well.
+        v: what the captioner reads, (N, D), if the representativeness (Eq. 6) and log p are asked for as well.
     """
     log_p = None if v is None else sentence_log_probabilities(captioner.encode, captioner.step, v, y)
     if cells.ndim == 2:
         loss, kl = image_saliency(captioner.encode, captioner.step, cells, y, log_p)
-        return Explanation(tuple(words), loss[:, None], None, None if kl is None else kl[:, None])
+        return Explanation(tuple(words), loss[:, None], None, None if kl is None else kl[:, None], None, log_p)
     pooled = np.mean(cells, axis=1, dtype=np.float32)
     loss_pooled, loss, kl_pooled, kl = video_saliency(captioner.encode, captioner.step, cells, pooled, y, log_p)
-    return Explanation(tuple(words), loss, loss_pooled, kl, kl_pooled)
+    return Explanation(tuple(words), loss, loss_pooled, kl, kl_pooled, log_p)
 
 
 def noun_phrases(words):

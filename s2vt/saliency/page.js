@@ -1,0 +1,436 @@
+"use strict";
+// The page that `page.py` fills. The maths is that of heatmaps.py, under the same names.
+// Letters: n words, m sampled frames, G = 8 grid, width x height pixels of the map.
+
+// --- the maths: losses on the grid -> a map (Eq. 8, 9, receptive fields) ---------------------------------------------
+
+/** Sum of the losses of the words at these positions (Eq. 9). loss: n arrays. */
+function phraseLoss(loss, words) {
+  const sum = new Float64Array(loss[0].length);
+  for (const t of words) loss[t].forEach((value, i) => { sum[i] += value; });
+  return sum;
+}
+
+/** e = (max Loss - Loss) / (max Loss - min Loss), 0 everywhere if they are equal (Eq. 8). */
+function scale(loss) {
+  const [smallest, largest] = range(loss);
+  const span = largest > smallest ? largest - smallest : 1;
+  return loss.map((value) => (largest - value) / span);
+}
+
+function range(values) {
+  return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+}
+
+/** e normalised to sum 1, uniform where all are equal. */
+function temporalAlpha(e) {
+  const sum = e.reduce((a, b) => a + b);
+  return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
+}
+
+/** Before which cell each pixel lies along one axis, and how far on towards the next: linear between the centres. */
+function weights(length, start, stop, size, grid) {
+  const before = new Int32Array(length), share = new Float64Array(length);
+  for (let pixel = 0; pixel < length; pixel++) {
+    const input = (pixel + 0.5 - start) * size / (stop - start); // inverse of the resize and crop
+    const position = Math.min(Math.max((input - 37.5) / 32, 0), grid - 1); // centre of cell k: input pixel 32 k + 37
+    before[pixel] = Math.min(Math.floor(position), grid - 2);
+    share[pixel] = position - before[pixel];
+  }
+  return { before, share };
+}
+
+/** Values on the grid (G G) -> a map over the pixels, row by row (height width). */
+function upsample(cells, geometry) {
+  const { x, y, grid, width, height } = geometry;
+  const map = new Float32Array(width * height), row = new Float64Array(grid);
+  for (let j = 0, pixel = 0; j < height; j++) {
+    const above = y.before[j] * grid, s = y.share[j];
+    for (let k = 0; k < grid; k++) row[k] = (1 - s) * cells[above + k] + s * cells[above + grid + k];
+    for (let i = 0; i < width; i++, pixel++) {
+      const left = x.before[i], r = x.share[i];
+      map[pixel] = (1 - r) * row[left] + r * row[left + 1];
+    }
+  }
+  return map;
+}
+
+/** The sampled frame before a time and how far on towards the next: {before, share}. */
+function between(times, time) {
+  let before = times.findLastIndex((sampled) => sampled <= time);
+  if (before < 0) return { before: 0, share: 0 };
+  if (before === times.length - 1) return { before, share: 0 };
+  return { before, share: (time - times[before]) / (times[before + 1] - times[before]) };
+}
+
+/** `count` values from `start` on, linear in time between two sampled frames. */
+function atTime(values, count, { before, share }) {
+  const next = Math.min(before + 1, values.length / count - 1);
+  return Array.from({ length: count }, (_, k) =>
+    (1 - share) * values[before * count + k] + share * values[next * count + k]);
+}
+
+// --- what the page holds --------------------------------------------------------------------------------------------
+
+const $ = (id) => document.getElementById(id);
+const page = JSON.parse($("data").textContent);
+const n = page.words.length, m = page.times.length, G = page.grid;
+const moving = page.medium.type.startsWith("video/");
+const losses = Object.fromEntries(Object.entries(page.losses).map(([kind, { cells, pooled }]) =>
+  [kind, { cells: numbers(cells), pooled: pooled && numbers(pooled) }]));
+const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
+const [x1, y1, x2, y2] = page.crop;
+const geometry = {
+  width: page.width, height: page.height, grid: G,
+  x: weights(page.width, x1, x2, page.size, G), y: weights(page.height, y1, y2, page.size, G),
+};
+
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+/** 16-bit codes -> n arrays of losses, nats: low + step code. */
+function numbers({ low, step, codes }) {
+  const all = new Uint16Array(bytes(codes).buffer), length = all.length / n;
+  return low.map((start, t) => Float64Array.from(all.subarray(t * length, (t + 1) * length), (c) => start + step[t] * c));
+}
+
+// --- the state, and what follows from it ----------------------------------------------------------------------------
+
+const state = {
+  chosen: new Set(page.chosen), // words
+  pointed: null, // the word under the mouse, shown while it is there
+  current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
+  anchor: page.chosen[0], // where a range of words starts
+  loss: page.loss, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
+};
+let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), the loss at either end
+
+function wordsShown() {
+  return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
+}
+
+function makeScene() {
+  const { cells, pooled } = losses[state.loss], words = wordsShown();
+  const loss = phraseLoss(cells, words), [smallest, largest] = range(loss);
+  const frames = pooled ? scale(phraseLoss(pooled, words)) : Float64Array.of(1);
+  return { words, e: scale(loss), frames, alpha: temporalAlpha(frames), smallest, largest };
+}
+
+/** The map that is shown now, height x width, row by row. */
+function mapNow() {
+  return upsample(atTime(scene.e, G * G, between(page.times, state.time)), geometry);
+}
+
+function peakFrame() {
+  return scene.frames.indexOf(range(scene.frames)[1]);
+}
+
+// --- drawing --------------------------------------------------------------------------------------------------------
+
+/** The colours of 256 levels of e: over a picture, its dark parts dimmed and its salient parts tinted. */
+function layerColours() {
+  const palette = palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
+  for (let level = 0; level < 256; level++) {
+    const e = level / 255, tint = state.opacity * e ** 0.8, light = 1 - 0.65 * state.opacity * (1 - e);
+    const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
+    for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
+    colours[4 * level + 3] = 255 * alpha;
+  }
+  return colours;
+}
+
+function paint(canvas, values, colours) {
+  const context = canvas.getContext("2d"), layer = context.createImageData(canvas.width, canvas.height);
+  const from = new Uint32Array(colours.buffer), to = new Uint32Array(layer.data.buffer);
+  values.forEach((e, pixel) => { to[pixel] = from[Math.round(255 * e)]; });
+  context.putImageData(layer, 0, 0);
+}
+
+/** Everything that changes with time. */
+function drawMoment() {
+  paint($("map"), mapNow(), layerColours());
+  if (!moving) return;
+  const position = between(page.times, state.time), nearest = position.before + Math.round(position.share);
+  const seconds = (state.time + page.start).toFixed(2), alpha = scene.alpha[nearest].toFixed(3);
+  $("cursor").style.left = `${100 * state.time / lastTime()}%`;
+  $("time").value = state.time;
+  $("time").setAttribute("aria-valuetext", `${seconds} seconds, alpha ${alpha}`);
+  $("readout").textContent = `${seconds} s · α ${alpha} (even share ${(1 / m).toFixed(3)})`;
+  wordElements.forEach((element, t) => element.style.setProperty("--e", atTime(momentOfWord[state.loss][t], 1, position)[0]));
+}
+
+/** Everything that changes with the words and the loss. */
+function drawWords() {
+  scene = makeScene();
+  const { words, frames, smallest, largest } = scene, phrase = words.map((t) => page.words[t]).join(" ");
+  wordElements.forEach((element, t) => {
+    element.setAttribute("aria-selected", state.chosen.has(t));
+    element.classList.toggle("shown", words.includes(t));
+    element.tabIndex = t === state.current ? 0 : -1;
+  });
+  $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "");
+  $("least").textContent = `e = 0: ${largest.toFixed(2)} nats lost`;
+  $("most").textContent = `e = 1: ${smallest.toFixed(2)} nats lost`;
+  $("map").setAttribute("aria-label", description(phrase));
+  if (moving) {
+    const points = page.times.map((time, t) => `${1000 * time / lastTime()} ${100 - 100 * frames[t]}`).join(" L ");
+    const [first, last] = [page.times[0], page.times[m - 1]].map((time) => 1000 * time / lastTime());
+    $("curve").querySelector(".line").setAttribute("d", `M ${points}`);
+    $("curve").querySelector(".area").setAttribute("d", `M ${first} 100 L ${points} L ${last} 100 Z`);
+    [...$("samples").children].forEach((dot, t) => dot.classList.toggle("peak", t === peakFrame()));
+  }
+  drawAlternatives();
+  drawMoment();
+}
+
+/** In words, for those who do not see the map: when and where the evidence is strongest. */
+function description(phrase) {
+  const frame = moving ? peakFrame() : 0, cells = Array.from(scene.e.subarray(frame * G * G, (frame + 1) * G * G));
+  const map = upsample(cells, geometry), pixel = map.indexOf(range(map)[1]);
+  const third = (share, names) => names[Math.floor(3 * share)];
+  const vertical = third(Math.floor(pixel / page.width) / page.height, ["upper", "middle", "lower"]);
+  const horizontal = third((pixel % page.width) / page.width, ["left", "centre", "right"]);
+  const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
+  return `Saliency map of “${phrase}”: strongest${when}, ${vertical} ${horizontal}`;
+}
+
+function drawAlternatives() {
+  if (!page.alternatives) return;
+  const t = state.pointed ?? state.current;
+  $("instead-title").textContent = `Instead of “${page.words[t]}”`;
+  $("context").textContent = `Most probable after “${["", ...page.words.slice(0, t)].join(" ").trim() || "(start)"}”:`;
+  $("alternatives").replaceChildren(...page.alternatives[t].map(({ word, probability, rank }) => {
+    const item = document.createElement("li"), name = document.createElement("span"), share = document.createElement("span");
+    item.style.setProperty("--p", probability);
+    item.classList.toggle("said", word === page.words[t]);
+    name.textContent = `${rank}. ${word}`;
+    share.textContent = percent(probability);
+    item.append(name, share);
+    return item;
+  }));
+}
+
+function percent(probability) {
+  return probability < 0.001 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
+}
+
+function drawAll() {
+  const levels = Float32Array.from({ length: 256 }, (_, level) => level / 255);
+  paint($("scale"), levels, layerColours());
+  drawWords();
+}
+
+// --- choosing words -------------------------------------------------------------------------------------------------
+
+const wordElements = page.words.map((word, t) => {
+  const element = document.createElement("span");
+  element.className = "word";
+  element.setAttribute("role", "option");
+  element.textContent = word;
+  element.dataset.position = t;
+  return element;
+});
+const momentOfWord = Object.fromEntries(Object.entries(losses).map(([kind, { pooled }]) => [kind, pooled?.map(scale)]));
+
+function choose(words, current) {
+  if (words.length === 0) return; // something is always shown
+  state.chosen = new Set(words);
+  state.current = current;
+  state.pointed = null;
+  drawWords();
+  $("spoken").textContent = $("map").getAttribute("aria-label");
+}
+
+function chooseRange(from, to) {
+  const start = Math.min(from, to);
+  choose(Array.from({ length: Math.abs(to - from) + 1 }, (_, k) => start + k), to);
+}
+
+function toggle(t) {
+  const words = new Set(state.chosen);
+  if (!words.delete(t)) words.add(t);
+  choose([...words], t);
+}
+
+function wordAt(event) {
+  const element = document.elementFromPoint(event.clientX, event.clientY)?.closest(".word");
+  return element ? Number(element.dataset.position) : null;
+}
+
+function listenToWords() {
+  const sentence = $("sentence");
+  let dragging = false;
+  let resting = -1; // the word on which a choice ended: no pointing until the mouse leaves it
+  sentence.addEventListener("pointerdown", (event) => {
+    const t = wordAt(event);
+    if (t === null || event.button !== 0) return;
+    resting = t;
+    if (event.ctrlKey || event.metaKey) {
+      state.anchor = t;
+      toggle(t);
+    } else {
+      dragging = true;
+      if (!event.shiftKey) state.anchor = t;
+      chooseRange(state.anchor, t);
+    }
+    wordElements[t].focus({ preventScroll: true });
+    event.preventDefault();
+  });
+  window.addEventListener("pointermove", (event) => {
+    const t = wordAt(event);
+    if (dragging) {
+      if (t === null || t === state.current) return;
+      resting = t;
+      chooseRange(state.anchor, t);
+    } else if (event.pointerType === "mouse" && t !== resting) {
+      resting = -1;
+      if (t === state.pointed) return;
+      state.pointed = t;
+      drawWords();
+    }
+  });
+  for (const kind of ["pointerup", "pointercancel"]) window.addEventListener(kind, () => { dragging = false; });
+  sentence.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -n, End: n }[event.key];
+    const control = event.ctrlKey || event.metaKey;
+    if (step) {
+      const t = Math.min(Math.max(state.current + step, 0), n - 1);
+      if (!event.shiftKey) state.anchor = t;
+      if (control) choose([...state.chosen], t);
+      else chooseRange(state.anchor, t);
+      wordElements[t].focus();
+    } else if (event.key === " " || event.key === "Enter") {
+      toggle(state.current);
+    } else if (control && event.key === "a") {
+      choose(page.words.map((_, t) => t), state.current);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  sentence.append(...wordElements);
+}
+
+// --- time -----------------------------------------------------------------------------------------------------------
+
+const video = $("video");
+const lastTime = () => page.duration - 1 / page.frame_rate || 1; // when the last frame starts
+
+/** Shows another moment. The video follows as fast as it can; the map is there at once. */
+function goTo(time) {
+  state.time = Math.min(Math.max(time, 0), lastTime());
+  seek();
+  drawMoment();
+}
+
+function seek() {
+  const target = state.time + 0.25 / page.frame_rate; // well inside the frame
+  if (!video.seeking && Math.abs(video.currentTime - target) > 1e-3) video.currentTime = target;
+}
+
+function play() {
+  if (video.error) return;
+  if (video.paused) video.play().catch(() => {});
+  else video.pause();
+}
+
+function drawPlaying() {
+  if (video.paused) return;
+  state.time = Math.min(video.currentTime, lastTime());
+  drawMoment();
+  requestAnimationFrame(drawPlaying);
+}
+
+function showPlaying() {
+  $("play").setAttribute("aria-label", video.paused ? "Play" : "Pause");
+  $("play").querySelector("path").setAttribute("d", video.paused ? "M3 1 15 8 3 15Z" : "M3 1h4v14H3ZM9 1h4v14H9Z");
+  if (!video.paused) requestAnimationFrame(drawPlaying);
+}
+
+function goToPeak() {
+  video.pause();
+  goTo(page.times[peakFrame()]);
+}
+
+function listenToTime() {
+  $("time").max = lastTime();
+  $("samples").append(...page.times.map((time) => {
+    const dot = document.createElement("i");
+    dot.style.left = `${100 * time / lastTime()}%`;
+    return dot;
+  }));
+  $("play").addEventListener("click", play);
+  $("peak").addEventListener("click", goToPeak);
+  $("time").addEventListener("input", () => {
+    video.pause();
+    goTo(Number($("time").value));
+  });
+  $("time").addEventListener("keydown", (event) => { // a range of any step would move by a hundredth
+    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    stepFrames(step);
+  });
+  for (const kind of ["play", "pause"]) video.addEventListener(kind, showPlaying);
+  video.addEventListener("seeked", () => { if (video.paused) seek(); });
+  video.addEventListener("loadedmetadata", seek);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
+    const action = {
+      k: play, p: goToPeak, ",": () => stepFrames(-1), ".": () => stepFrames(1),
+      " ": event.target === document.body ? play : null,
+    }[event.key.toLowerCase()];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
+
+function stepFrames(count) {
+  video.pause();
+  goTo((Math.round(state.time * page.frame_rate) + count) / page.frame_rate);
+}
+
+// --- start ----------------------------------------------------------------------------------------------------------
+
+function showMedium() {
+  const element = moving ? video : $("picture");
+  element.addEventListener("error", () => {
+    $("trouble").textContent = `This browser cannot show ${page.medium.type}; the maps are drawn without it.`;
+    $("trouble").hidden = false;
+  });
+  element.src = URL.createObjectURL(new Blob([bytes(page.medium.data)], { type: page.medium.type }));
+  element.hidden = false;
+  $("stage").style.setProperty("--aspect", page.width / page.height);
+  $("map").width = page.width;
+  $("map").height = page.height;
+}
+
+function start() {
+  showMedium();
+  listenToWords();
+  for (const name of Object.keys(palettes)) $("cmap").append(new Option(name, name, false, name === state.cmap));
+  $("cmap").addEventListener("change", () => { state.cmap = $("cmap").value; drawAll(); });
+  $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); drawAll(); });
+  for (const button of document.querySelectorAll("[name=loss]")) {
+    button.checked = button.value === state.loss;
+    button.addEventListener("change", () => { state.loss = button.value; drawAll(); });
+  }
+  $("loss").hidden = Object.keys(losses).length < 2;
+  $("instead").hidden = !page.alternatives;
+  $("player").hidden = $("curve-note").hidden = !moving;
+  for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
+  $("extent").textContent = moving ? "the clip" : "the picture";
+  $("error").textContent = `Losses are kept here in 16 bits, off by at most ${page.error.toExponential(0)} nats.`;
+  if (moving) {
+    listenToTime();
+    showPlaying();
+    scene = makeScene();
+    state.time = page.times[peakFrame()];
+  }
+  drawAll();
+}
+
+start();

@@ -1,0 +1,523 @@
+"""The HTML page: its numbers, its text, its files; and, in a real browser, its maps, its keys and what it asks for."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s2vt.data.media import Geometry
+from s2vt.errors import UserError
+from s2vt.saliency import heatmaps, page
+from s2vt.saliency.explanation import Explanation
+
+# n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.
+WORDS = ("a", "red", "car", "stops")
+VOCABULARY = (".", "a", "car", "red", "stops", "blue", "dog")
+TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
+GREYS = tuple(range(20, 230, 10))
+LARGE = np.full((480, 640, 3), 120, np.uint8)  # a cell's peak is wider than a pixel
+HOSTILE = '</script><img src=x onerror="hacked=1"><!--<script>{{data}} &amp; \u2028 é'
+
+
+def frames(height=64, width=96):
+    """(time, frame): grey, lighter from frame to frame."""
+    return ((k / 10, np.full((height, width, 3), grey, np.uint8)) for k, grey in enumerate(GREYS))
+
+
+def losses(seed, num_frames=5):
+    """(cells, pooled), nats; "car" has one hot cell, row 1, column 6, of frame 3."""
+    random = np.random.default_rng(seed)
+    cells = random.uniform(2, 11, (4, num_frames, 8, 8)).astype("float32")
+    cells[2] = 9
+    cells[2, -2 if num_frames > 1 else 0, 1, 6] = 1
+    return cells, random.uniform(1, 8, (4, num_frames)).astype("float32")
+
+
+def log_p():
+    rows = np.log(np.random.default_rng(7).dirichlet(np.ones(7), 4))
+    rows[1] = np.log([0.001, 0.5, 0.004, 0.003, 0.002, 0.3, 0.19])  # "red" is fifth
+    return rows
+
+
+def explanation(words=WORDS, num_frames=5, **changes):
+    (loss, loss_pooled), (kl, kl_pooled) = losses(1, num_frames), losses(2, num_frames)
+    arrays = {"loss": loss, "loss_pooled": loss_pooled, "kl": kl, "kl_pooled": kl_pooled, "log_p": log_p()}
+    return Explanation(tuple(words), **(arrays | changes))
+
+
+def write_video(path, resize="squash", **changes):
+    arguments = {"frames": frames(), "frame_rate": 10, "explanation": explanation(), "sample_times": TIMES,
+                 "geometry": Geometry.of(96, 64, resize), "vocabulary": VOCABULARY, "title": "clip.mp4"}  # fmt: skip
+    page.video_page(path, **(arguments | changes))
+    return path
+
+
+def write_picture(path, picture=None, **changes):
+    picture = np.full((64, 96, 3), 120, np.uint8) if picture is None else picture
+    arguments = {"explanation": explanation(num_frames=1), "geometry": Geometry.of(picture.shape[1], picture.shape[0]),
+                 "vocabulary": VOCABULARY, "title": "picture.jpg"}  # fmt: skip
+    page.picture_page(path, picture, **(arguments | changes))
+    return path
+
+
+class Elements(HTMLParser):
+    """What an HTML parser makes of a page: its tags in order, their addresses, and the text of some."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.addresses, self.texts, self.last = [], [], {}, ""
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.last = dict(attributes).get("id", tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "action", "srcset")]
+
+    def handle_data(self, data):
+        self.texts.setdefault(self.last, data)
+
+    @property
+    def data(self):
+        return json.loads(self.texts["data"])
+
+
+# --- numbers
+
+
+def test_losses_in_16_bits_are_off_by_half_a_step():
+    loss, _ = losses(3)
+    loss[1] = 4.25  # one without any span
+    kept = page.quantised(loss)
+    codes = np.frombuffer(base64.b64decode(kept["codes"]), "<u2").reshape(4, 5, 8, 8)
+    back = np.array(kept["low"])[:, None, None, None] + np.array(kept["step"])[:, None, None, None] * codes
+    error = np.abs(back - loss).max(axis=(1, 2, 3))
+    span = loss.max(axis=(1, 2, 3)) - loss.min(axis=(1, 2, 3))
+    assert (error <= span / 131070 * 1.001).all() and error[0] > span[0] / 131070 * 0.9
+    assert error[1] == 0 and codes[1].max() == 0
+
+
+def test_the_page_states_the_error_of_its_numbers(tmp_path):
+    data = Elements(write_video(tmp_path / "a.html")).data
+    spans = [np.ptp(array.reshape(4, -1), axis=1).max() for seed in (1, 2) for array in losses(seed)]
+    np.testing.assert_allclose(data["error"], max(spans) / 131070)
+
+
+def test_alternatives_by_hand():
+    second = page.alternatives(log_p(), WORDS, VOCABULARY, count=3)[1]
+    assert [(item["word"], item["rank"]) for item in second] == [("a", 1), ("blue", 2), ("dog", 3), ("red", 5)]
+    np.testing.assert_allclose([item["probability"] for item in second], [0.5, 0.3, 0.19, 0.003])
+
+
+# --- text and files
+
+
+@pytest.mark.parametrize("write", [write_video, write_picture])
+def test_all_text_stays_text(tmp_path, write):
+    words, vocabulary = (HOSTILE, "red", "<b>", "&lt;"), (HOSTILE, "red", "<b>", "&lt;", "x", "y", "z")
+    plain = Elements(write(tmp_path / "plain.html"))
+    said = explanation(words, 5 if write is write_video else 1)
+    found = Elements(write(tmp_path / "hostile.html", title=HOSTILE, explanation=said, vocabulary=vocabulary))
+    assert found.tags == plain.tags and "img" in found.tags
+    assert found.texts["title"] == HOSTILE and found.data["title"] == HOSTILE
+    assert found.data["words"] == list(words)
+    assert HOSTILE in [item["word"] for item in found.data["alternatives"][0]]
+
+
+def test_a_name_that_is_no_unicode_text_is_written(tmp_path):
+    assert Elements(write_picture(tmp_path / "a.html", title=os.fsdecode(b"a\xff.jpg"))).texts["title"] == "a?.jpg"
+
+
+@pytest.mark.parametrize("write", [write_video, write_picture])
+def test_the_page_names_no_address(tmp_path, write):
+    path = write(tmp_path / "a.html")
+    assert Elements(path).addresses == ["data:,"]
+    text = re.sub(r'"data":"[^"]*"', "", path.read_text())
+    assert not re.search(r"https?:|//\w+\.|@import|url\(|fetch\(|XMLHttp|import\(", text)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_times": TIMES[:4]}, "sample_times"),
+        ({"explanation": explanation(("a", "b"))}, "received 2 words"),
+        ({"explanation": explanation(kl_pooled=np.zeros((4, 6)))}, r"the frames' losses \(n, m\)"),
+        ({"explanation": explanation(loss=np.full((4, 5, 8, 8), np.inf))}, "finite"),
+        ({"explanation": explanation(kl=None), "loss": "kl"}, "received|no 'kl' loss"),
+        ({"explanation": explanation(log_p=np.zeros((4, 6)))}, "log_p must be"),
+        ({"vocabulary": ("x", *VOCABULARY[1:4], "y", "z", "w")}, "not in the vocabulary: stops"),
+        ({"geometry": Geometry.of(64, 96)}, "as the geometry says"),
+        ({"frames": iter(())}, "no frame"),
+    ],
+)
+def test_wrong_arguments_are_told_and_leave_nothing(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / "a.html", **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_of_the_user(tmp_path):
+    with pytest.raises(UserError, match="ends in .html"):
+        write_video(tmp_path / "a.htm")
+    with pytest.raises(UserError, match="no colour map 'rainbows'"):
+        write_picture(tmp_path / "a.html", cmap="rainbows")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        write_picture(tmp_path / "file" / "a.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_page_that_fails_leaves_the_last_one(tmp_path):
+    path = write_picture(tmp_path / "a.html")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no frame"):
+        write_video(path, frames=iter(()))
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_a_heavy_clip_is_kept_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "VIDEO_BYTES", 60_000)
+    random = np.random.default_rng(0)
+    noise = [random.integers(0, 256, (240, 320, 3), np.uint8) for _ in range(21)]
+    heavy = ((3 + k / 10, frame) for k, frame in enumerate(noise))
+    path = write_video(tmp_path / "a.html", frames=heavy, geometry=Geometry.of(320, 240, "center_crop"),
+                       sample_times=np.add(TIMES, 3))  # fmt: skip
+    data = Elements(path).data
+    assert len(base64.b64decode(data["medium"]["data"])) <= 60_000 and 160 <= data["width"] < 320
+    np.testing.assert_allclose(np.array(data["crop"]) * 320 / data["width"], Geometry.of(320, 240, "center_crop").crop)
+    assert (data["start"], data["duration"]) == (3, 2.1)
+    np.testing.assert_allclose(data["times"], TIMES)
+
+
+def test_a_large_picture_is_kept_smaller(tmp_path):
+    data = Elements(write_picture(tmp_path / "a.html", np.full((3000, 1500, 3), 90, np.uint8))).data
+    assert (data["width"], data["height"], data["crop"]) == (512, 1024, [0, 0, 512, 1024])
+    assert Image.open(io.BytesIO(base64.b64decode(data["medium"]["data"]))).size == (512, 1024)
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium here (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+def wait(tab, condition, seconds=10):
+    """Until a condition holds in the page (playwright's own way needs eval, which the page forbids)."""
+    deadline = time.monotonic() + seconds
+    while not tab.evaluate(condition):
+        assert time.monotonic() < deadline, f"{condition} does not become true"
+        tab.wait_for_timeout(30)
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page from disk; afterwards there must have been no error and no request to anywhere else."""
+    contexts, problems, requests = [], [], []
+
+    def visit(path, **options):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("console", lambda message: problems.append(message.text))
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(path.as_uri())
+        if tab.evaluate("moving"):
+            wait(tab, "video.readyState >= 2 && !video.seeking")
+        else:
+            wait(tab, "$('picture').complete")
+        return tab
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not problems
+    assert requests and {url.split(":")[0] for url in requests} <= {"file", "blob"}
+
+
+def map_of(tab):
+    """The map as the page has it, (height, width)."""
+    return np.array(tab.evaluate("Array.from(mapNow())")).reshape(tab.evaluate("[page.height, page.width]"))
+
+
+def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64)):
+    """The same from `heatmaps`, `share` of the way from one sampled frame to the next."""
+    loss = explanation(num_frames=num_frames).maps(kind)[0]
+    e = heatmaps.scale(heatmaps.phrase_loss(loss, words))
+    after = min(frame + 1, num_frames - 1)
+    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], Geometry.of(*size, resize))
+
+
+def same(one, other):
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def shown(tab):
+    return tab.locator(".word.shown").all_text_contents()
+
+
+def centre(tab, word):
+    box = tab.locator(".word").nth(word).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(tab, start, stop):
+    tab.mouse.move(*centre(tab, start))
+    tab.mouse.down()
+    tab.mouse.move(*centre(tab, stop), steps=5)
+    tab.mouse.up()
+
+
+def stage(tab):
+    """The picture with its map as it is on the screen, (height, width, 3)."""
+    return np.asarray(Image.open(io.BytesIO(tab.locator("#stage").screenshot())).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("resize", ["squash", "center_crop"])
+def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
+    """Two roads: the browser's maths and Python's, for words, phrases, both losses, times between frames."""
+    tab = visit(write_video(tmp_path / "a.html", resize))
+    for words, kind, seconds in (([1], "nll", 0.5), ([2], "kl", 1.5), ([0, 2, 3], "nll", 1.15), ([1, 2], "kl", 2.0)):
+        tab.evaluate(
+            "([words, loss, s]) => { state.loss = loss; choose(words, words[0]); goTo(s); }",
+            [words, kind, seconds],
+        )
+        same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=seconds % 0.5 / 0.5, resize=resize))
+
+
+def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):
+    """A clip shorter than m frames: sampled at 0, 0, 1, 1, 2 seconds."""
+    tab = visit(write_video(tmp_path / "a.html", sample_times=(0, 0, 1, 1, 2)))
+    tab.evaluate("choose([1], 1); goTo(1.5)")
+    same(map_of(tab), expected_map([1], 3, share=0.5))
+    tab.evaluate("goTo(1)")
+    same(map_of(tab), expected_map([1], 3))
+
+
+def test_the_pixel_under_the_hot_cell_is_hot(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html", LARGE))
+    tab.locator(".word").nth(2).click()
+    pixels = stage(tab)
+    height, width = pixels.shape[:2]
+    centres = (heatmaps.cell_centres() + 0.5) / 299
+    y, x = int(centres[1] * height), int(centres[6] * width)
+    # e = 1: 0.65 of inferno's last colour (252, 255, 164), 0.35 of grey 120; e = 0: grey 120 dimmed by 0.65 * 0.65
+    np.testing.assert_allclose(pixels[y, x], (206, 208, 149), atol=6)
+    np.testing.assert_allclose(pixels[int(centres[5] * height), int(centres[2] * width)], (69, 69, 69), atol=3)
+    light = pixels.sum(axis=-1)[10:-10, 10:-10]  # without the corners, which are round
+    hottest = np.argwhere(light == light.max()).mean(axis=0) + 10
+    np.testing.assert_allclose(hottest, (y, x), atol=0.02 * width)
+
+
+def test_pointing_at_a_word_shows_it_while_the_mouse_is_there(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html"))
+    assert shown(tab) == ["a", "red", "car", "stops"]  # a noun phrase, as `noun_phrases` has it
+    whole = map_of(tab)
+    for word in (3, 1):
+        tab.mouse.move(*centre(tab, word))
+        assert shown(tab) == [WORDS[word]]
+        same(map_of(tab), expected_map([word], 0, num_frames=1))
+    tab.mouse.move(5, 5)
+    np.testing.assert_array_equal(map_of(tab), whole)
+
+
+def test_dragging_over_words_sums_their_losses(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html"))
+    drag(tab, 3, 1)
+    tab.mouse.move(*np.add(centre(tab, 1), 2))  # a tremor after the drag keeps the sum
+    assert shown(tab) == ["red", "car", "stops"]
+    same(map_of(tab), expected_map([1, 2, 3], 0, num_frames=1))
+    tab.locator(".word").nth(2).click(modifiers=["Control"])
+    assert shown(tab) == ["red", "stops"]
+    same(map_of(tab), expected_map([1, 3], 0, num_frames=1))
+    assert tab.locator("#shown").text_content() == "Evidence for “red stops”, 2 words summed"
+
+
+def test_a_finger_taps_and_drags(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"), viewport={"width": 360, "height": 700}, has_touch=True)
+    tab.locator(".word").nth(1).tap()
+    assert shown(tab) == ["red"]
+    session = tab.context.new_cdp_session(tab)
+    for kind, words in (("touchStart", [1]), ("touchMove", [2]), ("touchMove", [3]), ("touchEnd", [])):
+        points = [dict(zip("xy", centre(tab, word), strict=True)) for word in words]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert shown(tab) == ["red", "car", "stops"]
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_sentence_by_keyboard(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html"))
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "stops"
+    assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    for keys, words in (
+        ("Home", [0]), ("ArrowRight", [1]), ("Shift+ArrowRight", [1, 2]), ("Control+ArrowRight", [1, 2]),
+        (" ", [1, 2, 3]), ("ArrowLeft", [2]), ("Enter", [2]), ("End", [3]), ("ArrowRight", [3]),
+        ("Control+a", [0, 1, 2, 3]),
+    ):  # fmt: skip
+        tab.keyboard.press(keys)
+        assert shown(tab) == [WORDS[word] for word in words], keys
+        same(map_of(tab), expected_map(words, 0, num_frames=1))
+    assert tab.locator("#spoken").text_content() == tab.locator("#map").get_attribute("aria-label")
+
+
+def test_every_control_is_reached_and_named(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"))
+    names = []
+    for _ in range(10):
+        tab.keyboard.press("Tab")
+        names.append(
+            tab.evaluate(
+                "(e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent)"
+                "(document.activeElement)"
+            ).split()[0]
+        )
+    assert names == ["Play", "Time", "Peak", "stops", "nll", "Colour", "Opacity", "What", "Keys", *names[-1:]]
+    tree = tab.locator("body").aria_snapshot()
+    assert 'listbox "Sentence: choose words"' in tree and 'option "red" [selected]' in tree
+    assert re.search(r'img "Saliency map of .*: strongest at \d\.\d seconds, \w+ \w+"', tree)
+
+
+def test_time_moves_the_map_the_cursor_and_the_clip(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"))
+    e = heatmaps.scale(heatmaps.phrase_loss(explanation().loss_pooled, [0, 1, 2, 3]))
+    assert tab.evaluate("state.time") == TIMES[int(np.argmax(e))]  # it opens on the frame with the most evidence
+    tab.locator("#opacity").fill("0")  # the bare clip
+    for seconds, frame in ((0.5, 5), (1.45, 14), (2.0, 20), (0.0, 0)):
+        tab.locator("#time").fill(str(seconds))
+        wait(tab, "!video.seeking")
+        tab.wait_for_timeout(60)
+        same(map_of(tab), expected_map([0, 1, 2, 3], int(seconds // 0.5), share=seconds % 0.5 / 0.5))
+        assert tab.evaluate("parseFloat($('cursor').style.left)") == pytest.approx(100 * seconds / 2)
+        np.testing.assert_allclose(stage(tab)[20:-20, 20:-20].mean(), GREYS[frame], atol=3)
+    tab.locator("#time").focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("state.time") == pytest.approx(0.1)
+    tab.keyboard.press("PageUp")
+    assert tab.evaluate("state.time") == pytest.approx(1.1)
+    tab.keyboard.press(",")
+    assert tab.evaluate("state.time") == pytest.approx(1.0)
+    tab.keyboard.press("p")
+    assert tab.evaluate("state.time") == TIMES[int(np.argmax(e))]
+
+
+def test_the_curve_is_e_of_the_frames_and_alpha_is_told(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"))
+    tab.evaluate("choose([1, 3], 1); goTo(1.5)")
+    pooled = heatmaps.phrase_loss(explanation().loss_pooled, [1, 3])
+    path = np.array(re.findall(r"[\d.]+", tab.locator("#curve .line").get_attribute("d")), float).reshape(-1, 2)
+    np.testing.assert_allclose(path[:, 0], np.divide(TIMES, 2) * 1000)
+    np.testing.assert_allclose(1 - path[:, 1] / 100, heatmaps.scale(pooled), atol=1e-4)
+    alpha = heatmaps.temporal_alpha(pooled)[3]
+    assert tab.locator("#readout").text_content() == f"1.50 s · α {alpha:.3f} (even share 0.200)"
+
+
+def test_it_plays_and_pauses(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"))
+    tab.evaluate("goTo(0)")
+    button = tab.locator("#play")
+    button.click()
+    wait(tab, "state.time > 0.3")
+    assert button.get_attribute("aria-label") == "Pause"
+    tab.keyboard.press("k")
+    wait(tab, "video.paused")
+    seconds = tab.evaluate("state.time")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("state.time") == seconds and button.get_attribute("aria-label") == "Play"
+    frame, share = divmod(seconds, 0.5)
+    same(map_of(tab), expected_map([0, 1, 2, 3], int(frame), share=share / 0.5))
+
+
+def test_the_loss_the_colours_and_the_opacity(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html", LARGE, cmap="plasma", loss="kl"))
+    tab.locator(".word").nth(2).click()
+    same(map_of(tab), expected_map([2], 0, "kl", num_frames=1, size=(640, 480)))
+    y, x = ((heatmaps.cell_centres()[[1, 6]] + 0.5) / 299 * stage(tab).shape[:2]).astype(int)
+    np.testing.assert_allclose(stage(tab)[y, x], np.add(0.65 * np.array([240, 249, 33]), 0.35 * 120), atol=6)
+    tab.get_by_label("nll").check()
+    same(map_of(tab), expected_map([2], 0, "nll", num_frames=1, size=(640, 480)))
+    tab.locator("#cmap").select_option("viridis")
+    np.testing.assert_allclose(stage(tab)[y, x], np.add(0.65 * np.array([253, 231, 37]), 0.35 * 120), atol=6)
+    tab.locator("#opacity").fill("0")
+    np.testing.assert_allclose(stage(tab)[20:-20, 20:-20], 120, atol=2)
+    tab.locator("#opacity").fill("1")
+    np.testing.assert_allclose(stage(tab)[y, x], (253, 231, 37), atol=8)
+    loss = explanation(num_frames=1).loss[2]
+    assert tab.locator("#least").text_content() == f"e = 0: {loss.max():.2f} nats lost"
+    assert tab.locator("#most").text_content() == f"e = 1: {loss.min():.2f} nats lost"
+
+
+def test_what_it_would_have_said_instead(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html"))
+    tab.mouse.move(*centre(tab, 1))
+    assert tab.locator("#instead-title").text_content() == "Instead of “red”"
+    assert tab.locator("#context").text_content() == "Most probable after “a”:"
+    assert tab.locator("#alternatives li").all_inner_texts()[:2] == ["1. a\n50.0 %", "2. blue\n30.0 %"]
+    assert tab.locator("#alternatives .said").inner_text() == "5. red\n0.3 %"
+
+
+def test_without_kl_and_log_p_their_controls_are_not_there(visit, tmp_path):
+    bare = explanation(num_frames=1, kl=None, kl_pooled=None, log_p=None)
+    tab = visit(write_picture(tmp_path / "a.html", explanation=bare))
+    assert not tab.locator("#loss").is_visible() and not tab.locator("#instead").is_visible()
+    assert not tab.locator("#player").is_visible()
+
+
+def test_hostile_text_is_shown_as_text(visit, tmp_path):
+    vocabulary = (HOSTILE, "red", "<b>", "&lt;", "x", "y", "z")
+    said = explanation((HOSTILE, "red", "<b>", "&lt;"), 1)
+    tab = visit(write_picture(tmp_path / "a.html", title=HOSTILE, explanation=said, vocabulary=vocabulary),
+                viewport={"width": 320, "height": 600})  # fmt: skip
+    tab.locator(".word").nth(0).click()
+    assert tab.locator(".word").nth(0).text_content() == HOSTILE and HOSTILE in tab.locator("#shown").text_content()
+    assert tab.locator("h1").text_content() == HOSTILE and tab.title() == " ".join(HOSTILE.split(" "))
+    assert tab.evaluate("typeof hacked") == "undefined" and tab.locator("img").count() == 1
+    assert tab.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_light_and_dark(visit, tmp_path, scheme, dark):
+    tab = visit(write_picture(tmp_path / "a.html"), color_scheme=scheme)
+    page_colour = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("L"))[2, 2]
+    assert (page_colour < 60) == dark and (page_colour > 200) == (not dark)
+
+
+def test_the_browser_refuses_other_scripts_and_all_addresses(browser, tmp_path):
+    """The page's own policy, tried: a script that is not in the file does not run, no address is called."""
+    with browser.new_page() as tab, socket.create_server(("127.0.0.1", 0)) as server:
+        refused, address = [], f"http://127.0.0.1:{server.getsockname()[1]}/"
+        tab.on("console", lambda message: refused.append(message.text))
+        tab.goto(write_picture(tmp_path / "a.html").as_uri())
+        tab.evaluate("""address => {
+            const script = document.createElement("script");
+            script.textContent = "hacked = 1";
+            document.body.append(script);
+            new Image().src = address;
+        }""", address)  # fmt: skip
+        assert tab.evaluate("address => fetch(address).then(() => 'fetched', () => 'refused')", address) == "refused"
+        assert tab.evaluate("typeof hacked") == "undefined"
+        server.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert len(refused) >= 3 and all("Content Security Policy" in text for text in refused)

@@ -2,67 +2,192 @@
 
     python visualization.py --dataset MovingShapes --media_id video440 --sentence "a red circle moves left"
 
-A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase.
-Without --sentence the model's own caption is explained. --media explains a file of your own.
+A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase; the
+ending of --output chooses other formats. Without --sentence the model's own caption is explained. --media explains a
+file of your own; --media_id all, or a text file of media_id<TAB>sentence, explains many, with an index page.
 """
 
+import argparse
+import dataclasses
 import difflib
+import functools
 import math
 import os
+import re
+import sys
 from pathlib import Path
 
+import cfg
 from s2vt import command_line
 from s2vt.errors import UserError
 
 
 def main():
-    parser = command_line.parser("visualization.py", __doc__.split("\n")[0])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--media_id", help="a medium of the data set")
-    what.add_argument("--media", help="any video or picture file, explained with the data set's captioner")
-    parser.add_argument("--sentence", help="what to look for (default: the model's own caption)")
-    parser.add_argument("--checkpoint", default="best", help="a number, best (validation METEOR) or last")
-    parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set)")
-    parser.add_argument("--loss", choices=("nll", "kl"), default="nll",
-                        help="nll: query loss (Eq. 7); kl: representativeness (Eq. 6)")  # fmt: skip
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: show it from here")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: show it up to here")
-    parser.add_argument("--stride", type=int, default=1, metavar="FRAMES",
-                        help="of a video: draw every so many frames; the speed stays that of the source")  # fmt: skip
-    parser.add_argument("--output", help="MP4 or PNG to write (default: under the run's folder, saliency/)")
-    parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers as well")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     folder = command_line.run_folder(options, options.name)
     command_line.config_of(options)
 
     from s2vt.captioning.runs import Run
-    from s2vt.data import datasets, media
 
     run = Run(folder)
-    run.checkpoint(options.checkpoint)
+    checkpoint = run.checkpoint(options.checkpoint)
     config = command_line.run_config_of(options, run)
     vocabulary = run.vocabulary()
-    y = None if options.sentence is None else vocabulary.encode(options.sentence, config.text.max_words)
-    if options.media is None:
-        medium = _medium(datasets.read_media(config, options.data_dir), options.media_id)
-    else:
-        medium = datasets.Medium(Path(options.media).stem, Path(options.media), "", ())
-    if not medium.path.is_file():
-        raise UserError(f"{medium.path}: no such file; expected a video or picture")
-    moving = config.media == "video" and not media.is_picture(medium.path)
-    _check_range(options, moving)
-    suffix = ".mp4" if moving else ".png"
-    output = Path(options.output or run.folder / "saliency" / f"{medium.id}{suffix}")
-    if output.suffix.lower() != suffix:
-        raise UserError(f"--output {output}: expected a name that ends in {suffix}")
-    if options.save_maps and not options.save_maps.endswith(".npz"):
-        raise UserError(f"--save_maps {options.save_maps}: expected a name that ends in .npz")
-    for path in (output, Path(options.save_maps)) if options.save_maps else (output,):
-        _check_writable(path)
-    show = show_video if moving else show_picture
-    for path in show(config, run, vocabulary, medium, y, output, options):
+    jobs, many = _jobs(config, run, vocabulary, options)
+    explainer = Explainer(config, run, checkpoint, vocabulary, options)
+    if many:
+        return _make_all(jobs, explainer, options)
+    for path in _make(jobs[0], explainer, options)[0]:
         print(path)
     return 0
+
+
+def _parser():
+    parser = command_line.parser("visualization.py", __doc__.split("\n")[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--media_id", metavar="ID|all|FILE",
+                      help="of the data set: one, all of a split, or a text file of media_id<TAB>sentence")  # fmt: skip
+    what.add_argument("--media", help="any video or picture file, explained with the data set's captioner")
+    parser.add_argument("--split", default="test", help="of --media_id all")
+    parser.add_argument("--limit", type=int, help="of --media_id all: at most so many")
+    parser.add_argument("--sentence", help="what to look for (default: the model's own caption)")
+    parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
+    parser.add_argument("--phrases", nargs="+", metavar="PHRASE", default=[],
+                        help='show phrases as one map each (Eq. 9), such as "a red car" "the road"')  # fmt: skip
+    parser.add_argument("--checkpoint", default="best", help="a number, best (validation METEOR) or last")
+    parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set)")
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="nll",
+                        help="nll: query loss (Eq. 7); kl: representativeness (Eq. 6)")  # fmt: skip
+    parser.add_argument("--layout", choices=("grid", "strip", "single"), default="grid",
+                        help="grid: all words; strip: in one row; single: the leading word's map alone")  # fmt: skip
+    parser.add_argument("--cmap", default="inferno", help="a colour map of matplotlib's, such as jet")
+    parser.add_argument("--normalize", choices=("clip", "frame", "release"), default="clip",
+                        help="each word over the clip, in each frame, or the 2017 release's two steps")  # fmt: skip
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of a video's canvas, at most (default: 1920x1080)")
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: show it from here")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: show it up to here")
+    parser.add_argument("--stride", type=int, default=1, metavar="FRAMES",
+                        help="of a video: draw every so many frames; the speed stays that of the source")  # fmt: skip
+    parser.add_argument("--output", help="file to write; its ending chooses what is made (default: under the run's "
+                                         "folder, saliency/). Of many media: a folder, or FOLDER/{id}.gif")  # fmt: skip
+    parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers as well")
+    return parser
+
+
+def _size(text):
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or not all(160 <= int(side) <= 4096 for side in found.groups()):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected pixels such as 1280x720, each 160 to 4096")
+    return int(found[1]), int(found[2])
+
+
+# --- what is to be made ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One medium, what is asked of it and where it goes."""
+
+    name: str
+    medium: object  # datasets.Medium
+    sentence: str | None
+    moving: bool  # whether it is shown as a video
+    output: Path
+
+
+def _jobs(config, run, vocabulary, options):
+    """(list of Job, whether there are many), after every mistake that can be told before the engine is loaded."""
+    from s2vt.data import datasets, media
+    from s2vt.data.text import tokenize
+    from s2vt.saliency.drawing import palette
+    from s2vt.saliency.explanation import find_phrases
+
+    palette(options.cmap)
+    if options.media is not None:
+        found = [(datasets.Medium(Path(options.media).stem, Path(options.media), "", ()), options.sentence)]
+    else:
+        found = _chosen(datasets.read_media(config, options.data_dir), options)
+    many = options.media_id is not None and (len(found) > 1 or options.media_id != found[0][0].id)
+    if many and options.save_maps:
+        raise UserError("--save_maps is for one medium; name it with --media_id")
+    jobs = []
+    for medium, sentence in found:
+        if sentence is not None:
+            vocabulary.encode(sentence, config.text.max_words)
+            find_phrases(tokenize(sentence), _names(options))
+        if not medium.path.is_file() and not many:
+            raise UserError(f"{medium.path}: no such file; expected a video or picture")
+        moving = config.media == "video" and not (medium.path.is_file() and media.is_picture(medium.path))
+        name = medium.id
+        while any(job.name == name for job in jobs):  # the same medium with another sentence
+            name = f"{medium.id}_{sum(job.medium.id == medium.id for job in jobs) + 1}"
+        output = _output(run, name, moving, many, options)
+        jobs.append(Job(name, medium, sentence, moving, output))
+    moving = any(job.moving for job in jobs)
+    _check_range(options, moving)
+    if options.save_maps and not options.save_maps.endswith(".npz"):
+        raise UserError(f"--save_maps {options.save_maps}: expected a name that ends in .npz")
+    for path in (jobs[0].output, *([Path(options.save_maps)] if options.save_maps else [])):
+        _check_writable(path)
+    return jobs, many
+
+
+def _chosen(media, options):
+    """[(medium, sentence or None)] that --media_id asks for."""
+    from s2vt.data import datasets
+
+    if options.media_id == "all":
+        return [(medium, options.sentence) for medium in datasets.select(media, options.split, options.limit)]
+    if options.media_id in media or not Path(options.media_id).is_file():
+        return [(_medium(media, options.media_id), options.sentence)]
+    found = []
+    try:
+        lines = Path(options.media_id).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{options.media_id} cannot be read as a list of media_id<TAB>sentence ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        medium_id, _, sentence = line.partition("\t")
+        if line.strip():
+            try:
+                found.append((_medium(media, medium_id.strip()), sentence.strip() or options.sentence))
+            except UserError as error:
+                raise UserError(f"{options.media_id}, line {number}: {error}") from None
+    if not found:
+        raise UserError(f"{options.media_id} lists no media; expected lines of media_id<TAB>sentence")
+    return found
+
+
+def _medium(media, medium_id):
+    if medium_id not in media:
+        near = difflib.get_close_matches(medium_id, media, 3)
+        ids = list(media)
+        hint = f"nearest: {', '.join(near)}; " if near else ""
+        raise UserError(f"no medium {medium_id!r}; {hint}there are {len(ids)}, from {ids[0]} to {ids[-1]}")
+    return media[medium_id]
+
+
+def _names(options):
+    """The words and phrases to show, as lists of words."""
+    from s2vt.data.text import tokenize
+
+    return [tokenize(name) for name in [*(options.words or "").split(","), *options.phrases] if name.strip()]
+
+
+def _output(run, name, moving, many, options):
+    """The file to write, after checking its ending."""
+    suffix = ".mp4" if moving else ".png"
+    default = run.folder / "saliency"
+    if many:
+        output = Path(options.output or default)
+        output = output if "{id}" in output.name else output / f"{{id}}{suffix}"
+        output = output.with_name(output.name.replace("{id}", name))
+    else:
+        output = Path(options.output or default / f"{name}{suffix}")
+    endings = MAKERS[moving]
+    if output.suffix.lower() not in endings:
+        kind = "video" if moving else "picture"
+        raise UserError(f"--output {output}: of a {kind}, expected a name that ends in {', '.join(endings)}")
+    return output
 
 
 def _check_range(options, moving):
@@ -75,15 +200,6 @@ def _check_range(options, moving):
         raise UserError(f"--stride {options.stride}: expected 1 or more frames")
 
 
-def _medium(media, medium_id):
-    if medium_id not in media:
-        near = difflib.get_close_matches(medium_id, media, 3)
-        ids = list(media)
-        hint = f"nearest: {', '.join(near)}; " if near else ""
-        raise UserError(f"no medium {medium_id!r}; {hint}there are {len(ids)}, from {ids[0]} to {ids[-1]}")
-    return media[medium_id]
-
-
 def _check_writable(path):
     parent = path.absolute().parent
     while not parent.exists():
@@ -92,88 +208,218 @@ def _check_writable(path):
         raise UserError(f"{path} cannot be written; expected a file in a folder you may write to; choose --output")
 
 
-def _explain(config, run, vocabulary, cells, y, options):
-    """Explanation of the query sentence, or of the model's own caption; cells (m, G*G, D), of a picture (G*G, D)."""
-    import numpy as np
-
-    from s2vt.captioning import decoding
-    from s2vt.features.store import v_of
-    from s2vt.saliency.explanation import explain
-
-    captioner, _ = run.captioner(options.checkpoint)
-    seen = cells if cells.ndim == 3 else cells[None]
-    if config.media == "video" and cells.ndim == 2:  # a picture is a video of one frame, which is sampled m times
-        seen = np.repeat(seen, config.features.num_frames, axis=0)
-    v = v_of(seen, config)
-    if y is None:
-        y = decoding.greedy(captioner, v[None], config.text.max_words)[0]
-        if not y:
-            raise UserError("the model's own caption of this medium is empty; give one with --sentence")
-    words = [vocabulary.words[i] for i in y]
-    return explain(captioner, cells, y, words, v if options.loss == "kl" else None)
+# --- seeing and explaining ------------------------------------------------------------------------------------------
 
 
-def _cells(config, medium, pictures, options):
-    """The medium's cells: from its descriptor file where there is one, else through the network."""
-    from s2vt.features.store import DescriptorStore, lazy_extractor
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A medium as the network sees it and as it is shown.
 
-    store = DescriptorStore(config, options.data_dir, layer="mixed_10")
-    if medium.split and medium.id in store and options.start is None and options.end is None:
-        store.check()
-        return store.load(medium)
-    return lazy_extractor(config)().cells(pictures)
+    Attributes:
+        inputs: (m, S, S, 3) uint8; m = 1 for a picture.
+        shown: a picture, (1, H, W, 3), or a video's sampled frames at the size of thumbnails, (m, h, w, 3) uint8.
+        geometry: of the source.
+        clip: `media.SampledFrames` of a video; None for a picture.
+    """
+
+    inputs: object
+    shown: object
+    geometry: object
+    clip: object = None
 
 
-def show_video(config, run, vocabulary, medium, y, output, options):
+def _see(job, config, options):
     from s2vt.data import media
-    from s2vt.saliency import rendering
+    from s2vt.saliency.drawing import thumbnail
 
     def see(frame):
-        """One sampled frame as the network sees it and as the storyboard shows it, whatever its own size."""
         geometry = media.Geometry.of(frame.shape[1], frame.shape[0], config.features.resize)
-        return media.together(input=media.resize(frame, geometry), shown=rendering.thumbnail(frame))
+        return media.together(input=media.resize(frame, geometry), shown=thumbnail(frame))
 
-    clip = media.read_frames(medium.path, config.features.num_frames, options.start, options.end, convert=see)
-    command_line.load_engine()
-    geometry = media.Geometry.of(*clip.size, config.features.resize)
-    explanation = _explain(config, run, vocabulary, _cells(config, medium, clip.frames["input"], options), y, options)
-    loss, loss_pooled = explanation.maps(options.loss)
-    rate = clip.frame_rate / options.stride
-    frames = media.at_rate(media.iterate_frames(medium.path, options.start, options.end), rate, clip.frame_rate)
-    rendering.saliency_video(output, frames, rate, explanation.words, loss, loss_pooled, clip.times, geometry)
-    storyboard = output.with_name(f"{output.stem}_storyboard.png")
-    rendering.storyboard(
-        storyboard, clip.frames["shown"], clip.times - clip.times[0], clip.duration, explanation.words, loss, loss_pooled, geometry
-    )
-    if options.save_maps:
-        explanation.save(options.save_maps, geometry, clip.indices, clip.times)
-    return [output, storyboard, *([options.save_maps] if options.save_maps else [])]
-
-
-def show_picture(config, run, vocabulary, medium, y, output, options):
-    from s2vt.data import media
-    from s2vt.evaluation import localization
-    from s2vt.saliency import rendering
-    from s2vt.saliency.heatmaps import phrase_loss
-
-    picture = media.read_picture(medium.path)
-    command_line.load_engine()
-    from s2vt.saliency.explanation import noun_phrases
-
+    if job.moving:
+        clip = media.read_frames(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
+        geometry = media.Geometry.of(*clip.size, config.features.resize)
+        return Seen(clip.frames["input"], clip.frames["shown"], geometry, clip)
+    picture = media.read_picture(job.medium.path)
     geometry = media.Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
-    cells = _cells(config, medium, media.resize(picture, geometry)[None], options)
-    explanation = _explain(config, run, vocabulary, cells.reshape(-1, cells.shape[-1]), y, options)
-    loss, _ = explanation.maps(options.loss)
-    folder = Path(options.data_dir) / config.dataset
-    boxes = localization.named_boxes(config.truth, folder, medium) if medium.split else {}
-    phrases = []
-    for positions in noun_phrases(explanation.words) or [(k,) for k in range(len(explanation.words))]:
-        name = " ".join(explanation.words[k] for k in positions)
-        phrases.append((name, phrase_loss(loss[:, 0], positions), boxes.get(name, ())))
-    rendering.picture_figure(output, picture, phrases, geometry, " ".join(explanation.words))
+    return Seen(media.resize(picture, geometry)[None], picture[None], geometry)
+
+
+class Explainer:
+    """A trained captioner and its network, each loaded once, when first needed."""
+
+    def __init__(self, config, run, checkpoint, vocabulary, options):
+        self.config, self.run, self.checkpoint, self.vocabulary = config, run, checkpoint, vocabulary
+        self.options = options
+
+    @functools.cached_property
+    def captioner(self):
+        return self.run.captioner(self.checkpoint)[0]
+
+    @functools.cached_property
+    def extractor(self):
+        from s2vt.features.store import lazy_extractor
+
+        return lazy_extractor(self.config)()
+
+    def explain(self, job, seen):
+        """`Explanation` of the query sentence, or of the model's own caption."""
+        import numpy as np
+
+        from s2vt.captioning import decoding
+        from s2vt.features.store import v_of
+        from s2vt.saliency.explanation import explain
+
+        command_line.load_engine()
+        cells = self._cells(job, seen)
+        if self.config.media == "video" and not job.moving:  # a picture is a clip of one frame, sampled m times
+            v = v_of(np.repeat(cells, self.config.features.num_frames, axis=0), self.config)
+        else:
+            v = v_of(cells, self.config)
+        if job.sentence is not None:
+            y = self.vocabulary.encode(job.sentence, self.config.text.max_words)
+        else:
+            y = decoding.greedy(self.captioner, v[None], self.config.text.max_words)[0]
+            if not y:
+                raise UserError("the model's own caption of this medium is empty; give one with --sentence")
+        words = [self.vocabulary.words[i] for i in y]
+        cells = cells if job.moving else cells[0]
+        return explain(self.captioner, cells, y, words, v if self.options.loss == "kl" else None)
+
+    def _cells(self, job, seen):
+        """The medium's cells, (m, G*G, D): from its descriptor file where there is one, else through the network."""
+        from s2vt.features.store import DescriptorStore
+
+        store = DescriptorStore(self.config, self.options.data_dir, layer="mixed_10")
+        whole = self.options.start is None and self.options.end is None
+        if job.medium.split and whole and job.medium.id in store:
+            store.check()
+            cells = store.load(job.medium)
+            return cells if cells.ndim == 3 else cells[None]
+        return self.extractor.cells(seen.inputs)
+
+
+def _phrases(job, words, options):
+    """What to show: the words and phrases asked for, else every word of a video, every noun phrase of a picture."""
+    from s2vt.saliency.explanation import find_phrases, noun_phrases, phrases_at
+
+    names = _names(options)
+    if names:
+        return find_phrases(words, names)
+    every = [(k,) for k in range(len(words))]
+    return phrases_at(words, every if job.moving else noun_phrases(words) or every)
+
+
+# --- making ---------------------------------------------------------------------------------------------------------
+
+
+def _make(job, explainer, options):
+    """Makes one medium's files: (their paths, the sentence, thumbnail)."""
+    from s2vt.saliency import figures, gallery
+
+    seen = _see(job, explainer.config, options)
+    explanation = explainer.explain(job, seen)
+    phrases = _phrases(job, explanation.words, options)
+    maker = MAKERS[job.moving][job.output.suffix.lower()]
+    paths = maker(job, seen, explanation, phrases, options)
     if options.save_maps:
-        explanation.save(options.save_maps, geometry)
-    return [output, *([options.save_maps] if options.save_maps else [])]
+        clip = (seen.clip.indices, seen.clip.times) if job.moving else ()
+        explanation.save(options.save_maps, seen.geometry, *clip)
+        paths.append(Path(options.save_maps))
+    content = set(figures.informative(explanation.words))
+    telling = [k for k, p in enumerate(phrases) if content & {*p.words}] or range(len(phrases))
+    losses = explanation.of_phrases(phrases, options.loss)
+    thumbnail = gallery.thumbnail(seen.shown, telling, *losses, seen.geometry, options.cmap)
+    return paths, " ".join(explanation.words), thumbnail
+
+
+def make_video(job, seen, explanation, phrases, options):
+    """A saliency video or animation, and the storyboard beside it."""
+    from s2vt.data import media
+    from s2vt.saliency.video import saliency_video
+
+    clip, suffix = seen.clip, job.output.suffix.lower()
+    rate = min(clip.frame_rate / options.stride, media.FASTEST.get(suffix, math.inf))
+    frames = media.iterate_frames(job.medium.path, options.start, options.end)
+    frames = command_line.progress("frame")(media.at_rate(frames, rate, clip.frame_rate), round(clip.duration * rate))
+    saliency_video(
+        job.output, frames, rate, explanation.words, phrases, *explanation.of_phrases(phrases, options.loss),
+        clip.times, seen.geometry, layout=options.layout, cmap=options.cmap, normalize=options.normalize,
+        loss_name=LOSSES[options.loss], limit=options.size,
+    )  # fmt: skip
+    storyboard = dataclasses.replace(job, output=job.output.with_name(f"{job.output.stem}_storyboard.png"))
+    return [job.output, *make_storyboard(storyboard, seen, explanation, phrases, options)]
+
+
+def make_storyboard(job, seen, explanation, phrases, options):
+    """The storyboard of a video; of its content words only, unless words or phrases were asked for."""
+    from s2vt.saliency import figures
+
+    if not _names(options):
+        phrases = [phrases[k] for k in figures.informative(explanation.words)]
+    start = float(seen.clip.times[0])
+    figures.storyboard(
+        job.output, seen.shown, seen.clip.times, (start, start + seen.clip.duration), explanation.words, phrases,
+        *explanation.of_phrases(phrases, options.loss), seen.geometry, cmap=options.cmap, normalize=options.normalize,
+    )  # fmt: skip
+    return [job.output]
+
+
+def make_figure(job, seen, explanation, phrases, options):
+    """The figure of a picture, with the true boxes of what its phrases name where they are known."""
+    from s2vt.evaluation import localization
+    from s2vt.saliency import figures
+
+    config = cfg.find(options.dataset, options.data_dir)
+    folder = Path(options.data_dir) / config.dataset
+    boxes = localization.named_boxes(config.truth, folder, job.medium) if job.medium.split else {}
+    loss, _ = explanation.of_phrases(phrases, options.loss)
+    figures.picture_figure(
+        job.output, seen.shown[0], explanation.words, phrases, loss[:, 0], seen.geometry,
+        boxes=[boxes.get(phrase.name, ()) for phrase in phrases], layout=options.layout, cmap=options.cmap,
+        normalize=options.normalize,
+    )  # fmt: skip
+    return [job.output]
+
+
+LOSSES = {"nll": "query loss (Eq. 7)", "kl": "representativeness (Eq. 6)"}
+
+# Whether the medium moves -> the output's ending -> what makes it: (job, seen, explanation, phrases, options) -> paths.
+MAKERS = {
+    True: {
+        **dict.fromkeys((".mp4", ".gif", ".webp", ".mov", ".m4v", ".mkv"), make_video),
+        **dict.fromkeys((".png", ".pdf", ".svg"), make_storyboard),
+    },
+    False: {
+        **dict.fromkeys((".png", ".pdf", ".svg"), make_figure),
+    },
+}
+
+
+def _make_all(jobs, explainer, options):
+    """Makes all, with one loading of the model, and an index page; goes on where it stopped."""
+    from s2vt.data.media import MediaError
+    from s2vt.saliency.gallery import Gallery
+
+    gallery = Gallery(jobs[0].output.parent, f"{explainer.run.name}: {len(jobs)} media explained")
+    kept = ("words", "phrases", "loss", "layout", "cmap", "normalize", "size", "start", "end", "stride")
+    settings = {key: getattr(options, key) for key in kept} | {"checkpoint": explainer.checkpoint}
+    settings["size"] = list(options.size) if options.size else None
+    failed = {}
+    for job in command_line.progress("medium")(jobs, len(jobs)):
+        made_with = {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
+        if gallery.holds(job.name, made_with):
+            continue
+        try:
+            paths, sentence, thumbnail = _make(job, explainer, options)
+        except (MediaError, UserError) as error:
+            failed[job.name] = " ".join(str(error).split())
+            continue
+        gallery.add(job.name, sentence, paths, thumbnail, made_with)
+    print(gallery.folder / "index.html")
+    for name, reason in failed.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from PIL import Image
 from s2vt.data.media import Geometry, MediaError
 from s2vt.data.synthetic import Renderer, sample_scene
 from s2vt.errors import UserError
-from s2vt.saliency import heatmaps, rendering
+from s2vt.saliency import drawing, figures, heatmaps, video
+from s2vt.saliency.explanation import Phrase
 
 # n=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
 WORDS = ("a", "star")
@@ -21,6 +22,16 @@ SIZES = ((64, 64), (320, 240), (1920, 1080), (1080, 1920), (240, 720))
 
 def grey_clip(num_frames=11, height=48, width=64):
     return [np.full((height, width, 3), 100, np.uint8) for _ in range(num_frames)]
+
+
+def each(words):
+    return [Phrase(word, (k,)) for k, word in enumerate(words)]
+
+
+def arranged(words=WORDS, size=(64, 48), layout="grid", num_sampled=3, limit=video.LIMIT):
+    """Where `saliency_video` puts its tiles."""
+    notes = video._notes(num_sampled, "clip", "query loss (Eq. 7)")
+    return video.arrange(words, len(words), Geometry.of(*size), notes, layout, limit)
 
 
 def losses():
@@ -34,10 +45,10 @@ def losses():
 def write_video(path, frames=None, **changes):
     loss, loss_pooled = losses()
     times = [float(k / RATE) for k in SAMPLED]
-    arguments = {"frame_rate": RATE, "words": WORDS, "loss": loss, "loss_pooled": loss_pooled,
-                 "sample_times": times, "geometry": Geometry.of(64, 48)} | changes  # fmt: skip
+    arguments = {"frame_rate": RATE, "sentence": WORDS, "phrases": each(WORDS), "geometry": Geometry.of(64, 48),
+                 "loss": loss, "loss_pooled": loss_pooled, "sample_times": times} | changes  # fmt: skip
     frames = grey_clip() if frames is None else frames
-    rendering.saliency_video(path, ((float(k / arguments["frame_rate"]), f) for k, f in enumerate(frames)), **arguments)
+    video.saliency_video(path, ((float(k / arguments["frame_rate"]), f) for k, f in enumerate(frames)), **arguments)
 
 
 def decode(path):
@@ -60,7 +71,7 @@ def tile_pixel(frame, tiles, tile, share_x, share_y):
 def test_overlay_by_hand():
     picture = np.full((2, 3, 3), (200, 100, 50), np.uint8)
     e = np.array([[0.0, 1.0, 0.5]] * 2)
-    out = rendering.overlay(picture, e, cmap="inferno")
+    out = drawing.overlay(picture, e, cmap="inferno")
     # grey 124; 45 % of the way to it; 55 % of that
     np.testing.assert_allclose(out[0, 0], (91, 61, 46), atol=1)
     # 62 % of inferno's last colour (252, 255, 164), 38 % of the picture
@@ -71,7 +82,7 @@ def test_overlay_by_hand():
 def test_overlay_gets_lighter_with_saliency_and_keeps_the_picture_visible():
     e = np.tile(np.linspace(0, 1, 40), (2, 1))
     picture = np.stack([np.full((40, 3), 60), np.full((40, 3), 180)]).astype(np.uint8)
-    light = rendering.overlay(picture, e).astype(int).sum(axis=-1)
+    light = drawing.overlay(picture, e).astype(int).sum(axis=-1)
     assert (np.diff(light[0]) >= -2).all() and light[0, -1] > light[0, 0] + 300
     assert (light[1] - light[0] > 100).all()
 
@@ -79,7 +90,7 @@ def test_overlay_gets_lighter_with_saliency_and_keeps_the_picture_visible():
 def test_resized_geometry_is_the_same_place_of_the_picture():
     geometry = Geometry.of(50, 40, "center_crop")
     points = np.array([[3.0, 7.0], [41.5, 22.25]])
-    drawn = rendering._resized(geometry, 150, 80)
+    drawn = drawing.resized(geometry, 150, 80)
     np.testing.assert_allclose(drawn.to_input(points * (3, 2)), geometry.to_input(points), rtol=1e-12, strict=True)
 
 
@@ -89,7 +100,7 @@ def test_resized_geometry_is_the_same_place_of_the_picture():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("num_tiles", (1, 2, 6, 11, 25))
 def test_tiles_lie_inside_the_canvas_apart_and_keep_the_shape(num_tiles, size):
-    tiles = rendering.tiling(num_tiles, *size)
+    tiles = video.tiling(num_tiles, *size)
     assert tiles.canvas[0] % 2 == tiles.canvas[1] % 2 == 0
     assert tiles.canvas[0] <= 1920 and tiles.canvas[1] <= 1082
     assert tiles.columns * tiles.rows >= num_tiles > (tiles.rows - 1) * tiles.columns
@@ -107,43 +118,43 @@ def test_tiles_lie_inside_the_canvas_apart_and_keep_the_shape(num_tiles, size):
 
 
 def test_tiles_of_24_words_are_large_enough_to_read():
-    assert all(rendering.tiling(25, *size).width >= 150 for size in SIZES[:4])
+    assert all(video.tiling(25, *size).width >= 150 for size in SIZES[:4])
 
 
 def test_long_labels_are_shrunk_then_cut():
-    text, font = rendering._fit("star", 200, 20)
+    text, font = drawing.fit("star", 200, 20)
     assert (text, font.size) == ("star", 20)
-    text, font = rendering._fit("incomprehensibilities", 170, 20)
+    text, font = drawing.fit("incomprehensibilities", 170, 20)
     assert text == "incomprehensibilities" and 15 <= font.size < 20 and font.getlength(text) <= 170
-    text, font = rendering._fit("incomprehensibilities", 60, 20)
+    text, font = drawing.fit("incomprehensibilities", 60, 20)
     assert text.endswith("…") and text.startswith("in") and font.getlength(text) <= 60
 
 
 def test_informative_words():
-    assert rendering.informative("a woman is skating on the snow .".split()) == [1, 3, 6]
-    assert rendering.informative(["the", "."]) == [0, 1]
-    assert rendering.informative("the ball moves up".split()) == [1, 2, 3]
+    assert figures.informative("a woman is skating on the snow .".split()) == [1, 3, 6]
+    assert figures.informative(["the", "."]) == [0, 1]
+    assert figures.informative("the ball moves up".split()) == [1, 2, 3]
 
 
 def test_most_salient_frames():
-    assert rendering.most_salient([0.0, 0.5, 1.0, 0.9, 0.4, 0.3]) == [2, 4, 0]
-    assert rendering.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
-    assert rendering.most_salient([0.7]) == [0]
-    assert rendering.most_salient(np.zeros(9)) == [0, 2, 4]
+    assert figures.most_salient([0.0, 0.5, 1.0, 0.9, 0.4, 0.3]) == [2, 4, 0]
+    assert figures.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
+    assert figures.most_salient([0.7]) == [0]
+    assert figures.most_salient(np.zeros(9)) == [0, 2, 4]
 
 
 # --- the video
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    path = tmp_path_factory.mktemp("video") / "made" / "saliency.mp4"
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "new" / "saliency.mp4"
     write_video(path)
     return decode(path), path
 
 
-def test_video_is_what_every_player_plays(video):
-    (codec, rate, duration, frames), path = video
+def test_video_is_what_every_player_plays(made):
+    (codec, rate, duration, frames), path = made
     assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
     assert rate == Fraction(30000, 1001)
     assert len(frames) == 11
@@ -151,9 +162,9 @@ def test_video_is_what_every_player_plays(video):
     assert [p.name for p in path.parent.iterdir()] == ["saliency.mp4"]
 
 
-def test_video_is_hot_where_and_when_the_loss_is_small(video):
-    tiles = rendering.tiling(3, 64, 48)
-    frames = video[0][3]
+def test_video_is_hot_where_and_when_the_loss_is_small(made):
+    tiles = arranged()
+    frames = made[0][3]
     low, high = (32 * np.array([1, 6]) + 37.5) / 299
     np.testing.assert_allclose(tile_pixel(frames[4], tiles, 0, 0.5, 0.5), 100, atol=3)  # the source itself
     cold = tile_pixel(frames[0], tiles, 1, 0.5, 0.5)
@@ -166,18 +177,18 @@ def test_video_is_hot_where_and_when_the_loss_is_small(video):
         assert tile_pixel(frame, tiles, 2, high, low)[0] > cold[0] + 100
 
 
-def test_maps_change_evenly_between_sampled_frames(video):
-    tiles = rendering.tiling(3, 64, 48)
+def test_maps_change_evenly_between_sampled_frames(made):
+    tiles = arranged()
     low = (32 + 37.5) / 299
-    light = np.array([tile_pixel(frame, tiles, 1, low, low).sum() for frame in video[0][3]])
+    light = np.array([tile_pixel(frame, tiles, 1, low, low).sum() for frame in made[0][3]])
     assert np.ptp(light[:6]) < 12  # both samples hot: no flicker between them
     assert (np.diff(light[5:]) < -10).all()  # then it fades step by step
 
 
-def test_cursor_moves_and_bars_follow_alpha(video):
-    tiles = rendering.tiling(3, 64, 48)
+def test_cursor_moves_and_bars_follow_alpha(made):
+    tiles = arranged()
     x, y = tiles.corner(1)
-    strips = [frame[y + tiles.height : y + tiles.height + tiles.strip, x : x + tiles.width] for frame in video[0][3]]
+    strips = [frame[y + tiles.height : y + tiles.height + tiles.strip, x : x + tiles.width] for frame in made[0][3]]
     places = [int(strip[2:-2].mean(axis=(0, 2)).argmax()) for strip in strips]
     np.testing.assert_allclose(places, (np.arange(11) / 5 + 0.5) / 3 * tiles.width, atol=3)
     filled = (strips[0][:, [tiles.width // 3 + 60, tiles.width * 5 // 6]].mean(axis=-1) > 70).sum(axis=0)
@@ -185,12 +196,85 @@ def test_cursor_moves_and_bars_follow_alpha(video):
     assert filled[1] == pytest.approx((tiles.strip - 6) / 2, abs=2)
 
 
-def test_words_stand_above_the_evidence(video):
-    tiles = rendering.tiling(3, 64, 48)
-    for tile in (1, 2):
-        x, y = tiles.corner(tile)
-        band = video[0][3][0][y - tiles.band : y, x : x + tiles.width // 2]
-        assert band.max() > 200 and np.median(band) < 50
+def test_words_stand_above_the_evidence_and_the_leading_one_is_marked(made):
+    tiles, mark = arranged(), np.array(Image.new("RGB", (1, 1), video.MARK).getpixel((0, 0)))
+    marked = []
+    for frame in made[0][3]:
+        bands = []
+        for tile in (1, 2):
+            x, y = tiles.corner(tile)
+            band = frame[y - tiles.band : y, x : x + tiles.width // 2]
+            middle = np.median(band, axis=(0, 1))
+            bands.append(np.abs(middle - mark).max() < 12)
+            assert np.abs(band - middle).sum(axis=-1).max() > 300  # letters stand out, dark or light
+        marked.append(bands)
+    # alpha of "star", the only content word, leads throughout
+    assert marked == [[False, True]] * len(marked)
+
+
+def test_the_leader_is_the_largest_alpha_and_does_not_flicker():
+    times = np.arange(40) / 10
+    noise = np.random.default_rng(0).normal(0, 0.1, (3, 40))
+    level = np.stack([times < 2, times >= 2, np.full(40, 9)]) + 0.2 + np.abs(noise)
+    leader = video.Leader(level / level.sum(axis=1, keepdims=True), times, [0, 1])
+    found = [leader.at(time) for time in np.arange(0, 3.9, 0.04)]
+    assert (found[0], found[-1]) == (0, 1) and np.abs(np.diff(found)).sum() == 1
+    assert abs(found.index(1) * 0.04 - 2) < 0.2
+
+
+@pytest.mark.parametrize("layout", video.LAYOUTS)
+@pytest.mark.parametrize("limit", [(1920, 1080), (480, 360), (160, 160)])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_layout_at_any_size_has_room_for_its_words(size, limit, layout):
+    words = [f"incomprehensible{k}" for k in range(24)]
+    for n in (1, 24):
+        tiles = arranged(words[:n], size, layout, 26, limit)
+        assert max(tiles.width, tiles.height) >= 60 and tiles.cell >= video.NARROWEST
+        assert tiles.canvas[0] <= video.WIDEST
+        assert tiles.rows == 1 or layout == "grid"
+        inside = tiles.canvas[0] - 2 * video._pad(tiles)
+        assert tiles.label(0) >= 0 and tiles.corner(0)[1] - tiles.band >= tiles.header
+        last = tiles.corner((1 if layout == "single" else n + 1) - 1)[1] + tiles.height + tiles.strip
+        assert last <= tiles.canvas[1] - tiles.footer
+        size_of_text = video._sentence_size(tiles)
+        lines = drawing.wrap(words[:n], inside - size_of_text, drawing.font_of(size_of_text, True))
+        assert 8 + len(lines) * round(1.5 * size_of_text) <= tiles.header
+
+
+def test_single_layout_shows_the_leaders_map(tmp_path):
+    write_video(tmp_path / "v.mp4", layout="single")
+    tiles = arranged(layout="single")
+    low, high = (32 * np.array([1, 6]) + 37.5) / 299
+    for frame in decode(tmp_path / "v.mp4")[3]:  # of "star": the upper right cell
+        assert tile_pixel(frame, tiles, 0, high, low)[0] > tile_pixel(frame, tiles, 0, low, low)[0] + 100
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animations_keep_frames_and_duration(tmp_path, suffix):
+    write_video(tmp_path / f"v{suffix}", limit=(480, 360))
+    with Image.open(tmp_path / f"v{suffix}") as image:
+        assert image.n_frames == 11 and image.info["loop"] == 0 and image.width <= 480
+        durations = []
+        for k in range(image.n_frames):
+            image.seek(k)
+            image.load()
+            durations.append(image.info["duration"])
+        assert sum(durations) == pytest.approx(11 * 1001 / 30, abs=40)
+        tiles = arranged(limit=(480, 360))
+        frame = np.asarray(image.convert("RGB")).astype(int)  # the last one: word 0 is hot at the lower right
+    low, high = (32 * np.array([1, 6]) + 37.5) / 299
+    assert tile_pixel(frame, tiles, 1, high, high)[0] > tile_pixel(frame, tiles, 1, low, low)[0] + 80
+
+
+def test_normalisations_by_hand():
+    loss = np.array([[[3.0, 1.0], [2.0, 2.0]], [[5.0, 5.0], [4.0, 1.0]]]).reshape(2, 2, 1, 2)
+    flat = {how: heatmaps.normalize(loss, how).reshape(2, 2, 2).tolist() for how in heatmaps.NORMALIZATIONS}
+    assert flat["clip"] == [[[0, 1], [0.5, 0.5]], [[0, 0], [0.25, 1]]]
+    assert flat["frame"] == [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
+    # means 0.5 and 0.3125: above them (0, 0.5 | 0, 0) and (0, 0 | 0, 0.6875); each frame over both words to 1
+    assert flat["release"] == [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
+    with pytest.raises(ValueError, match="not 'both'"):
+        heatmaps.normalize(loss, "both")
 
 
 def test_clip_shorter_than_the_sample_and_portrait(tmp_path):
@@ -200,7 +284,7 @@ def test_clip_shorter_than_the_sample_and_portrait(tmp_path):
     write_video(tmp_path / "v.mp4", frames, sample_times=(0, 0, 0.04), frame_rate=25, geometry=Geometry.of(90, 120))
     codec, rate, _, decoded = decode(tmp_path / "v.mp4")
     assert rate == 25 and len(decoded) == 2
-    tiles = rendering.tiling(3, 90, 120)
+    tiles = arranged(size=(90, 120))
     x, y = tiles.corner(0)
     shown = decoded[1][y : y + tiles.height, x : x + tiles.width]
     expected = np.asarray(Image.fromarray(frames[1]).resize((tiles.width, tiles.height), Image.Resampling.BICUBIC))
@@ -223,8 +307,11 @@ def write_storyboard(path, words=WORDS, size=(64, 48), num_frames=3):
     loss_pooled = np.tile(np.linspace(3, 1, num_frames, dtype=np.float32), (len(words), 1))
     frames = np.full((num_frames, size[1], size[0], 3), 120, np.uint8)
     times = np.arange(num_frames) / 2
-    rendering.storyboard(path, frames, times, num_frames / 2, words, loss, loss_pooled, Geometry.of(*size))
-    return np.asarray(Image.open(path)).astype(int)
+    rows = [each(words)[k] for k in figures.informative(words)]
+    loss, loss_pooled = loss[: len(rows)], loss_pooled[: len(rows)]
+    span = (0, num_frames / 2)
+    figures.storyboard(path, frames, times, span, words, rows, loss, loss_pooled, Geometry.of(*size))
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
 def test_storyboard_has_a_row_for_each_content_word(tmp_path):
@@ -254,10 +341,15 @@ def test_storyboard_of_any_shape_and_length(tmp_path, size):
 # --- the figure of phrases
 
 
+def write_figure(path, picture, names, loss, geometry, **look):
+    sentence = " ".join(names).split()
+    figures.picture_figure(path, picture, sentence, [Phrase(name, (0,)) for name in names], loss, geometry, **look)
+
+
 def panels(page, size):
     """Where `picture_figure` puts its panels: (x, y) corners of the first row and their size."""
-    width = max(360, round((150_000 * size[0] / size[1]) ** 0.5))
-    return [(24 + k * (width + 16), 24 + 36) for k in range((page.shape[1] - 48 + 16) // (width + 16))], width
+    width, _ = figures.panel_size(Geometry.of(*size))
+    return [(24 + k * (width + 16), 24 + 36) for k in range(2)], width
 
 
 @pytest.mark.parametrize("cell", ((2, 5), (0, 0), (7, 3)))
@@ -267,10 +359,10 @@ def test_star_lies_on_the_maximum(tmp_path, size, cell):
     loss[cell] = 1.0
     geometry = Geometry.of(*size)
     black = np.zeros((size[1], size[0], 3), np.uint8)
-    rendering.picture_figure(tmp_path / "f.png", black, [("a star", loss, ())], geometry, "a star shines")
-    page = np.asarray(Image.open(tmp_path / "f.png"))
+    write_figure(tmp_path / "f.png", black, ["a star"], [loss], geometry)
+    page = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     (_, (x, y)), width = panels(page, size)
-    height = round(width * size[1] / size[0])
+    height = figures.panel_size(geometry)[1]
     rows, columns = np.nonzero((page[y : y + height, x : x + width] == 255).all(axis=-1))
     ratio = width / size[0]
     expected = heatmaps.maximum(heatmaps.upsample(heatmaps.scale(loss), geometry))
@@ -279,9 +371,9 @@ def test_star_lies_on_the_maximum(tmp_path, size, cell):
 
 def test_boxes_stand_on_their_edges_and_a_flat_map_has_no_star(tmp_path):
     black = np.zeros((240, 320, 3), np.uint8)
-    phrases = [("a wall", np.ones((8, 8)), [(80, 60, 160, 180)])]
-    rendering.picture_figure(tmp_path / "f.png", black, phrases, Geometry.of(320, 240), "a wall")
-    page = np.asarray(Image.open(tmp_path / "f.png"))
+    boxes = [[(80, 60, 160, 180)]]
+    write_figure(tmp_path / "f.png", black, ["a wall"], [np.ones((8, 8))], Geometry.of(320, 240), boxes=boxes)
+    page = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     (_, (x, y)), width = panels(page, (320, 240))
     height = round(width * 3 / 4)
     rows, columns = np.nonzero((page[y : y + height, x : x + width] == 255).all(axis=-1))
@@ -292,11 +384,10 @@ def test_boxes_stand_on_their_edges_and_a_flat_map_has_no_star(tmp_path):
 
 def test_figure_of_many_long_phrases(tmp_path):
     name = "a very long noun phrase that no panel of this size could ever show in full"
-    phrases = [(name, np.random.default_rng(k).random((8, 8)), [(3, 4, 30, 40)]) for k in range(9)]
-    rendering.picture_figure(
-        tmp_path / "f.png", np.zeros((64, 64, 3), np.uint8), phrases, Geometry.of(64, 64), " ".join([name] * 3)
-    )
-    page = np.asarray(Image.open(tmp_path / "f.png"))
+    loss, boxes = np.random.default_rng(0).random((9, 8, 8)), [[(3, 4, 30, 40)]] * 9
+    black = np.zeros((64, 64, 3), np.uint8)
+    write_figure(tmp_path / "f.png", black, [name] * 9, loss, Geometry.of(64, 64), boxes=boxes)
+    page = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     assert page.shape[1] <= 2048 and (page[:, [0, -1]] == 255).all()
 
 
@@ -326,9 +417,9 @@ def test_unwritable_outputs_are_one_line(tmp_path):
         with pytest.raises(UserError, match=r"cannot write .*; choose another place") as caught:
             write_video(path)
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match=r"ends in \.mp4"):
+    with pytest.raises(UserError, match=r"end in \.mp4"):
         write_video(tmp_path / "v.avi")
-    with pytest.raises(UserError, match=r"ends in \.png"):
+    with pytest.raises(UserError, match=r"ends in \.png, \.pdf, \.svg"):
         write_storyboard(tmp_path / "s.jpg")
     with pytest.raises(UserError, match="no colour map 'rainbowish'"):
         write_video(tmp_path / "v.mp4", cmap="rainbowish")
@@ -336,10 +427,10 @@ def test_unwritable_outputs_are_one_line(tmp_path):
 
 
 def test_shapes_that_disagree(tmp_path):
-    with pytest.raises(ValueError, match="got 1 words"):
-        write_video(tmp_path / "v.mp4", words=["star"])
-    with pytest.raises(ValueError, match="length m = 3; got 2"):
+    with pytest.raises(ValueError, match="got 1 phrases"):
+        write_video(tmp_path / "v.mp4", phrases=each(["star"]))
+    with pytest.raises(ValueError, match="each of m = 3 frames; got 2"):
         write_video(tmp_path / "v.mp4", sample_times=(0, 5))
-    with pytest.raises(ValueError, match="expected phrases"):
-        rendering.picture_figure(tmp_path / "f.png", grey_clip()[0], [], Geometry.of(64, 48), "a star")
+    with pytest.raises(ValueError, match="expected K >= 1 phrases"):
+        write_figure(tmp_path / "f.png", grey_clip()[0], [], [], Geometry.of(64, 48))
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from s2vt.data import media
 from s2vt.data.files import write_json
 from s2vt.data.text import Vocabulary
 from s2vt.features import store
-from s2vt.saliency import heatmaps, rendering
+from s2vt.saliency import drawing, figures, heatmaps, video
 
 WORDS = ("red", "green", "blue")
 GREY = 90
@@ -109,7 +109,7 @@ def centre_of_mass(e):
 
 def saliency_seen(source, drawn):
     """e read back from a drawing over a known picture, by trying all 256 levels at each pixel."""
-    levels = np.stack([rendering.overlay(source, np.full(source.shape[:2], k / 255)) for k in range(256)])
+    levels = np.stack([drawing.overlay(source, np.full(source.shape[:2], k / 255)) for k in range(256)])
     return np.abs(levels.astype(int) - drawn.astype(int)).sum(axis=-1).argmin(axis=0) / 255
 
 
@@ -147,7 +147,7 @@ def test_a_pictures_map_lies_on_the_box(show, tmp_path, resize, size, box):
     (x0, x1), y, width, height = picture_panels(page, size)
     seen = saliency_seen(page[y : y + height, x0 : x0 + width], page[y : y + height, x1 : x1 + width])
     expected = heatmaps.upsample(
-        heatmaps.scale(arrays_loss(tmp_path / "o.npz")), rendering._resized(geometry, width, height)
+        heatmaps.scale(arrays_loss(tmp_path / "o.npz")), drawing.resized(geometry, width, height)
     )
     star = np.array(heatmaps.maximum(e)) * width / size[0]
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -162,8 +162,14 @@ def arrays_loss(path):
 
 
 def picture_panels(page, size):
-    width = max(360, round((150_000 * size[0] / size[1]) ** 0.5))
-    return (24, 24 + width + 16), 24 + 36, width, round(width * size[1] / size[0])
+    width, height = figures.panel_size(media.Geometry.of(*size))
+    return (24, 24 + max(width, 240) + 16), 24 + 36, width, height
+
+
+def tiles_of(num_words, size, num_frames=5):
+    """Where the tiles of a video of "red" or "red ..." lie."""
+    notes = video._notes(num_frames, "clip", visualization.LOSSES["nll"])
+    return video.arrange(WORDS[:num_words], num_words, media.Geometry.of(*size), notes)
 
 
 @pytest.mark.parametrize(("resize", "size", "box"), PLACES)
@@ -174,12 +180,12 @@ def test_a_videos_map_lies_on_the_box(show, tmp_path, resize, size, box):
     assert status == 0, err
     geometry = media.Geometry.of(*size, resize)
     frame = decode(tmp_path / "o.mp4")[3]
-    tiles = rendering.tiling(2, *size)
+    tiles = tiles_of(1, size)
     (x0, y0), (x1, y1) = tiles.corner(0), tiles.corner(1)
     source = frame[y0 : y0 + tiles.height, x0 : x0 + tiles.width]
     drawn = frame[y1 : y1 + tiles.height, x1 : x1 + tiles.width]
     assert abs(tiles.width / tiles.height - size[0] / size[1]) < 0.01
-    small = rendering._resized(geometry, tiles.width, tiles.height)
+    small = drawing.resized(geometry, tiles.width, tiles.height)
     # The truth, from the box alone: what the tents see of it.
     truth = Network().cells(media.resize(box_picture(size, box), geometry)[None])[0, :, 0].reshape(8, 8)
     expected = heatmaps.upsample(truth / truth.max(), small)
@@ -209,7 +215,7 @@ def test_a_range_and_a_stride_keep_the_speed(show, tmp_path):
         np.testing.assert_allclose(arrays["frame_times"], [0.6, 0.8, 1.0, 1.2, 1.4], atol=1e-6)
         red, blue = arrays["loss_pooled"]
     assert red[:2].max() < red[2:].min() and blue[2:].max() < blue[:2].min()  # sampled inside the range only
-    tiles = rendering.tiling(3, 160, 120)
+    tiles = tiles_of(2, (160, 120))
     x, y = tiles.corner(0)
     centres = [frame[y + tiles.height // 2, x + tiles.width // 2] for frame in decode(output)]
     assert [int(c.argmax()) for c in centres] == [0, 0, 2, 2, 2]
@@ -234,7 +240,7 @@ def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
     assert show("--media", path, "--sentence", "red blue", "--output", output)[0] == 0
     found = media.read_frames(output, 2)
     assert found.duration == pytest.approx(1.6, abs=0.15)
-    tiles = rendering.tiling(3, 160, 120)
+    tiles = tiles_of(2, (160, 120))
     x, y = tiles.corner(0)
     times = [time for time, frame in media.iterate_frames(output)
              if frame[y + tiles.height // 2, x + tiles.width // 2].argmax() == 2]  # fmt: skip
@@ -273,7 +279,7 @@ def test_odd_sizes_and_shapes(show, tmp_path, size):
         container.mux(stream.encode(None))
     status, _, err = show("--media", tmp_path / "clip.mkv", "--sentence", "red green", "--output", tmp_path / "o.mp4")
     assert status == 0, err
-    tiles = rendering.tiling(3, *size)
+    tiles = tiles_of(2, size)
     assert decode(tmp_path / "o.mp4")[0].shape == (*tiles.canvas[::-1], 3)
     assert max(tiles.canvas) <= 1920 and tiles.canvas[1] <= 1082
 
@@ -339,9 +345,9 @@ def line(result, status=2):
         (("--start", "2", "--end", "1"), "expected seconds, 0 or later, the end after the start"),
         (("--start", "-1"), "expected seconds, 0 or later"),
         (("--start", "nan"), "expected seconds, 0 or later"),
-        (("--start", "99"), "no frame from 99 s to inf s; the last one is at 0.50 s"),
+        (("--start", "99"), "no frame between 99 s and inf s; the last one is at 0.50 s"),
         (("--stride", "0"), "--stride 0: expected 1 or more frames"),
-        (("--output", "o.png"), "expected a name that ends in .mp4"),
+        (("--output", "o.avi"), "expected a name that ends in .mp4"),
     ],
 )
 def test_mistakes_about_a_video(show, tmp_path, arguments, message, monkeypatch):

@@ -28,6 +28,9 @@ SMPTE170M = 6  # FFmpeg's number for the colour matrix of BT.601
 MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
 DEFAULT_RATE = 25  # frames per second, where a file of one frame does not say
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+ANIMATION_SUFFIXES = (".gif", ".webp")
+HUNDREDTHS = 100  # GIF's clock, ticks a second
+FASTEST = {".gif": 50}  # frames a second: browsers slow down GIFs with shorter delays
 ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
 MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
 NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
@@ -402,7 +405,7 @@ def _decode(path, start, end, threads="AUTO"):
     if num_decoded == 0:
         raise _refusal(path, "no frame of the video can be decoded")
     if num_inside == 0:
-        raise _refusal(path, f"no frame from {max(start, 0):g} s to {end:g} s; the last one is at {time:.2f} s")
+        raise _refusal(path, f"no frame between {start:g} s and {end:g} s; the last one is at {time:.2f} s")
 
 
 def _bounds(start, end):
@@ -477,10 +480,14 @@ def _to_array(frame, size):
 
 
 class VideoWriter:
-    """Writes frames as H.264 that every player shows (yuv420p, index first); the file appears when it is complete.
+    """Writes frames as a video or animation; the file appears when it is complete. The name's ending chooses:
+
+    .mp4, .m4v, .mov, .mkv: H.264 that every player shows (yuv420p, index first).
+    .gif: a palette for every frame; times are rounded to 1/100 s, so at most 50 frames a second.
+    .webp: lossy; times are rounded to 1/1000 s.
 
     Args:
-        path: ends in one of VIDEO_SUFFIXES.
+        path: ends in one of VIDEO_SUFFIXES or ANIMATION_SUFFIXES.
         width, height: of the frames, pixels. H.264's colour planes want even sizes: an odd one is made even by
             repeating the last column or row.
         frame_rate: frames per second, int, float or Fraction.
@@ -496,24 +503,35 @@ class VideoWriter:
         self.frame_rate = Fraction(frame_rate).limit_denominator(1001)
         if width < 1 or height < 1 or self.frame_rate <= 0:
             raise ValueError(f"a video has pixels and frames per second, not {width}x{height} at {frame_rate}")
-        if self.path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UserError(f"cannot write {path} as a video: let its name end in {', '.join(VIDEO_SUFFIXES)}")
-        self._crf, self._threads, self._preset = crf, threads, preset
-        self._num_frames = 0
+        suffix = self.path.suffix.lower()
+        if suffix not in (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES):
+            endings = ", ".join((*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES))
+            raise UserError(f"cannot write {path} as a video: let its name end in {endings}")
+        # x264's macroblock tree gave other bytes for equal frames, by what was in memory
+        h264 = ("libx264", "yuv420p", {"crf": str(crf), "preset": preset, "mbtree": "0"}, {"movflags": "+faststart"})
+        self._encoding = {
+            ".gif": ("gif", "pal8", {}, {"loop": "0"}),
+            ".webp": ("libwebp_anim", "yuv420p", {"quality": "85", "compression_level": "2"}, {"loop": "0"}),
+            ".mkv": (*h264[:3], {}),
+        }.get(suffix, h264)
+        self._even = int(self._encoding[0] == "libx264")
+        self._threads, self._num_frames = threads, 0
 
     def __enter__(self):
+        codec, pixels, options, container_options = self._encoding
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             stack.enter_context(_ffmpeg_as_os_errors())
-            index_first = {} if self.path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
-            self._container = stack.enter_context(av.open(f"file:{temporary}", "w", container_options=index_first))
-            options = {"crf": str(self._crf), "preset": self._preset}
-            options["mbtree"] = "0"  # x264's macroblock tree gave other bytes for equal frames, by what was in memory
-            stream = self._container.add_stream("libx264", rate=self.frame_rate, options=options)
-            stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
-            stream.pix_fmt = "yuv420p"
+            self._container = stack.enter_context(
+                av.open(f"file:{temporary}", "w", container_options=container_options)
+            )
+            rate = HUNDREDTHS if codec == "gif" else self.frame_rate
+            stream = self._container.add_stream(codec, rate=rate, options=options)
+            stream.width, stream.height = (side + side % 2 * self._even for side in (self.width, self.height))
+            stream.pix_fmt = pixels
             stream.codec_context.thread_count = self._threads
             stream.codec_context.colorspace = SMPTE170M  # said, because players guess by the size
+            self._graph = _palette_graph(stream.width, stream.height) if pixels == "pal8" else None
             self._stream, self._stack = stream, stack.pop_all()
         return self
 
@@ -523,13 +541,19 @@ class VideoWriter:
         if frame.dtype != np.uint8 or frame.shape != (self.height, self.width, 3):
             expected = (self.height, self.width, 3)
             raise ValueError(f"frame is {expected} uint8, not {frame.shape} {frame.dtype}")
-        if self.width % 2 or self.height % 2:
-            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        odd = self.height % 2 * self._even, self.width % 2 * self._even
+        if any(odd):
+            frame = np.pad(frame, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = self._num_frames
-        picture.time_base = 1 / self.frame_rate
+        if self._graph:
+            picture.pts = round(self._num_frames * HUNDREDTHS / self.frame_rate)
+            picture.time_base = Fraction(1, HUNDREDTHS)
+            picture = _with_palette(self._graph, picture)
+        else:
+            picture.pts, picture.time_base = self._num_frames, 1 / self.frame_rate
+            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU601")
         self._num_frames += 1
-        self._container.mux(self._stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU601")))
+        self._container.mux(self._stream.encode(picture))
 
     def __exit__(self, kind, error, trace):
         if error is not None:
@@ -538,6 +562,29 @@ class VideoWriter:
             if self._num_frames == 0:
                 raise ValueError(f"no frame was written to {self.path}")
             self._container.mux(self._stream.encode(None))
+
+
+def _palette_graph(width, height):
+    """Filters that give each frame the 256 colours that suit it best."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, HUNDREDTHS))
+    split, generate = graph.add("split"), graph.add("palettegen", "stats_mode=single")
+    use, sink = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=4"), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(generate, 1, 0)
+    generate.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    return graph, source, sink
+
+
+def _with_palette(filters, picture):
+    _, source, sink = filters
+    source.push(picture)
+    picture = sink.pull()
+    picture.time_base = Fraction(1, HUNDREDTHS)
+    return picture
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vt.data.files import atomic_path
+from s2vt.errors import UserError
+from s2vt.saliency.heatmaps import phrase_loss
 from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
 
 FUNCTION_WORDS = frozenset(
@@ -17,6 +19,19 @@ FUNCTION_WORDS = frozenset(
     " from by for near next above below behind under over into onto through between against there it its".split()
 )
 _ARTICLES = frozenset("a an the this that these those".split())
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words of a sentence that are shown as one map (Eq. 9).
+
+    Attributes:
+        name: what stands above the map.
+        words: their positions in the sentence.
+    """
+
+    name: str
+    words: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,12 @@ class Explanation:
     def maps(self, loss):
         """The cells' and the frames' losses of one kind, "nll" or "kl"."""
         return (self.loss, self.loss_pooled) if loss == "nll" else (self.kl, self.kl_pooled)
+
+    def of_phrases(self, phrases, loss):
+        """The losses of phrases (Eq. 9) of one kind, "nll" or "kl": cells (K, m, G, G), frames (K, m) or None."""
+        cells, pooled = self.maps(loss)
+        summed = np.stack([phrase_loss(cells, phrase.words) for phrase in phrases])
+        return summed, None if pooled is None else np.stack([phrase_loss(pooled, p.words) for p in phrases])
 
     def save(self, path, geometry, indices=(), times=()):
         """Writes the raw numbers as one `.npz`.
@@ -82,6 +103,40 @@ def explain(captioner, cells, y, words=(), v=None):
     pooled = np.mean(cells, axis=1, dtype=np.float32)
     loss_pooled, loss, kl_pooled, kl = video_saliency(captioner.encode, captioner.step, cells, pooled, y, log_p)
     return Explanation(tuple(words), loss, loss_pooled, kl, kl_pooled, log_p)
+
+
+def phrases_at(words, groups):
+    """Groups of positions in a sentence as a list of Phrase.
+
+    Example:
+        >>> phrases_at("a red car".split(), [(0,), (1, 2)])
+        [Phrase(name='a', words=(0,)), Phrase(name='red car', words=(1, 2))]
+    """
+    return [Phrase(" ".join(words[k] for k in group), tuple(group)) for group in groups]
+
+
+def find_phrases(words, names):
+    """Where phrases stand in a sentence, each as often as it occurs.
+
+    Args:
+        words: the sentence's, (n,).
+        names: phrases as lists of words; words that follow each other in the sentence.
+    Returns:
+        list of Phrase.
+    Raises:
+        UserError: if one of them does not occur.
+
+    Example:
+        >>> find_phrases("a red car passes a red house".split(), [["red"], ["a", "red", "car"]])
+        [Phrase(name='red', words=(1,)), Phrase(name='red', words=(5,)), Phrase(name='a red car', words=(0, 1, 2))]
+    """
+    words, found = list(words), []
+    for name in map(list, names):
+        starts = [k for k in range(len(words) - len(name) + 1) if name and words[k : k + len(name)] == name]
+        if not starts:
+            raise UserError(f"{' '.join(name)!r} does not occur in the sentence {' '.join(words)!r}")
+        found += phrases_at(words, [range(k, k + len(name)) for k in starts])
+    return found
 
 
 def noun_phrases(words):

@@ -52,6 +52,42 @@ def scale(loss, axes=None):
     return (largest - loss) / np.where(span > 0, span, 1).astype(loss.dtype)
 
 
+NORMALIZATIONS = {  # what each does, as it stands beside the maps
+    "clip": "each word or phrase scaled to [0, 1] over the clip (Eq. 8)",
+    "frame": "each word or phrase scaled to [0, 1] in each sampled frame",
+    "release": "release's two steps: each word over the clip, less its mean; then each frame over all words",
+}
+
+
+def normalize(loss, how="clip"):
+    """Saliency of several words or phrases, to be seen side by side.
+
+    "clip": Eq. 8 over all cells of all frames, each word by itself: brightness can be compared within a word's clip.
+    "frame": over the cells of each frame: where in a frame, whether or not there is evidence in it at all.
+    "release": the 2017 release's two steps. e_t = scale(-Loss) over the clip, less its mean, negative ones to 0; then
+    all words of a frame together to [0, 1]: which word has a frame, and words can be compared in it.
+
+    Args:
+        loss: (K, m, G, G), nats, K words or phrases, m frames.
+        how: one of NORMALIZATIONS.
+    Returns:
+        e, (K, m, G, G), in [0, 1].
+
+    Example:
+        >>> loss = np.array([[3.0, 1.0], [2.0, 2.0]]).reshape(1, 2, 1, 2)  # one word, two frames of 1 x 2 cells
+        >>> [normalize(loss, how).reshape(2, 2).tolist() for how in NORMALIZATIONS]
+        [[[0.0, 1.0], [0.5, 0.5]], [[0.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]
+    """
+    e = scale(loss, axes=(2, 3) if how == "frame" else (1, 2, 3))
+    if how == "release":
+        e = np.maximum(e - e.mean(axis=(1, 2, 3), keepdims=True), 0)
+        e = 1 - scale(e, axes=(0, 2, 3)) if e.any() else e
+        e = np.where(np.ptp(e, axis=(0, 2, 3), keepdims=True) > 0, e, 0)
+    elif how not in NORMALIZATIONS:
+        raise ValueError(f"how is one of {', '.join(NORMALIZATIONS)}, not {how!r}")
+    return e
+
+
 def temporal_alpha(loss):
     """How much of a word's evidence lies in each frame: e normalised to sum 1 (Eq. 5's alpha, from Eq. 8).
 

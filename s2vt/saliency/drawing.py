@@ -1,0 +1,257 @@
+"""What all pictures of saliency are made of: maps over pictures, text that fits, and a page to draw figures on.
+
+Every picture shows the same maps that the scores use: `heatmaps.upsample` places the 8x8 values at their receptive
+fields' centres, whatever the size of the drawing. Nothing is ever written over the evidence: words, times and scales
+stand in bands of their own. Files appear whole or not at all.
+
+Letters: G=8 grid; H, W height and width of the source; h, w of its drawn copy. Points are (x, y), boxes
+(x1, y1, x2, y2) with exclusive far edges, in source pixels.
+"""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+from PIL import Image, ImageFont
+
+from s2vt.data.files import atomic_path
+from s2vt.errors import UserError
+
+COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of saliency look equally large
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+
+INK, FAINT_INK, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+
+
+# --- maps over pictures ---------------------------------------------------------------------------------------------
+
+
+def overlay(picture, e, cmap=COLOUR_MAP):
+    """A saliency map over its picture.
+
+    Where e = 0 the picture is dimmed and half drained of colour, and shows no tint at all; with growing e it gets its
+    own light back and the colour map's colour, which never covers more than 62 % of it.
+
+    Args:
+        picture: (h, w, 3) uint8.   e: saliency in [0, 1], (h, w).   cmap: name of a matplotlib colour map.
+    Returns:
+        (h, w, 3) uint8.
+    """
+    return np.asarray(blend(Backdrop(picture), e, cmap))
+
+
+class Backdrop:
+    """A picture and its dimmed copy, shared by all words of a frame."""
+
+    def __init__(self, picture):
+        self.lit = Image.fromarray(np.ascontiguousarray(picture))
+        dim = [round(0.55 * value) for value in range(256)]
+        self.dimmed = Image.blend(self.lit, self.lit.convert("L").convert("RGB"), 0.45).point(dim * 3)
+
+
+_OPACITY = [round(255 * 0.62 * (level / 255) ** 0.8) for level in range(256)]
+
+
+def blend(backdrop, e, cmap):
+    """`overlay` on a shared backdrop, as a Pillow image."""
+    level = Image.fromarray((np.clip(e, 0, 1) * 255 + 0.5).astype(np.uint8))
+    colour = level.copy()
+    colour.putpalette(palette(cmap))
+    lit = Image.composite(backdrop.lit, backdrop.dimmed, level)
+    return Image.composite(colour.convert("RGB"), lit, level.point(_OPACITY))
+
+
+@functools.cache
+def palette(cmap):
+    """The colour map's 256 entries as bytes."""
+    if cmap not in matplotlib.colormaps:
+        raise UserError(f"no colour map {cmap!r}; expected one of matplotlib's names; try {COLOUR_MAP!r} or 'turbo'")
+    return (matplotlib.colormaps[cmap](np.arange(256))[:, :3] * 255 + 0.5).astype(np.uint8).tobytes()
+
+
+def colour_bar(width, height, cmap):
+    """0 to 1 from left to right, as it looks over a grey picture."""
+    grey = np.full((height, width, 3), 150, np.uint8)
+    return Image.fromarray(overlay(grey, np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap))
+
+
+def resized(geometry, width, height):
+    """The geometry of the same picture drawn at another size."""
+    old, new = (geometry.width, geometry.height) * 2, (width, height) * 2
+    crop = tuple(edge * to / of for edge, to, of in zip(geometry.crop, new, old, strict=True))
+    return dataclasses.replace(geometry, width=width, height=height, crop=crop)
+
+
+def shrunk(frame, size):
+    """A frame resized to (w, h) pixels, anti-aliased."""
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def thumbnail(frame, pixels=160_000):
+    """A frame with at most about that many pixels, its shape kept, (h, w, 3) uint8: enough for a storyboard."""
+    height, width = frame.shape[:2]
+    ratio = min(1.0, math.sqrt(pixels / (width * height)))
+    return np.asarray(shrunk(frame, (max(1, round(width * ratio)), max(1, round(height * ratio)))))
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def font_of(size, bold=False):
+    """DejaVu Sans as matplotlib bundles it, laid out by Pillow alone: the same letters on every machine."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def fit(text, width, size, bold=False):
+    """The text and font that fit into a width in pixels: shrunk by a quarter at most, then cut with an ellipsis."""
+    for smaller in range(size, max(math.ceil(0.75 * size), 12) - 1, -1):
+        if font_of(smaller, bold).getlength(text) <= width:
+            return text, font_of(smaller, bold)
+    font = font_of(min(size, max(math.ceil(0.75 * size), 12)), bold)
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1].rstrip()
+    return text + "…", font
+
+
+def wrap(words, width, font):
+    """Lines of word indices, none wider than width (a word that is too wide alone keeps a line to itself)."""
+    lines, reach, space = [[]], 0.0, font.getlength(" ")
+    for index, word in enumerate(words):
+        length = font.getlength(word)
+        if lines[-1] and reach + length > width:
+            lines.append([])
+            reach = 0.0
+        lines[-1].append(index)
+        reach += length + space
+    return lines
+
+
+def text_height(words, width, size, bold=False):
+    """What `Page.words` will need, in pixels."""
+    return round(1.45 * size) * len(wrap(words, width, font_of(size, bold)))
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+
+class Page:
+    """A white page measured in pixels from its upper left corner, drawn by matplotlib, never through pyplot.
+
+    Saved as PNG it has exactly its size; as PDF or SVG, text and lines are vectors and pictures keep their pixels.
+    """
+
+    DPI = 100
+
+    def __init__(self, width, height):
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / self.DPI, height / self.DPI), dpi=self.DPI, facecolor=PAPER)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+
+    def picture(self, image, x, y):
+        """A picture, (h, w, 3) uint8 or Pillow's, with its upper left corner at (x, y)."""
+        image = np.asarray(image)
+        height, width = image.shape[:2]
+        self.axes.imshow(image, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto", zorder=1)
+
+    def text(self, x, y, text, size, colour=INK, bold=False, anchor="lm"):
+        """Text of a size in pixels; anchor as Pillow's: l, m, r across; a (top), m, s (bottom) down."""
+        across = {"l": "left", "m": "center", "r": "right"}[anchor[0]]
+        down = {"a": "top", "m": "center_baseline", "s": "bottom"}[anchor[1]]
+        weight = "bold" if bold else "normal"
+        points = size * 72 / self.DPI
+        look = {"fontsize": points, "color": colour, "weight": weight, "family": "DejaVu Sans"}
+        self.axes.text(x, y, text, ha=across, va=down, parse_math=False, zorder=4, **look)
+
+    def words(self, x, y, words, colours, width, size, bold=False):
+        """Words in their colours, wrapped; the y below the last line."""
+        step = round(1.45 * size)
+        font = font_of(size, bold)
+        for line in wrap(words, width, font):
+            reach = x
+            for index in line:
+                text, fitted = fit(words[index], width, size, bold)
+                self.text(reach, y + size / 2, text, fitted.size, colours[index], bold)
+                reach += font.getlength(words[index] + " ")
+            y += step
+        return y
+
+    def line(self, points, colour=INK, width=1.0):
+        """A line through points (k, 2)."""
+        x, y = np.asarray(points, float).T
+        self.axes.plot(x, y, color=colour, linewidth=width * 72 / self.DPI, solid_joinstyle="round", zorder=3)
+
+    def dots(self, points, colour, diameter):
+        """Discs centred on points (k, 2)."""
+        x, y = np.asarray(points, float).reshape(-1, 2).T
+        size = (diameter * 72 / self.DPI) ** 2
+        self.axes.scatter(x, y, s=size, color=colour, linewidths=0, zorder=3.5)
+
+    def area(self, points, colour):
+        """A filled polygon."""
+        self.axes.add_patch(Polygon(np.asarray(points, float), facecolor=colour, edgecolor="none", zorder=1))
+
+    def frame(self, x1, y1, x2, y2, colour, width=1.0):
+        """A rectangle's outline, centred on its edges."""
+        self.axes.add_patch(
+            Rectangle(
+                (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width * 72 / self.DPI, zorder=2
+            )
+        )
+
+    def box(self, x1, y1, x2, y2, width=2.0):
+        """A true box: a white outline that lies inside its edges, between thin dark lines."""
+        rim = patheffects.withStroke(linewidth=(width + 2) * 72 / self.DPI, foreground="#101010")
+        inset = width / 2
+        patch = Rectangle((x1 + inset, y1 + inset), x2 - x1 - width, y2 - y1 - width, fill=False, edgecolor="#ffffff",
+                          linewidth=width * 72 / self.DPI, joinstyle="miter", path_effects=[rim], zorder=3)  # fmt: skip
+        self.axes.add_patch(patch)
+
+    def star(self, x, y, radius):
+        """A white five-pointed star with a dark rim, centred on (x, y)."""
+        angles, r = np.arange(10) * math.pi / 5, np.where(np.arange(10) % 2, 0.45, 1.0) * radius
+        points = np.stack([x + r * np.sin(angles), y - r * np.cos(angles)], axis=1)
+        rim = patheffects.withStroke(linewidth=5 * 72 / self.DPI, foreground="#101010")
+        self.axes.add_patch(Polygon(points, facecolor="#ffffff", edgecolor="none", path_effects=[rim], zorder=5))
+
+    def rank(self, x, y, rank, colour):
+        """A numbered disc centred on (x, y)."""
+        self.dots([(x, y)], colour, 20)
+        self.text(x, y, str(rank), 13, PAPER, bold=True, anchor="mm")
+
+    def scale(self, x, y, bar, note):
+        """A small colour bar from 0 to 1 and what it means, centred on y; the x after the note."""
+        width, height = bar.size
+        self.text(x, y, "0", 14, FAINT_INK)
+        self.picture(bar, x + 14, y - height // 2)
+        self.frame(x + 14, y - height // 2, x + 14 + width, y + height - height // 2, "#b0b0b0")
+        self.text(x + 20 + width, y, "1", 14, FAINT_INK)
+        self.text(x + 42 + width, y, note, 14, FAINT_INK)
+        return x + 42 + width + round(font_of(14).getlength(note))
+
+    def save(self, path):
+        """Writes the page; the name's ending chooses PNG, PDF or SVG.
+
+        Raises:
+            UserError: on another ending, or if the file cannot be written.
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix not in FIGURE_SUFFIXES:
+            raise UserError(
+                f"cannot write {path}: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}; name another output"
+            )
+        self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
+        # Fonts whole and editable in PDF (many venues refuse Type 3); the same bytes each time.
+        settings = {"pdf.fonttype": 42, "svg.hashsalt": "saliency", "axes.unicode_minus": False}
+        dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+        with matplotlib.rc_context(settings), atomic_path(path) as temporary:
+            self.figure.savefig(temporary, format=suffix[1:], dpi=self.DPI, metadata=dates)

@@ -1,0 +1,299 @@
+"""Figures: the storyboard of a video (after the paper's Fig. 5) and the maps of a picture's phrases (Fig. 3 and 4).
+
+PNG, PDF or SVG by the name's ending. Letters: K words or phrases; m sampled frames; G=8 grid; H, W height and width of
+the source. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges, in source pixels.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from s2vt.saliency import heatmaps
+from s2vt.saliency.drawing import (
+    COLOUR_MAP,
+    FAINT_INK,
+    INK,
+    Backdrop,
+    Page,
+    blend,
+    colour_bar,
+    fit,
+    font_of,
+    resized,
+    shrunk,
+    text_height,
+    wrap,
+)
+
+# What the paper's Fig. 5 leaves out, "articles, helper verbs and prepositions"; conjunctions, the empty subject
+# "there" and the full stop (END) are ours. Particles that carry a verb's meaning (up, down, off, out) stay in.
+UNINFORMATIVE_WORDS = frozenset(
+    # articles
+    "a an the "
+    # helper verbs
+    "am is are was were be been being has have had having do does did can could will would shall should may might must "
+    # prepositions
+    "about above across after against along alongside amid among around as at before behind below beneath beside "
+    "besides between beyond by during for from in inside into near of on onto outside over past through throughout to "
+    "toward towards under underneath until upon via while with within without "
+    # conjunctions, empty subject, END
+    "and but or nor that which who there .".split()
+)
+
+# Dark and far apart on white; neighbours differ in hue and in lightness.
+WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
+
+
+def informative(words):
+    """Indices of the words worth a row of their own: those not in UNINFORMATIVE_WORDS, or all if none is left.
+
+    Example:
+        >>> informative("a man is talking about a phone".split())
+        [1, 3, 6]
+    """
+    return [t for t, word in enumerate(words) if word.lower() not in UNINFORMATIVE_WORDS] or list(range(len(words)))
+
+
+def most_salient(e, count=3):
+    """The highest of e, best first; neighbours of a chosen one only when nothing else is left.
+
+    Example:
+        >>> most_salient([0.1, 0.9, 1.0, 0.8, 0.3, 0.2])
+        [2, 4, 0]
+    """
+    order = [int(i) for i in np.argsort(-np.asarray(e), kind="stable")]
+    chosen = []
+    for distance in (2, 1):
+        for i in order:
+            if len(chosen) < count and all(abs(i - j) >= distance for j in chosen):
+                chosen.append(i)
+    return chosen
+
+
+# --- the storyboard -------------------------------------------------------------------------------------------------
+
+
+def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_pooled, geometry, *,
+               cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
+    """Each word's saliency over time and its most salient frames, after the paper's Fig. 5.
+
+    One row per word or phrase: e_t = scale(-Loss(t, .)) over the sampled frames as a curve and as greys (darker = more
+    salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by rank and marked
+    on the curve, with its map and the time.
+
+    Args:
+        path: the file to write, *.png, *.pdf or *.svg.
+        frames: the m sampled frames, a sequence of (H, W, 3) uint8, of any one size.
+        frame_times: their times, (m,), seconds.   span: (first, last) second of the time axis.
+        sentence: its words.   phrases: K of `explanation.Phrase`, a row each.
+        loss, loss_pooled: of the phrases (Eq. 9), nats, (K, m, G, G) of the cells and (K, m) of the frames.
+        geometry: `s2vt.data.media.Geometry` of the descriptors.
+        cmap: name of a matplotlib colour map.   normalize: of the maps, one of `heatmaps.NORMALIZATIONS`.
+    Raises:
+        UserError: if path cannot be written.   ValueError: if the shapes disagree.
+    """
+    loss, loss_pooled = checked(phrases, loss, loss_pooled, frame_times)
+    e_cells, e_frames = heatmaps.normalize(loss, normalize), heatmaps.scale(loss_pooled, axes=(1,))
+    colours = [WORD_COLOURS[k % len(WORD_COLOURS)] for k in range(len(phrases))]
+
+    aspect = geometry.width / geometry.height
+    thumb_width = int(np.clip(round(math.sqrt(46_000 * aspect)), 110, 520))  # as wide as rank and time above it
+    size = (thumb_width, max(1, round(thumb_width / aspect)))
+    if size[1] > 420:
+        size = (max(1, round(420 * aspect)), 420)
+    margin, gap, plot, stamp = 28, 14, 640, 26
+    column = max(size[0], 110) + gap
+    label = int(np.clip(max(font_of(24, True).getlength(phrase.name) for phrase in phrases) + 40, 120, 300))
+    row_height = max(size[1] + stamp, 130) + gap
+    width = 2 * margin + label + plot + 24 + 3 * column - gap
+    title = 27
+    top = margin + text_height(sentence, width - 2 * margin, title, bold=True) + 18
+    page = Page(width, top + len(phrases) * (row_height + gap) + 92)
+    shades = ["#8a8a8a"] * len(sentence)
+    for phrase, colour in zip(phrases, colours, strict=True):
+        for k in phrase.words:
+            shades[k] = colour
+    page.words(margin, margin, sentence, shades, width - 2 * margin, title, bold=True)
+
+    thumb_geometry = resized(geometry, *size)
+    left = margin + label
+    for row, (phrase, colour) in enumerate(zip(phrases, colours, strict=True)):
+        y = top + row * (row_height + gap)
+        page.line([(margin, y - gap // 2 - 0.5), (width - margin, y - gap // 2 - 0.5)], "#e2e2e2")
+        bottom = y + row_height - gap
+        _draw_label(page, margin, (y + bottom) / 2, phrase.name, label - 38, colour)
+        ranks = most_salient(e_frames[row])
+        _draw_curve(page, (left, y, left + plot, bottom), e_frames[row], frame_times, span, ranks, colour)
+        for rank, i in enumerate(ranks):
+            x = left + plot + 24 + rank * column
+            e_map = heatmaps.upsample(e_cells[row, i], thumb_geometry)
+            page.text(x + 26, y + stamp // 2 - 2, f"{frame_times[i]:.2f} s", 15)
+            page.rank(x + 10, y + stamp // 2 - 2, rank + 1, colour)
+            page.picture(blend(Backdrop(np.asarray(shrunk(frames[i], size))), e_map, cmap), x, y + stamp)
+            page.frame(x - 1, y + stamp - 1, x + size[0] + 1, y + stamp + size[1] + 1, colour, 2)
+    y = top + len(phrases) * (row_height + gap)
+    _draw_time_axis(page, left, left + plot, y - gap // 2, span)
+    greys = Image.fromarray(np.broadcast_to(_grey(np.linspace(0, 1, 90)), (12, 90, 3)).copy())
+    page.scale(margin, y + 52, greys, "curve and greys: the frame's saliency e, linear in [0, 1] for each word (Eq. 8)")
+    page.scale(margin, y + 76, colour_bar(90, 12, cmap), f"map: {heatmaps.NORMALIZATIONS[normalize]}")
+    page.save(path)
+
+
+def checked(phrases, loss, loss_pooled, per_frame):
+    """The two losses as arrays, after checking that all shapes agree."""
+    loss, loss_pooled = np.asarray(loss, np.float32), np.asarray(loss_pooled, np.float32)
+    if not len(phrases) or loss.ndim != 4 or loss_pooled.shape != loss.shape[:2] or len(loss) != len(phrases):
+        raise ValueError(
+            f"expected K >= 1 phrases, loss (K, m, G, G) and loss_pooled (K, m); "
+            f"got {len(phrases)} phrases, {loss.shape} and {loss_pooled.shape}"
+        )
+    if len(per_frame) != loss.shape[1]:
+        raise ValueError(f"expected a time for each of m = {loss.shape[1]} frames; got {len(per_frame)}")
+    return loss, loss_pooled
+
+
+def _grey(e):
+    """Fig. 5's greys, darker = more salient, (..., 3) uint8."""
+    return np.repeat((250 - 215 * np.clip(e, 0, 1))[..., None], 3, axis=-1).astype(np.uint8)
+
+
+def _draw_label(page, x, y, name, width, colour):
+    """A row's name, centred on y, in as many lines as it takes."""
+    words = name.split()
+    lines = wrap(words, width, font_of(24, True))
+    for k, line in enumerate(lines):
+        text, font = fit(" ".join(words[j] for j in line), width, 24, bold=True)
+        page.text(x, y + (k - (len(lines) - 1) / 2) * 31, text, font.size, colour, bold=True)
+
+
+def _draw_curve(page, box, e, times, span, ranks, colour):
+    """One word's temporal saliency: curve above, greys below, the chosen frames marked."""
+    left, top, right, bottom = box
+    e, times = np.asarray(e), np.asarray(times, float)
+    shades = 28  # height of the grey strip
+    high, low = top + 26, bottom - shades - 6
+    x, y = _time_to_x(times, left, right, span), low - e * (low - high)
+    for level in (0.0, 0.5, 1.0):
+        rule = low - level * (low - high)
+        page.line([(left, rule), (right, rule)], "#dcdcdc")
+    page.area([(x[0], low), *zip(x, y, strict=True), (x[-1], low)], _tint(colour, 0.16))
+    for i in ranks:
+        page.line([(x[i], y[i]), (x[i], low)], colour)
+    page.line(np.stack([x, y], axis=1), colour, 2.2)
+    page.dots(np.stack([x, y], axis=1), colour, 4.5)
+    for level, text in ((high, "1"), (low, "0")):
+        page.text(left - 7, level, text, 13, FAINT_INK, anchor="rm")
+    for rank, i in reversed(list(enumerate(ranks))):
+        page.rank(float(np.clip(x[i], left + 10, right - 10)), max(y[i] - 14, top + 10), rank + 1, colour)
+
+    # Each sampled frame's grey reaches halfway to its neighbours.
+    edges = _time_to_x((times[1:] + times[:-1]) / 2, left, right, span)
+    strip = _grey(e[np.searchsorted(edges, np.arange(left, right) + 0.5)])
+    page.picture(np.broadcast_to(strip, (shades, *strip.shape)), left, bottom - shades)
+    page.frame(left, bottom - shades, right, bottom, "#b0b0b0")
+    for i in ranks:
+        page.line([(x[i], bottom - shades - 3), (x[i], bottom + 3)], colour, 3)
+
+
+def _time_to_x(times, left, right, span):
+    return left + (np.asarray(times) - span[0]) / max(span[1] - span[0], 1e-6) * (right - left)
+
+
+def _tint(colour, share):
+    """The colour thinned with white, as matplotlib takes it."""
+    return tuple(1 - share * (1 - c / 255) for c in Image.new("RGB", (1, 1), colour).getpixel((0, 0)))
+
+
+def _draw_time_axis(page, left, right, y, span):
+    """Seconds of the source, with ticks at round numbers."""
+    length = max(span[1] - span[0], 1e-6)
+    unit = 10.0 ** math.floor(math.log10(length / 6))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= length / 6)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    page.line([(left, y), (right, y)], FAINT_INK)
+    for k in range(math.ceil(span[0] / step - 1e-6), math.floor(span[1] / step + 1e-6) + 1):
+        x = _time_to_x(k * step, left, right, span)
+        page.line([(x, y), (x, y + 5)], FAINT_INK)
+        page.text(x, y + 8, f"{k * step:.{digits}f}", 14, FAINT_INK, anchor="ma")
+    page.text(right + 12, y, "s", 14, FAINT_INK)
+
+
+# --- the figure of phrases ------------------------------------------------------------------------------------------
+
+
+def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=(), layout="grid", cmap=COLOUR_MAP,
+                   normalize="clip"):  # fmt: skip
+    """A picture and one saliency map per word or phrase, after the paper's Fig. 3 and 4.
+
+    A star marks each map's maximum, white frames the true boxes.
+
+    Args:
+        path: the file to write, *.png, *.pdf or *.svg.
+        picture: (H, W, 3) uint8.
+        sentence: its words, the caption below.
+        phrases: K of `explanation.Phrase`.   loss: theirs (Eq. 9), nats, (K, G, G).
+        geometry: `s2vt.data.media.Geometry` of the descriptors.
+        boxes: for each phrase its true boxes, (B, 4) or ().
+        layout: "grid", "strip" (one row) or "single" (the maps alone, without the picture itself).
+        cmap: name of a matplotlib colour map.   normalize: one of `heatmaps.NORMALIZATIONS`.
+    Raises:
+        UserError: if path cannot be written.   ValueError: if there is no phrase or the shapes disagree.
+    """
+    loss = np.asarray(loss, np.float32)
+    if not phrases or loss.ndim != 3 or len(loss) != len(phrases):
+        raise ValueError(f"expected K >= 1 phrases and loss (K, G, G); got {len(phrases)} and {loss.shape}")
+    e_cells = heatmaps.normalize(loss[:, None], normalize)[:, 0]
+    boxes = boxes or [()] * len(phrases)
+    width, height = panel_size(geometry)
+    size, cell = (width, height), max(width, 240)  # a narrow picture's panel is as wide as its label
+    ratio = np.array([width / geometry.width, height / geometry.height])
+    margin, gap, band = 24, 16, 36
+    panels = [None, *range(len(phrases))] if layout != "single" else list(range(len(phrases)))
+    columns = len(panels) if layout == "strip" else max(1, min(len(panels), (2048 - 2 * margin + gap) // (cell + gap)))
+    rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)
+    page_width = max(2 * margin + columns * (cell + gap) - gap, 480)
+    text = 22
+    below = margin + rows * (band + height + gap)
+    notes = [f"saliency: {heatmaps.NORMALIZATIONS[normalize]}".replace(" over the clip", "")]
+    wide = page_width >= 200 + font_of(14).getlength(notes[0]) + 260
+    page = Page(page_width, below + text_height(sentence, page_width - 2 * margin, text) + (56 if wide else 80))
+    drawn = np.asarray(shrunk(picture, size))
+    backdrop, drawn_geometry = Backdrop(drawn), resized(geometry, *size)
+
+    for panel, k in enumerate(panels):
+        row, column = divmod(panel, columns)
+        x, y = margin + column * (cell + gap), margin + row * (band + height + gap) + band
+        if k is None:
+            page.picture(drawn, x, y)
+            continue
+        label, font = fit(phrases[k].name, cell - 8, 21, bold=True)
+        page.text(x + 2, y - band // 2, label, font.size, bold=True)
+        page.picture(blend(backdrop, heatmaps.upsample(e_cells[k], drawn_geometry), cmap), x, y)
+        for box in np.reshape(boxes[k], (-1, 4)):
+            (x1, y1), (x2, y2) = np.clip(box.reshape(2, 2) * ratio, 0, size)
+            page.box(x + x1, y + y1, x + x2, y + y2)
+        if e_cells[k].max() > 0:  # a constant map has no maximum
+            at = np.asarray(heatmaps.maximum(heatmaps.upsample(e_cells[k], geometry))) * ratio
+            page.star(x + at[0], y + at[1], 13)
+
+    y = page.words(margin, below, sentence, [INK] * len(sentence), page_width - 2 * margin, text) + 20
+    x = page.scale(margin, y, colour_bar(90, 12, cmap), notes[0]) + 24
+    x, y = (x, y) if wide else (margin, y + 24)
+    page.star(x + 8, y, 9)
+    page.text(x + 24, y, "maximum", 14, FAINT_INK)
+    if any(len(found) for found in boxes):
+        x += 120
+        page.area([(x, y - 11), (x + 32, y - 11), (x + 32, y + 11), (x, y + 11)], "#7a7a7a")
+        page.box(x + 4, y - 7, x + 28, y + 7)
+        page.text(x + 40, y, "true box", 14, FAINT_INK)
+    page.save(path)
+
+
+def panel_size(geometry):
+    """(width, height) of a picture in `picture_figure`: about 150,000 pixels of the picture's shape, none too long."""
+    width = max(360, round(math.sqrt(150_000 * geometry.width / geometry.height)))
+    height = width * geometry.height / geometry.width
+    shrink = min(1.0, 900 / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))

@@ -1,0 +1,108 @@
+"""The index page of many explained media: a thumbnail, the sentence and the files of each.
+
+A folder of results keeps what it holds in `index.json`, so that an interrupted run goes on where it stopped, and
+shows it in `index.html`, a plain page that works from disk.
+"""
+
+import html
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
+
+from s2vt.data.files import atomic_path, read_json, write_json
+from s2vt.saliency import heatmaps
+from s2vt.saliency.drawing import overlay, resized, shrunk
+
+WIDTH = 320  # of a thumbnail, pixels
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.4 system-ui, sans-serif; margin: 2em; color: #1a1a1a; background: #fff }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(17em, 1fr)); gap: 1.5em }}
+img {{ width: 100%; height: 13em; object-fit: contain; background: #0e0e11; border-radius: 4px }}
+h1 {{ font-size: 1.4em }} h2 {{ font-size: 1em; margin: .3em 0 0; overflow-wrap: anywhere }}
+p {{ margin: 0 }} p.files {{ font-size: .85em; color: #6b6b6b }}
+</style>
+<h1>{title}</h1>
+<main>
+{cards}
+</main>
+"""
+
+_CARD = """<article><a href="{first}"><img src="{thumbnail}" alt="" loading="lazy"></a>
+<h2>{name}</h2><p>{sentence}</p><p class="files">{files}</p></article>"""
+
+
+class Gallery:
+    """A folder of results and what is in it.
+
+    Args:
+        folder: where index.json and index.html stand; made when the first entry is added.
+        title: heading of the page.
+    """
+
+    def __init__(self, folder, title):
+        self.folder, self.title = Path(folder), title
+        path = self.folder / "index.json"
+        self.entries = read_json(path) if path.exists() else {}
+
+    def holds(self, name, made_with):
+        """Whether an entry was made with the same settings and all its files are there."""
+        entry = self.entries.get(name)
+        return (
+            bool(entry) and entry["made_with"] == made_with and all((self.folder / f).exists() for f in entry["files"])
+        )
+
+    def add(self, name, sentence, files, thumbnail, made_with):
+        """Adds an entry, or takes the place of the one of that name, and writes the page.
+
+        Args:
+            name: the medium's.   sentence: a string.   files: their paths, in the folder.
+            thumbnail: (h, w, 3) uint8.   made_with: what it depends on, JSON.
+        """
+        path = self.folder / "thumbnails" / f"{name}.jpg"
+        with atomic_path(path) as temporary:
+            Image.fromarray(thumbnail).save(temporary, quality=88)
+        names = [Path(file).relative_to(self.folder).as_posix() for file in files]
+        self.entries[name] = {"sentence": sentence, "files": names, "made_with": made_with}
+        write_json(self.folder / "index.json", self.entries)
+        self._write_page()
+
+    def _write_page(self):
+        cards = []
+        for name, entry in self.entries.items():
+            links = " · ".join(f'<a href="{quote(file)}">{html.escape(Path(file).name)}</a>' for file in entry["files"])
+            cards.append(
+                _CARD.format(
+                    first=quote(entry["files"][0]),
+                    thumbnail=quote(f"thumbnails/{name}.jpg"),
+                    name=html.escape(name),
+                    sentence=html.escape(entry["sentence"]),
+                    files=links,
+                )  # fmt: skip
+            )
+        with atomic_path(self.folder / "index.html") as temporary:
+            page = _PAGE.format(title=html.escape(self.title), cards="\n".join(cards))
+            temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def thumbnail(frames, phrases, loss, loss_pooled, geometry, cmap):
+    """The map of the phrase whose evidence is most concentrated in time, over the frame where it is; (h, w, 3) uint8.
+
+    Args:
+        frames: m frames or one picture, (m, H, W, 3) uint8.
+        phrases: indices of those to choose from, below K.
+        loss, loss_pooled: (K, m, G, G) and (K, m), nats; loss_pooled None for a picture, of which the first is taken.
+    """
+    k, i = phrases[0], 0
+    if loss_pooled is not None:
+        alpha = heatmaps.temporal_alpha(loss_pooled)[list(phrases)]
+        best, i = np.unravel_index(alpha.argmax(), alpha.shape)
+        k = phrases[best]
+    size = (WIDTH, max(1, round(WIDTH * geometry.height / geometry.width)))
+    e = heatmaps.upsample(heatmaps.normalize(loss[k : k + 1])[0, i], resized(geometry, *size))
+    return overlay(np.asarray(shrunk(frames[i], size)), e, cmap)

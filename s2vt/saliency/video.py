@@ -1,0 +1,386 @@
+"""The saliency video: words side by side over the moving picture, their evidence in time, and the sentence above.
+
+Composed with numpy and Pillow, one frame at a time, and piped into FFmpeg (`data.media.VideoWriter`): memory does not
+grow with the clip, and nothing goes through pyplot.
+
+Letters: K words or phrases; m sampled frames; G=8 grid; H, W height and width of the source.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from s2vt.data.media import ANIMATION_SUFFIXES, VideoWriter
+from s2vt.saliency import heatmaps
+from s2vt.saliency.drawing import COLOUR_MAP, Backdrop, blend, colour_bar, fit, font_of, palette, resized, shrunk, wrap
+from s2vt.saliency.figures import checked, informative
+
+LAYOUTS = ("grid", "strip", "single")
+NIGHT, NIGHT_BAND, NIGHT_INK, NIGHT_FAINT = "#0e0e11", "#1d1d23", "#f4f4f4", "#a2a2ac"
+MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the word that leads; in none of the warm colour maps
+
+LIMIT, ANIMATION_LIMIT = (1920, 1080), (960, 540)  # of the canvas, pixels
+WIDEST = 4096  # of a strip; H.264 goes no further in common players
+NARROWEST, SMALLEST = 110, 72  # pixels: of a tile, a label of ten letters; of a picture's longer side
+
+
+# --- where things lie -----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Where a video's tiles lie, row by row; all in pixels. A tile is a label band, a picture and a temporal strip."""
+
+    columns: int
+    rows: int
+    cell: int  # width of a tile; wider than its picture where that is too narrow for a label
+    width: int  # of the picture in a tile
+    height: int
+    text: int  # size of the labels
+    canvas: tuple[int, int]  # width, height of the whole, even
+    header: int  # height of the sentence above
+    footer: int  # height of the small print
+    gap: int = 8
+
+    @property
+    def band(self):
+        return round(1.75 * self.text)
+
+    @property
+    def strip(self):
+        return round(1.6 * self.text)
+
+    def label(self, index):
+        """Left end of one tile's label band and temporal strip, both `cell` wide, x."""
+        return self.corner(index)[0] - (self.cell - self.width) // 2
+
+    def corner(self, index):
+        """Upper left corner of one tile's picture, (x, y)."""
+        row, column = divmod(index, self.columns)
+        across = self.columns * (self.cell + self.gap) - self.gap
+        x = (self.canvas[0] - across) // 2 + column * (self.cell + self.gap) + (self.cell - self.width) // 2
+        y = self.header + self.gap + row * (self.band + self.height + self.strip + 2 * self.gap) + self.band
+        return x, y
+
+
+def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=False):
+    """The grid with the largest tiles of the source's shape that fit into `limit`, which is also its rough shape.
+
+    Small sources are enlarged until their shorter side has 480 pixels, no further; larger ones never are. Where the
+    limit leaves no room for legible labels and pictures, it is exceeded.
+
+    Args:
+        num_tiles: how many.   width, height: of the source, pixels.   limit: of the whole canvas, (width, height).
+        header, footer: heights kept above and below, pixels.   one_row: all tiles side by side.
+    Returns:
+        A Tiling.
+
+    Example:
+        >>> [(t.columns, t.rows) for t in (tiling(n, 320, 240) for n in (2, 6, 11, 25))]
+        [(2, 1), (3, 2), (4, 3), (7, 4)]
+    """
+    gap, limit = Tiling.gap, tuple(limit)
+    if one_row:
+        limit = (min(max(limit[0], num_tiles * (2 * NARROWEST + gap) + gap), WIDEST), limit[1])
+    largest = max(1, int(width * max(1.0, 480 / min(width, height))))
+    smallest = min(largest, SMALLEST * min(1.0, width / height))
+    best = (0, 1, num_tiles)
+    for rows in range(1, 2 if one_row else num_tiles + 1):
+        columns = -(-num_tiles // rows)
+        across = (limit[0] - gap) / columns - gap
+        if across < NARROWEST and rows < num_tiles and not one_row:
+            continue
+        tile = int(min(across, largest))
+        for _ in range(3):  # the text's size depends on the tile's width and takes height from it
+            around = _around(_label_size(tile), gap)
+            tile = int(min(tile, ((limit[1] - header - footer - gap) / rows - around) * width / height))
+        if tile > best[0]:
+            best = (tile, columns, rows)
+    tile, columns, rows = best
+    if tile < int(smallest) and limit[1] < WIDEST:
+        return tiling(num_tiles, width, height, [round(1.2 * side) for side in limit], header, footer, one_row)
+    text = _label_size(tile)
+    cell, tile_height = max(tile, NARROWEST), max(1, round(tile * height / width))
+    across = max(columns * (cell + gap) + gap, min(480, limit[0]))
+    down = header + rows * (tile_height + _around(text, gap)) + gap + footer
+    return Tiling(columns, rows, cell, tile, tile_height, text, (across + across % 2, down + down % 2), header, footer)
+
+
+def _label_size(tile):
+    return int(np.clip(tile / 14, 15, 26))
+
+
+def _around(text, gap):
+    """What a tile's label, strip and gaps add to its picture's height."""
+    return round(1.75 * text) + round(1.6 * text) + 2 * gap
+
+
+def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
+    """The tiling of a saliency video, with as much room above and below as sentence and small print take.
+
+    Args:
+        sentence, notes: words of either.   num_phrases: K.   layout: one of LAYOUTS.
+    """
+    num_tiles = 1 if layout == "single" else 1 + num_phrases
+    heights = (50, 34)
+    for _ in range(4):  # the canvas's width depends on the room that is left, and the lines on the width
+        tiles = tiling(num_tiles, geometry.width, geometry.height, limit, *heights, one_row=layout == "strip")
+        size, pad = _sentence_size(tiles), _pad(tiles)
+        lines = wrap(sentence, tiles.canvas[0] - 2 * pad - size, font_of(size, True))
+        small = wrap(notes, tiles.canvas[0] - 2 * pad - 130, font_of(13))
+        needed = (round(1.5 * size) * len(lines) + 14, 18 * len(small) + 14)
+        if needed == heights:
+            break
+        heights = tuple(max(pair) for pair in zip(needed, heights, strict=True))
+    return tiles
+
+
+def _sentence_size(tiles):
+    return int(np.clip(tiles.canvas[0] / 55, 17, 32))
+
+
+def _pad(tiles):
+    return max(tiles.gap, min(tiles.label(0), 24))
+
+
+# --- which word leads -----------------------------------------------------------------------------------------------
+
+
+class Leader:
+    """Which word or phrase has most of its evidence at a moment: the largest alpha_t, averaged over half a second.
+
+    Averaged, and kept until another is 10 % larger, so that the mark does not jump at every sampled frame.
+
+    Args:
+        alpha: (K, m), each row sums to 1.   times: of the m sampled frames, seconds.   candidates: indices below K.
+    """
+
+    SIGMA = 0.25  # seconds
+
+    def __init__(self, alpha, times, candidates):
+        self.alpha, self.times, self.candidates = np.asarray(alpha, float), np.asarray(times, float), list(candidates)
+        self.now = None
+
+    def at(self, time):
+        """The leading one's index at a time; times are asked for in order."""
+        distance = ((self.times - time) / self.SIGMA) ** 2
+        weights = np.exp(-0.5 * (distance - distance.min()))
+        level = self.alpha[self.candidates] @ (weights / weights.sum())
+        best = int(level.argmax())
+        if self.now is None or level[best] > 1.1 * level[self.now]:
+            self.now = best
+        return self.candidates[self.now]
+
+
+# --- the video ------------------------------------------------------------------------------------------------------
+
+
+def saliency_video(path, frames, frame_rate, sentence, phrases, loss, loss_pooled, sample_times, geometry, *,
+                   layout="grid", cmap=COLOUR_MAP, normalize="clip", loss_name="query loss (Eq. 7)",
+                   limit=None):  # fmt: skip
+    """Where and when each word or phrase of a sentence has its evidence, as a video or animation.
+
+    "grid" and "strip": the source comes first, then a tile for each phrase, its saliency over the moving picture and
+    below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
+    at the moment (`Leader`). Above stands the sentence; the leading phrase is marked in it. Between two sampled frames
+    the map is interpolated linearly in time.
+
+    Args:
+        path: the file to write; its ending is one that `VideoWriter` knows.
+        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced.
+        frame_rate: of the video, frames per second, a Fraction.
+        sentence: its words.   phrases: K of `explanation.Phrase`.
+        loss, loss_pooled: of the phrases (Eq. 9), nats, (K, m, G, G) of the cells (Eq. 13) and (K, m) of the frames.
+        sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
+        geometry: `s2vt.data.media.Geometry` of the descriptors.
+        layout: one of LAYOUTS.   cmap: name of a matplotlib colour map.
+        normalize: one of `heatmaps.NORMALIZATIONS`.   loss_name: what the loss is, for the small print.
+        limit: (width, height) of the canvas, pixels; None: LIMIT, or ANIMATION_LIMIT of a GIF or WebP.
+    Raises:
+        UserError: if path cannot be written; nothing is left behind then, nor after any other error.
+        ValueError: if the shapes disagree or there is no frame.
+    """
+    loss, loss_pooled = checked(phrases, loss, loss_pooled, sample_times)
+    limit = limit or (ANIMATION_LIMIT if Path(path).suffix.lower() in ANIMATION_SUFFIXES else LIMIT)
+    e, alpha = heatmaps.normalize(loss, normalize), heatmaps.temporal_alpha(loss_pooled)
+    content = set(informative(sentence))
+    leader = Leader(
+        alpha, sample_times, [k for k, p in enumerate(phrases) if content & {*p.words}] or range(len(phrases))
+    )
+    scene = _Scene(
+        sentence, phrases, alpha, geometry, layout, cmap, _notes(alpha.shape[1], normalize, loss_name), limit
+    )
+    # Clips shorter than m frames are sampled repeatedly; equal times carry equal maps.
+    knots, positions = np.unique(sample_times, return_index=True)
+    with VideoWriter(path, *scene.tiles.canvas, frame_rate, preset="veryfast") as video:
+        for time, frame in frames:
+            position = float(np.interp(time, knots, positions))
+            before = int(position)
+            after, share = min(before + 1, e.shape[1] - 1), position - before
+            now = (1 - share) * e[:, before] + share * e[:, after]
+            video.write(scene.compose(frame, now, leader.at(time), time, (position + 0.5) / e.shape[1], 1 / frame_rate))
+
+
+def _notes(num_sampled, normalize, loss_name):
+    """The small print, as words."""
+    notes = (
+        f"colour: {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
+        f"bars: α over {num_sampled} sampled frames, the word's highest = full height",
+        "marked: the word with the largest α now",
+    )
+    return "   ·   ".join(notes).replace("  ", " ").split(" ")
+
+
+class _Scene:
+    """All that a frame is composed of: what does not move, drawn once, and what does."""
+
+    FADE = 0.15  # seconds in which a single picture goes from one word's map to the next one's
+
+    def __init__(self, sentence, phrases, alpha, geometry, layout, cmap, notes, limit):
+        self.sentence, self.phrases, self.alpha, self.cmap, self.notes = sentence, phrases, alpha, cmap, notes
+        palette(cmap)  # refuses an unknown name before anything is written
+        self.single = layout == "single"
+        self.tiles = arrange(sentence, len(phrases), geometry, notes, layout, limit)
+        self.size = (self.tiles.width, self.tiles.height)
+        self.geometry = resized(geometry, *self.size)
+        self.weights = None
+        self.canvas = np.asarray(self._page(None))
+        self.patches = [self._patches(k) for k in range(len(phrases))]
+
+    def compose(self, frame, e, lead, time, share, seconds):
+        """One frame of the video, (h, w, 3) uint8: e (K, G, G), the leading phrase, and how far the cursor is."""
+        tiles, picture = self.tiles, self.canvas.copy()
+        for (x, y), patch in self.patches[lead]:
+            picture[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+        backdrop = Backdrop(np.asarray(shrunk(frame, self.size)))
+        maps = heatmaps.upsample(self._mixed(e, lead, float(seconds)), self.geometry)
+        shown = [blend(backdrop, e_map, self.cmap) for e_map in maps]
+        for tile, image in enumerate(shown if self.single else [backdrop.lit, *shown]):
+            x, y = tiles.corner(tile)
+            picture[y : y + tiles.height, x : x + tiles.width] = image
+            if self.single or tile:
+                self._draw_cursor(picture, tiles.label(tile), y + tiles.height, share)
+        self._draw_time(picture, time)
+        return picture
+
+    def _mixed(self, e, lead, seconds):
+        """The maps of the tiles: each phrase's own, or one that fades from leader to leader."""
+        if not self.single:
+            return e
+        wanted = np.eye(len(e))[lead]
+        step = 1 if self.weights is None else min(1.0, seconds / self.FADE)
+        self.weights = wanted if self.weights is None else self.weights + step * (wanted - self.weights)
+        return np.einsum("k,kyx->yx", self.weights, e)[None]
+
+    def _patches(self, lead):
+        """What changes where phrase `lead` leads: the sentence, the tile's label and, in a single one, its bars."""
+        tiles, page = self.tiles, self._page(lead)
+        tile = 0 if self.single else lead + 1
+        x, y = tiles.label(tile), tiles.corner(tile)[1]
+        boxes = [(0, 0, tiles.canvas[0], tiles.header), (x, y - tiles.band, x + tiles.cell, y)]
+        if self.single:
+            boxes.append((x, y + tiles.height, x + tiles.cell, y + tiles.height + tiles.strip))
+        return [(box[:2], np.asarray(page.crop(box))) for box in boxes]
+
+    def _page(self, lead):
+        """Labels, strips, sentence and small print, with phrase `lead` marked."""
+        tiles = self.tiles
+        page = Image.new("RGB", tiles.canvas, NIGHT)
+        draw = ImageDraw.Draw(page)
+        self._draw_sentence(draw, self.phrases[lead].words if lead is not None else ())
+        if self.single:
+            lead = lead or 0
+            self._draw_tile(page, draw, 0, lead, marked=True)
+        else:
+            self._draw_label(draw, 0, "source", "", NIGHT, NIGHT_FAINT, bold=False)
+            for k in range(len(self.phrases)):
+                self._draw_tile(page, draw, k + 1, k, marked=k == lead)
+        self._draw_footer(page, draw)
+        return page
+
+    def _draw_tile(self, page, draw, tile, k, marked):
+        number = f"{k + 1}/{len(self.phrases)}" if len(self.phrases) > 1 else ""
+        colours = (MARK, MARK_INK) if marked else (NIGHT_BAND, NIGHT_INK)
+        self._draw_label(draw, tile, self.phrases[k].name, "" if self.single else number, *colours)
+        bars = _bars(self.alpha[k], self.tiles.cell, self.tiles.strip)
+        page.paste(bars, (self.tiles.label(tile), self.tiles.corner(tile)[1] + self.tiles.height))
+
+    def _draw_label(self, draw, tile, name, number, paper, ink, bold=True):
+        tiles = self.tiles
+        pad, x, y = round(0.45 * tiles.text), tiles.label(tile), tiles.corner(tile)[1]
+        draw.rectangle((x, y - tiles.band, x + tiles.cell - 1, y - 1), fill=paper)
+        middle, small = y - tiles.band // 2, font_of(max(12, round(0.65 * tiles.text)))
+        room = tiles.cell - 2 * pad
+        beside = room - small.getlength(number) - pad
+        if number and font_of(tiles.text, bold).getlength(name) <= beside:
+            draw.text((x + tiles.cell - pad, middle), number, fill=ink, font=small, anchor="rm")
+        text, font = fit(name, room, tiles.text, bold)
+        draw.text((x + pad, middle), text, fill=ink, font=font, anchor="lm")
+
+    def _draw_sentence(self, draw, marked):
+        size, pad = _sentence_size(self.tiles), _pad(self.tiles)
+        font, step = font_of(size, True), round(1.5 * size)
+        shown = {k for phrase in self.phrases for k in phrase.words}
+        width, rim = self.tiles.canvas[0] - 2 * pad - size, size // 7
+        for row, line in enumerate(wrap(self.sentence, width, font)):
+            x, y = pad + size // 3, 8 + row * step + step // 2
+            for k in line:
+                reach = x + font.getlength(fit(self.sentence[k], width, size, bold=True)[0])
+                if k in marked:
+                    joined = font.getlength(" ") if k + 1 in marked and k != line[-1] else rim
+                    draw.rectangle((x - rim, y - step // 2 + 2, reach + joined, y + step // 2 - 3), fill=MARK)
+                x = reach + font.getlength(" ")
+            x = pad + size // 3
+            for k in line:
+                text, fitted = fit(self.sentence[k], width, size, bold=True)
+                ink = MARK_INK if k in marked else NIGHT_INK if k in shown else NIGHT_FAINT
+                draw.text((x, y), text, fill=ink, font=fitted, anchor="lm")
+                x += font.getlength(self.sentence[k] + " ")
+
+    def _draw_footer(self, page, draw):
+        """The scale and what it means, in small print."""
+        font, pad = font_of(13), _pad(self.tiles)
+        top = self.tiles.canvas[1] - self.tiles.footer + 13
+        draw.text((pad, top), "0", fill=NIGHT_FAINT, font=font, anchor="lm")
+        page.paste(colour_bar(90, 12, self.cmap), (pad + 13, top - 6))
+        draw.text((pad + 108, top), "1", fill=NIGHT_FAINT, font=font, anchor="lm")
+        for row, line in enumerate(wrap(self.notes, self.tiles.canvas[0] - 2 * pad - 130, font)):
+            text = " ".join(self.notes[k] for k in line)
+            draw.text((pad + 130, top + 18 * row), text, fill=NIGHT_FAINT, font=font, anchor="lm")
+
+    def _draw_cursor(self, picture, x, y, share):
+        """The clip's present moment in one temporal strip: a bright line with a dark rim."""
+        tiles = self.tiles
+        at = x + min(max(round(share * tiles.cell), 2), tiles.cell - 2)
+        picture[y : y + tiles.strip, at - 2 : at + 2] = 0
+        picture[y : y + tiles.strip, at - 1 : at + 1] = 255
+
+    def _draw_time(self, picture, time):
+        """The time in the source, at the right of the first tile's label, where there is room."""
+        tiles, text = self.tiles, f"{time:.1f} s"
+        font = font_of(max(12, round(0.7 * tiles.text)))
+        pad, length = round(0.45 * tiles.text), round(font.getlength(text)) + 2
+        name = max(self.phrases, key=lambda p: len(p.name)).name if self.single else "source"
+        if font_of(tiles.text, self.single).getlength(name) + length + 3 * pad > tiles.cell:
+            return
+        x, y = tiles.label(0) + tiles.cell - pad - length, tiles.corner(0)[1] - tiles.band
+        image = Image.new("RGB", (length, tiles.band), MARK if self.single else NIGHT)
+        ink = MARK_INK if self.single else NIGHT_FAINT
+        ImageDraw.Draw(image).text((length, tiles.band // 2), text, fill=ink, font=font, anchor="rm")
+        picture[y : y + tiles.band, x : x + length] = image
+
+
+def _bars(alpha, width, height):
+    """alpha_t as a bar chart: one bar per sampled frame, the word's largest value at full height."""
+    item = np.minimum((np.arange(width) + 0.5) * len(alpha) / width, len(alpha) - 1).astype(int)
+    share = (alpha / alpha.max())[item]
+    top, bottom = 3, height - 3
+    filled = np.arange(height)[:, None] >= bottom - np.maximum(1, np.round(share * (bottom - top)))
+    filled &= np.arange(height)[:, None] < bottom
+    if width >= 4 * len(alpha):  # a pixel between bars where there is room
+        filled &= np.append(item[1:] == item[:-1], True)
+    strip = np.full((height, width, 3), Image.new("RGB", (1, 1), NIGHT_BAND).getpixel((0, 0)), np.uint8)
+    shade = (90 + 110 * share)[:, None] * np.array([0.86, 0.92, 1.0])
+    return Image.fromarray(np.where(filled[..., None], shade.astype(np.uint8), strip))

@@ -30,7 +30,7 @@ def each(words):
 
 def arranged(words=WORDS, size=(64, 48), layout="grid", num_sampled=3, limit=video.LIMIT):
     """Where `saliency_video` puts its tiles."""
-    notes = video._notes(num_sampled, "clip", "query loss (Eq. 7)")
+    notes = video.small_print(num_sampled, "clip", "query loss (Eq. 7)")
     return video.arrange(words, len(words), Geometry.of(*size), notes, layout, limit)
 
 

@@ -177,10 +177,28 @@ class Leader:
 # --- the video ------------------------------------------------------------------------------------------------------
 
 
-def saliency_video(path, frames, frame_rate, sentence, phrases, loss, loss_pooled, sample_times, geometry, *,
-                   layout="grid", cmap=COLOUR_MAP, normalize="clip", loss_name="query loss (Eq. 7)",
-                   limit=None):  # fmt: skip
-    """Where and when each word or phrase of a sentence has its evidence, as a video or animation.
+def saliency_video(path, frames, frame_rate, *args, limit=None, **kwargs):
+    """Writes `saliency_frames` as a video or animation.
+
+    Args:
+        path: the file to write; its ending is one that `VideoWriter` knows.
+        limit: (width, height) of the canvas, pixels; None: LIMIT, or ANIMATION_LIMIT of a GIF or WebP.
+        The others: as of `saliency_frames`.
+    Raises:
+        UserError: if path cannot be written; nothing is left behind then, nor after any other error.
+        ValueError: if the shapes disagree or there is no frame.
+    """
+    limit = limit or (ANIMATION_LIMIT if Path(path).suffix.lower() in ANIMATION_SUFFIXES else LIMIT)
+    canvas, pictures = saliency_frames(frames, frame_rate, *args, limit=limit, **kwargs)
+    with VideoWriter(path, *canvas, frame_rate, preset="veryfast") as video:
+        for picture in pictures:
+            video.write(picture)
+
+
+def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sample_times, geometry, *,
+                    layout="grid", cmap=COLOUR_MAP, normalize="clip", loss_name="query loss (Eq. 7)",
+                    limit=LIMIT):  # fmt: skip
+    """Where and when each word or phrase of a sentence has its evidence, frame by frame.
 
     "grid" and "strip": the source comes first, then a tile for each phrase, its saliency over the moving picture and
     below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
@@ -188,7 +206,6 @@ def saliency_video(path, frames, frame_rate, sentence, phrases, loss, loss_poole
     the map is interpolated linearly in time.
 
     Args:
-        path: the file to write; its ending is one that `VideoWriter` knows.
         frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced.
         frame_rate: of the video, frames per second, a Fraction.
         sentence: its words.   phrases: K of `explanation.Phrase`.
@@ -197,34 +214,35 @@ def saliency_video(path, frames, frame_rate, sentence, phrases, loss, loss_poole
         geometry: `s2vt.data.media.Geometry` of the descriptors.
         layout: one of LAYOUTS.   cmap: name of a matplotlib colour map.
         normalize: one of `heatmaps.NORMALIZATIONS`.   loss_name: what the loss is, for the small print.
-        limit: (width, height) of the canvas, pixels; None: LIMIT, or ANIMATION_LIMIT of a GIF or WebP.
+        limit: (width, height) of the canvas, pixels.
+    Returns:
+        (width, height) of the canvas, and a generator of its pictures, (height, width, 3) uint8, one held at a time.
     Raises:
-        UserError: if path cannot be written; nothing is left behind then, nor after any other error.
-        ValueError: if the shapes disagree or there is no frame.
+        UserError: if there is no such colour map.   ValueError: if the shapes disagree.
     """
     loss, loss_pooled = checked(phrases, loss, loss_pooled, sample_times)
-    limit = limit or (ANIMATION_LIMIT if Path(path).suffix.lower() in ANIMATION_SUFFIXES else LIMIT)
     e, alpha = heatmaps.normalize(loss, normalize), heatmaps.temporal_alpha(loss_pooled)
     content = set(informative(sentence))
-    leader = Leader(
-        alpha, sample_times, [k for k, p in enumerate(phrases) if content & {*p.words}] or range(len(phrases))
-    )
-    scene = _Scene(
-        sentence, phrases, alpha, geometry, layout, cmap, _notes(alpha.shape[1], normalize, loss_name), limit
-    )
+    telling = [k for k, phrase in enumerate(phrases) if content & {*phrase.words}] or range(len(phrases))
+    leader = Leader(alpha, sample_times, telling)
+    notes = small_print(alpha.shape[1], normalize, loss_name)
+    scene = _Scene(sentence, phrases, alpha, geometry, layout, cmap, notes, limit)
     # Clips shorter than m frames are sampled repeatedly; equal times carry equal maps.
     knots, positions = np.unique(sample_times, return_index=True)
-    with VideoWriter(path, *scene.tiles.canvas, frame_rate, preset="veryfast") as video:
+
+    def pictures():
         for time, frame in frames:
             position = float(np.interp(time, knots, positions))
             before = int(position)
             after, share = min(before + 1, e.shape[1] - 1), position - before
             now = (1 - share) * e[:, before] + share * e[:, after]
-            video.write(scene.compose(frame, now, leader.at(time), time, (position + 0.5) / e.shape[1], 1 / frame_rate))
+            yield scene.compose(frame, now, leader.at(time), time, (position + 0.5) / e.shape[1], 1 / frame_rate)
+
+    return scene.tiles.canvas, pictures()
 
 
-def _notes(num_sampled, normalize, loss_name):
-    """The small print, as words."""
+def small_print(num_sampled, normalize, loss_name):
+    """What stands below a video, as words."""
     notes = (
         f"colour: {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
         f"bars: α over {num_sampled} sampled frames, the word's highest = full height",

@@ -1,11 +1,11 @@
-"""Trains the captioner, scores its captions, or scores its saliency maps.
+"""Trains a captioner, scores captions (Table 3), or scores saliency maps (Tables 1 and 2).
 
-python run_s2vt.py --dataset MovingShapes --train
-python run_s2vt.py --dataset MovingShapes --test --checkpoint best
-python run_s2vt.py --dataset MovingShapes --localize --checkpoint best
+python run_s2vt.py --dataset MovingShapes --train --model soft_attention
+python run_s2vt.py --dataset MovingShapes --test --name MovingShapes,MovingShapes-soft_attention
+python run_s2vt.py --dataset MovingShapes --localize --name MovingShapes,MovingShapes-soft_attention --map all
 """
 
-import functools
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -19,7 +19,9 @@ def main():
     action.add_argument("--train", action="store_true", help="train; a checkpoint an epoch, numbered from 0")
     action.add_argument("--test", action="store_true", help="caption a split and score the captions")
     action.add_argument("--localize", action="store_true", help="score the saliency maps of the true captions")
-    parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set)")
+    parser.add_argument("--model", choices=cfg.CHOICES["model.name"], help="the captioner (default: s2vt)")
+    parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set, with the model "
+                        "if not s2vt); with --test, --localize: A,B,... are the rows of one table")  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="with --train: go on where the run stopped")
     again.add_argument("--overwrite", action="store_true", help="with --train: start the run again")
@@ -27,20 +29,35 @@ def main():
     parser.add_argument("--beam", type=int, default=1, help="with --test: beam width; 1 is greedy")
     parser.add_argument("--split", default="test", help="with --test, --localize: train, val or test")
     parser.add_argument("--limit", type=int, help="with --test, --localize: at most so many media")
+    parser.add_argument("--map", choices=("information_loss", "kl", "attention", "all"), default="information_loss",
+                        help="with --localize: which maps; all: every one that each run can give")  # fmt: skip
+    parser.add_argument("--tolerance", type=float, default=0.0,
+                        help="with --localize: source pixels a point may miss by (paper: 0, TorchRay: 15)")  # fmt: skip
+    parser.add_argument("--average", choices=("phrase", "class"), default="phrase",
+                        help="with --localize: over phrases (paper) or over the categories (TorchRay)")  # fmt: skip
+    parser.add_argument("--center_crop", action="store_true",
+                        help="with --localize: only the centre crop counts (Table 2), as it always does for runs with "
+                        "features.resize=center_crop")  # fmt: skip
     options = parser.parse_args()
-    folder = command_line.run_folder(options, options.name)
+    names = [None] if options.name is None else options.name.split(",")
+    folders = [command_line.run_folder(options, name) for name in names]
     config = command_line.config_of(options)
     if options.beam < 1:
         parser.error(f"--beam {options.beam}: expected 1 or more")
+    if not 0 <= options.tolerance < float("inf"):
+        parser.error(f"--tolerance {options.tolerance}: expected source pixels, 0 or more")
+    if len(set(folders)) < len(folders) or options.train and len(folders) > 1:
+        parser.error(f"--name {options.name}: expected {'one run' if options.train else 'each run once'}")
 
     from s2vt.captioning.runs import Run
 
-    run = Run(folder)
+    runs = [Run(folder) for folder in folders]
     if options.train:
-        return train(config, run, options)
-    run.checkpoint(options.checkpoint)
-    config = command_line.run_config_of(options, run)
-    return test(config, run, options) if options.test else localize(config, run, options)
+        return train(config, runs[0], options)
+    for run in runs:
+        run.checkpoint(options.checkpoint)
+    configs = [command_line.run_config_of(options, run) for run in runs]
+    return test(configs, runs, options) if options.test else localize(configs, runs, options)
 
 
 def with_descriptors(store, media):
@@ -73,72 +90,120 @@ def train(config, run, options):
     return 0
 
 
-def test(config, run, options):
+def test(configs, runs, options):
     from s2vt.captioning import scoring
     from s2vt.data import datasets
     from s2vt.data.files import write_json
     from s2vt.features.store import DescriptorStore
 
-    media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
-    store = DescriptorStore(config, options.data_dir)
-    media = with_descriptors(store, media)
+    media = datasets.select(datasets.read_media(configs[0], options.data_dir), options.split, options.limit)
+    stores = [DescriptorStore(config, options.data_dir) for config in configs]
+    for store in stores:
+        media = with_descriptors(store, media)
     command_line.load_engine()
     from s2vt.captioning.decoding import caption_media
 
-    captioner, number = run.captioner(options.checkpoint)
-    candidates = caption_media(
-        captioner, run.vocabulary(), media, store, config, options.beam, command_line.progress("batch")
-    )
     references = {medium.id: list(medium.captions) for medium in media}
-    scores = scoring.score(references, candidates)
-    name = f"{run.name}_{options.split}_{number}" + (f"_beam{options.beam}" if options.beam > 1 else "")
     coco = cfg.ROOT / "coco-caption"
-    scoring.write_coco_annotations(coco / "annotations" / f"{run.name}_{options.split}.json", references)
-    scoring.write_coco_results(coco / "results" / f"{name}.json", candidates)
-    result = run.folder / "scores" / f"captions_{name}.json"
-    write_json(result, {"checkpoint": number, "split": options.split, "beam": options.beam, "media": len(media),
-                        "scores": scores})  # fmt: skip
-    print(scoring.table({f"{run.name}, checkpoint {number}": scores}))
+    beam = f"_beam{options.beam}" if options.beam > 1 else ""
+    rows, records = {}, []
+    for config, run, store in zip(configs, runs, stores, strict=True):
+        captioner, number = run.captioner(options.checkpoint)
+        candidates = caption_media(
+            captioner, run.vocabulary(), media, store, config, options.beam, command_line.progress("batch")
+        )
+        scores = scoring.score(references, candidates)
+        name = f"{run.name}_{options.split}_{number}{beam}"
+        scoring.write_coco_annotations(coco / "annotations" / f"{run.name}_{options.split}.json", references)
+        scoring.write_coco_results(coco / "results" / f"{name}.json", candidates)
+        record = {**run.identity(number), "split": options.split, "beam": options.beam, "media": len(media),
+                  "scores": scores}  # fmt: skip
+        result = run.folder / "scores" / f"captions_{name}.json"
+        write_json(result, record)
+        records.append(record)
+        rows[f"{run.name}, checkpoint {number}"] = scores
+    if len(runs) > 1:
+        result = runs[0].folder / "scores" / f"captions_{'+'.join(r.name for r in runs)}_{options.split}{beam}.json"
+        write_json(result, {"dataset": configs[0].dataset, "rows": records})
+    print(scoring.table(rows))
     print(f"\n{len(media)} media of {options.split}, beam {options.beam}; {result}")
     return 0
 
 
-def localize(config, run, options):
+def localize(configs, runs, options):
     from s2vt.data import datasets
     from s2vt.data.files import write_json
     from s2vt.errors import UserError
     from s2vt.evaluation import localization
     from s2vt.features.store import DescriptorStore
 
+    config = configs[0]
     if config.truth not in localization.TRUTHS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, layer="mixed_10")
+    for run, other in zip(runs, configs, strict=True):
+        if DescriptorStore(other, options.data_dir, layer="mixed_10").meta() != store.meta():
+            raise UserError(f"{run.folder} reads other descriptors than {runs[0].folder}; score them apart")
     media = with_descriptors(store, media)
     command_line.load_engine()
-    from s2vt.saliency.explanation import explain
 
-    captioner, number = run.captioner(options.checkpoint)
-
-    def losses(medium, y):
-        explanation = explain(captioner, store.load(medium), y)
-        return explanation.loss, explanation.loss_pooled
-
+    rows, identities = [], []
+    for run, its_config in zip(runs, configs, strict=True):
+        captioner, number = run.captioner(options.checkpoint)
+        for name, maps in maps_of(captioner, its_config, run, store, options.map).items():
+            label = name.replace("_", " ") if len(runs) == 1 else f"{run.name}: {name.replace('_', ' ')}"
+            rows.append(localization.Row(label, run.vocabulary(), its_config.text.max_words, maps))
+            identities.append({"row": label, "map": name, **run.identity(number)})
+    resize = "center_crop" if options.center_crop else config.features.resize
+    protocol = localization.Protocol(options.tolerance, options.average, resize)
+    key = {"dataset": config.dataset, "split": options.split, "rows": identities, "descriptors": store.meta(),
+           "protocol": dataclasses.asdict(protocol)}  # fmt: skip
+    parts = ["localization", "+".join(run.name for run in runs), options.split]
+    parts += [str(number) if len(runs) == 1 else options.checkpoint]
+    parts += [options.map] if options.map != "information_loss" else []
+    parts += [f"tolerance{options.tolerance:g}"] if options.tolerance else []
+    parts += [options.average] if options.average != "phrase" else []
+    parts += ["center_crop"] if options.center_crop else []
+    result = runs[0].folder / "scores" / f"{'_'.join(parts)}.json"
+    record = localization.Record(result.with_suffix(".partial.json"), key)
     tallies = localization.localize(
-        command_line.progress("medium")(media),
-        config.truth,
-        Path(options.data_dir) / config.dataset,
-        functools.cache(store.details),
-        run.vocabulary(),
-        config.text.max_words,
-        losses,
-    )
-    result = run.folder / "scores" / f"localization_{run.name}_{options.split}_{number}.json"
-    write_json(result, {"checkpoint": number, "split": options.split, "media": len(media),
-                        "tables": {name: tally.to_json() for name, tally in tallies.items()}})  # fmt: skip
-    print("\n\n".join(tally.table() for tally in tallies.values() if tally.scored))
-    print(f"\n{len(media)} media of {options.split}, {run.name}, checkpoint {number}; {result}")
+        media, config.truth, Path(options.data_dir) / config.dataset, store.details, rows, protocol, record,
+        command_line.progress("medium"),
+    )  # fmt: skip
+    write_json(result, {**key, "media": len(media), "tables": {name: t.to_json() for name, t in tallies.items()}})
+    record.remove()
+    print("\n\n".join(tally.table() for tally in tallies.values()), end="\n\n")
+    for line in localization.absent(tallies, rows):
+        print(line)
+    checkpoints = ", ".join(dict.fromkeys(f"{i['run']} checkpoint {i['checkpoint']}" for i in identities))
+    print(f"{len(media)} media of {options.split}, {checkpoints}; {result}")
     return 0
+
+
+def maps_of(captioner, config, run, store, wanted):
+    """{name: (medium, sentences) -> maps} of the maps that are asked of one run."""
+    from s2vt.errors import UserError
+    from s2vt.features.store import scan_order, v_of
+    from s2vt.saliency.maps import MAPS, names_of
+
+    names = [name for name in names_of(captioner) if wanted in (name, "all")]
+    if not names:
+        raise UserError(
+            f"{run.folder} has no {wanted} maps, being of the kind {config.model.name}; it can give "
+            f"{', '.join(names_of(captioner))} (--map), or choose another run with --name"
+        )
+    order = scan_order(config.features.scan) if config.features.layer == "mixed_10" else None
+
+    def of(name):
+        def maps(medium, sentences):
+            cells = store.load(medium)
+            v = v_of(cells if cells.ndim == 3 else cells[None], config)
+            return MAPS[name](captioner, cells, v, order, sentences)
+
+        return maps
+
+    return {name: of(name) for name in names}
 
 
 if __name__ == "__main__":

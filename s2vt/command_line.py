@@ -51,6 +51,8 @@ def config_of(options):
     assignments = list(options.assignments)
     if options.weights:
         assignments.append(f"features.weights={options.weights}")
+    if getattr(options, "model", None):
+        assignments.append(f"model.name={options.model}")
     return cfg.find(options.dataset, options.data_dir).replace(assignments)
 
 
@@ -71,6 +73,12 @@ def run_config_of(options, run):
                 f"{run.folder} was trained with {key} {getattr(trained.features, key)}, not "
                 f"{getattr(wanted.features, key)}; drop that flag, or train another run with --name"
             )
+    named = getattr(options, "model", None) or any(a.startswith("model.name=") for a in options.assignments)
+    if named and wanted.model.name != trained.model.name:
+        raise UserError(
+            f"{run.folder} is a {trained.model.name} captioner, not {wanted.model.name}; drop --model, or choose with "
+            "--name"
+        )
     features = dataclasses.replace(
         trained.features, batch_size=wanted.features.batch_size, precision=wanted.features.precision
     )
@@ -78,8 +86,10 @@ def run_config_of(options, run):
 
 
 def run_folder(options, name=None):
-    """The folder of a run: the data set's name unless another is given."""
-    name = name or options.dataset
+    """The folder of a run. Unless a name is given: the data set's, with the captioner's where it is not S2VT."""
+    if name is None:
+        model = config_of(options).model.name
+        name = options.dataset + ("" if model == cfg.ModelConfig.name else f"-{model}")
     if name != Path(name).name or name in ("", ".", ".."):
         raise UserError(f"--name {name!r} is not a plain name; expected something like {options.dataset}")
     return Path(options.experiments_dir) / name

@@ -160,16 +160,6 @@ def test_boxes_may_reach_beyond_the_picture():
     assert attention_correctness(MAP, [(-5, 1, 99, 99)]) == 10 / 16
 
 
-def test_region_is_the_picture():
-    crop = (1, 0, 3, 2)  # 2 3 / 0 6
-    assert attention_correctness(MAP, [(0, 0, 2, 2)], crop) == 2 / 11
-    assert attention_correctness(np.zeros((2, 3)), [(0, 0, 2, 2)], crop) == 0.5
-    cut = clip_boxes([(0, 0, 2, 2)], crop)
-    assert attention_correctness(MAP, cut, crop) == attention_correctness(MAP[:, 1:], cut - (1, 0, 1, 0))
-    with pytest.raises(ValueError, match="holds no pixel"):
-        attention_correctness(MAP, [(0, 0, 2, 2)], (7, 7, 9, 9))
-
-
 @pytest.mark.parametrize("factor", [1e-310, 1e-30, 2.5e307])
 def test_attention_correctness_whatever_the_maps_scale(factor):
     assert attention_correctness(MAP * factor, [(0, 1, 3, 2)]) == pytest.approx(10 / 16)
@@ -311,6 +301,15 @@ def test_every_row_is_scored_on_the_same_phrases():
         with pytest.raises(ValueError, match="'random' is"):
             tally.add({"ours": 1, "random": value}, ("people",))
     assert tally.to_json() == before  # a refused phrase leaves no trace
+
+
+def test_what_holds_of_some_scored_phrases_is_counted_apart():
+    tally = small_tally()
+    tally.note({"half known": 1})
+    tally.note({"half known": 1})
+    assert tally.table().endswith("no box 3, notvisual 4. Of the scored: half known 2.")
+    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))).to_json()["noted"] == {"half known": 2}
+    assert tally.scored == 4 and sum(tally.dropped.values()) == 7
 
 
 def test_average_is_named():

@@ -11,7 +11,7 @@ experiments/<RUN>/config.json         the Config, seed, versions, weights' diges
 from pathlib import Path
 
 import cfg
-from s2vt.data.files import read_json
+from s2vt.data.files import file_digest, read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 
@@ -93,6 +93,11 @@ class Run:
             return int(which)
         listed = ", ".join(map(str, there)) or "none"
         raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
+
+    def identity(self, number):
+        """What scores hang on: the run, its captioner, and which weights, to the byte."""
+        digest = file_digest(self.checkpoint_path(number))
+        return {"run": self.name, "model": self.config().model.name, "checkpoint": number, "sha256": digest}
 
     def captioner(self, which):
         """(the trained captioner, checkpoint number)."""

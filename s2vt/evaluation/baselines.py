@@ -40,28 +40,25 @@ def middle(m):
     return m // 2
 
 
-def share_inside(boxes, width, height, tolerance=0.0, region=None):
+def share_inside(boxes, width, height, tolerance=0.0):
     """Share of the picture's pixels that hit: the expected hit rate of a random point, and a uniform map's share.
 
         share = |pixels in the union of the boxes, or within the tolerance of it| / |pixels|
 
     Args:
         boxes: (K, 4), source pixels.   width, height: pixels.   tolerance: source pixels.
-        region: (x1, y1, x2, y2), source pixels: only its pixels are the picture; None for the whole picture.
     Returns:
         float in [0, 1].
     Raises:
-        ValueError: if picture or region hold no pixel.
+        ValueError: if the picture holds no pixel.
 
     Example:
         >>> share_inside([(0, 0, 2, 2), (1, 1, 3, 3)], width=5, height=4)
         0.35
     """
     inside = pixels_inside(boxes, width, height, tolerance)
-    if region is not None:
-        inside = inside[pixels_inside([region], width, height)]
     if inside.size == 0:
-        raise ValueError(f"there is no pixel in the region {region} of a picture of {width}x{height}")
+        raise ValueError(f"there is no pixel in a picture of {width}x{height}")
     return float(inside.mean())
 
 
@@ -100,17 +97,17 @@ def clip_pointing_rows(boxes, width, height, tolerance=0.0):
     return {row: sum(frame[row] for frame in frames) / len(frames) for row in frames[0]}
 
 
-def correctness_rows(boxes, width, height, region=None):
+def correctness_rows(boxes, width, height):
     """Attention correctness of the map that is the same everywhere: {"uniform": share of pixels inside}.
 
     Args:
-        boxes: (K, 4), source pixels.   width, height: pixels.   region: as for `attention_correctness`.
+        boxes: (K, 4), source pixels.   width, height: pixels.
 
     Example:
         >>> correctness_rows([(2, 1, 4, 3)], width=5, height=4)
         {'uniform': 0.2}
     """
-    return {"uniform": share_inside(boxes, width, height, region=region)}
+    return {"uniform": share_inside(boxes, width, height)}
 
 
 def temporal_rows(present):

@@ -95,7 +95,7 @@ def hit_share(points, boxes, tolerance=0.0):
     return sum(hits) / len(hits)
 
 
-def attention_correctness(pixel_map, boxes, region=None):
+def attention_correctness(pixel_map, boxes):
     """How much of the map lies on the object (Liu et al. 2017).
 
         AC = sum over pixels in the union of the boxes of map(y, x) / sum over all pixels of map(y, x)
@@ -106,12 +106,10 @@ def attention_correctness(pixel_map, boxes, region=None):
     Args:
         pixel_map: (H, W), >= 0, any scale.
         boxes: (K, 4), source pixels.
-        region: (x1, y1, x2, y2), source pixels: only its pixels are the picture (the centre crop's protocol; see
-            `clip_boxes`); None for the whole picture.
     Returns:
         float in [0, 1]; 0 if there is no box.
     Raises:
-        ValueError: if the map has another rank, is negative or not finite, or the region holds no pixel.
+        ValueError: if the map has another rank, or is negative or not finite.
 
     Example:
         >>> attention_correctness([[1, 2, 3], [0, 2, 2]], [(0, 0, 2, 1), (1, 0, 2, 2)])
@@ -124,11 +122,6 @@ def attention_correctness(pixel_map, boxes, region=None):
         raise ValueError("a map must be finite and nowhere negative to be normalised to sum 1")
     height, width = pixel_map.shape
     inside = pixels_inside(boxes, width, height)
-    if region is not None:
-        picture = pixels_inside([region], width, height)
-        if not picture.any():
-            raise ValueError(f"the region {tuple(region)} holds no pixel of a picture of {width}x{height}")
-        pixel_map, inside = pixel_map[picture], inside[picture]
     peak = pixel_map.max()
     if peak == 0:
         return float(inside.mean())
@@ -184,7 +177,7 @@ def clip_boxes(boxes, region):
     """What is left of a phrase's boxes inside a region of the picture: (K', 4), boxes without area left out.
 
     Table 2's protocol looks at the picture's centre crop only: boxes are cut to it, and a phrase without a box left
-    is dropped and counted.
+    is dropped and counted (see `s2vt.evaluation.localization.Window`).
 
     Args:
         boxes: (K, 4), source pixels.   region: (x1, y1, x2, y2), source pixels.
@@ -269,6 +262,7 @@ class Tally:
         self.metric, self.protocol, self.average = metric, protocol, average
         self.scored = 0  # phrases
         self.dropped = {}  # reason: phrases
+        self.noted = {}  # what holds of some of the scored: phrases
         self._order = tuple(categories)
         self._counts = {}  # category: phrases
         self._sums = {}  # row: sum over phrases
@@ -304,6 +298,11 @@ class Tally:
         for reason, count in reasons.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def note(self, facts):
+        """Count what holds of some of the scored phrases: {fact: number of phrases}."""
+        for fact, count in facts.items():
+            self.noted[fact] = self.noted.get(fact, 0) + count
+
     @property
     def categories(self):
         """Categories of the scored phrases, in the columns' order."""
@@ -332,6 +331,7 @@ class Tally:
             "columns": list(self._order),
             "scored": self.scored,
             "dropped": dict(self.dropped),
+            "noted": dict(self.noted),
             "categories": {category: self._counts[category] for category in self.categories},
             "rows": {
                 row: {
@@ -348,7 +348,7 @@ class Tally:
     def from_json(cls, record):
         """The tally that `to_json` wrote, to add further phrases to."""
         tally = cls(record["metric"], record["protocol"], record["average"], record["columns"])
-        tally.scored, tally.dropped = record["scored"], dict(record["dropped"])
+        tally.scored, tally.dropped, tally.noted = record["scored"], dict(record["dropped"]), dict(record["noted"])
         tally._counts = dict(record["categories"])
         tally._sums = {row: values["sum"] for row, values in record["rows"].items()}
         tally._category_sums = {row: dict(values["category_sums"]) for row, values in record["rows"].items()}
@@ -360,12 +360,16 @@ class Tally:
         for row, (overall, by_category) in self.averages().items():
             lines.append(_row(row, *map(_number, by_category.values()), _number(overall)))
         lines.append(_row("phrases", *(self._counts[category] for category in self.categories), self.scored))
-        dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(self.dropped.items()))
+        dropped, noted = (
+            ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+            for counts in (self.dropped, self.noted)
+        )
         lines += [
             "",
             f"Protocol: {self.protocol}",
             f"Scored {self.scored} phrases; {AVERAGES[self.average]}. "
-            + f"Dropped {sum(self.dropped.values())}{': ' if dropped else ''}{dropped}.",
+            + f"Dropped {sum(self.dropped.values())}{': ' if dropped else ''}{dropped}."
+            + (f" Of the scored: {noted}." if noted else ""),
         ]
         return "\n".join(lines)
 

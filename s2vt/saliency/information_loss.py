@@ -131,30 +131,47 @@ def information_loss(encode, step, v, y, log_p=None, memory_budget=256 * 2**20):
     Raises:
         ValueError: if v or y has another rank or no entries, log_p is not (T, V), or y has an index outside 0..V-1.
     """
-    v, y = _checked(v, y)
-    N, T = v.shape[0], len(y)
-    state = encode(_alone(v, 0, 1))
-    logits, state = step(state, None)
+    return information_losses(encode, step, v, [y], None if log_p is None else [log_p], memory_budget)[0]
+
+
+def information_losses(encode, step, v, sentences, log_p=None, memory_budget=256 * 2**20):
+    """`information_loss` of several sentences about the same descriptors, which are read once for all of them.
+
+    Args:
+        sentences: S of them, each word indices (T,).   log_p: S of them, or None.
+        others: as for `information_loss`.
+    Returns:
+        list of S InformationLoss.
+    """
+    sentences = [_checked(v, y)[1] for y in sentences]
+    log_p = [None] * len(sentences) if log_p is None else log_p
+    N = v.shape[0]
+    logits, state = step(encode(_alone(v, 0, 1)), None)
     V = logits.shape[-1]
-    if y.min() < 0 or y.max() >= V:
-        raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {y.tolist()}")
-    if log_p is not None and np.shape(log_p) != (T, V):
-        raise ValueError(f"log_p must be (T, V) = ({T}, {V}), received {np.shape(log_p)}")
+    for y, given in zip(sentences, log_p, strict=True):
+        if y.min() < 0 or y.max() >= V:
+            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {y.tolist()}")
+        if given is not None and np.shape(given) != (len(y), V):
+            raise ValueError(f"log_p must be (T, V) = ({len(y)}, {V}), received {np.shape(given)}")
 
     num_chunks = math.ceil(N / max(1, memory_budget // bytes_per_row(v.shape[1], logits, state)))
     edges = [N * k // num_chunks for k in range(num_chunks + 1)]
-    loss = np.empty((T, N), "float32")
-    kl = None if log_p is None else np.empty((T, N), "float32")
+    losses = [
+        InformationLoss(*(None if absent else np.empty((len(y), N), "float32") for absent in (False, given is None)))
+        for y, given in zip(sentences, log_p, strict=True)
+    ]
     for start, stop in zip(edges, edges[1:], strict=False):
-        state = encode(_alone(v, start, stop))
-        for t, word in enumerate(_words_before(y)):
-            logits, state = step(state, word)
-            state = keras.tree.map_structure(ops.stop_gradient, state)  # on torch, past steps are freed
-            log_z = ops.logsumexp(logits, axis=-1)
-            loss[t, start:stop] = ops.convert_to_numpy(query_loss(logits, log_z, y[t]))
-            if kl is not None:
-                kl[t, start:stop] = ops.convert_to_numpy(representativeness(logits, log_z, log_p[t]))
-    return InformationLoss(loss, kl)
+        read = encode(_alone(v, start, stop))
+        for y, given, (loss, kl) in zip(sentences, log_p, losses, strict=True):
+            state = read
+            for t, word in enumerate(_words_before(y)):
+                logits, state = step(state, word)
+                state = keras.tree.map_structure(ops.stop_gradient, state)  # on torch, past steps are freed
+                log_z = ops.logsumexp(logits, axis=-1)
+                loss[t, start:stop] = ops.convert_to_numpy(query_loss(logits, log_z, y[t]))
+                if kl is not None:
+                    kl[t, start:stop] = ops.convert_to_numpy(representativeness(logits, log_z, given[t]))
+    return losses
 
 
 def bytes_per_row(descriptor_size, logits, state):
@@ -181,13 +198,14 @@ def image_saliency(encode, step, cells, y, log_p=None, memory_budget=256 * 2**20
     Raises:
         ValueError: as `information_loss`, and if the cells do not make a square grid.
     """
+    return image_saliencies(encode, step, cells, [y], None if log_p is None else [log_p], memory_budget)[0]
+
+
+def image_saliencies(encode, step, cells, sentences, log_p=None, memory_budget=256 * 2**20):
+    """`image_saliency` of several sentences, as `information_losses` -> list of InformationLoss."""
     grid = _grid(cells.shape[0])
-
-    def on_grid(a):
-        return None if a is None else a.reshape(-1, grid, grid)
-
-    loss, kl = information_loss(encode, step, cells, y, log_p, memory_budget)
-    return InformationLoss(on_grid(loss), on_grid(kl))
+    found = information_losses(encode, step, cells, sentences, log_p, memory_budget)
+    return [InformationLoss(*(None if a is None else a.reshape(-1, grid, grid) for a in losses)) for losses in found]
 
 
 def video_saliency(encode, step, cells, pooled, y, log_p=None, memory_budget=256 * 2**20):
@@ -202,6 +220,11 @@ def video_saliency(encode, step, cells, pooled, y, log_p=None, memory_budget=256
     Raises:
         ValueError: as `information_loss`, and if the shapes do not match or the cells do not make a square grid.
     """
+    return video_saliencies(encode, step, cells, pooled, [y], None if log_p is None else [log_p], memory_budget)[0]
+
+
+def video_saliencies(encode, step, cells, pooled, sentences, log_p=None, memory_budget=256 * 2**20):
+    """`video_saliency` of several sentences, as `information_losses` -> list of VideoInformationLoss."""
     if len(cells.shape) != 3 or (cells.shape[0], cells.shape[2]) != tuple(pooled.shape):
         raise ValueError(f"cells must be (m, G G, D) and pooled (m, D), received {cells.shape} and {pooled.shape}")
     m, r, D = cells.shape
@@ -211,8 +234,8 @@ def video_saliency(encode, step, cells, pooled, y, log_p=None, memory_budget=256
         return (None, None) if a is None else (a[:, m * r :], a[:, : m * r].reshape(-1, m, grid, grid))
 
     batch = _Stacked(cells.reshape(m * r, D), pooled)
-    loss, kl = information_loss(encode, step, batch, y, log_p, memory_budget)
-    return VideoInformationLoss(*pooled_and_cells(loss), *pooled_and_cells(kl))
+    found = information_losses(encode, step, batch, sentences, log_p, memory_budget)
+    return [VideoInformationLoss(*pooled_and_cells(loss), *pooled_and_cells(kl)) for loss, kl in found]
 
 
 class _Stacked:

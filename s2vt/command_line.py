@@ -76,7 +76,7 @@ def run_config_of(options, run):
     named = getattr(options, "model", None) or any(a.startswith("model.name=") for a in options.assignments)
     if named and wanted.model.name != trained.model.name:
         raise UserError(
-            f"{run.folder} is a {trained.model.name} captioner, not {wanted.model.name}; drop --model, or choose with "
+            f"{run.folder} was trained as {trained.model.name}, not {wanted.model.name}; drop --model, or choose with "
             "--name"
         )
     features = dataclasses.replace(

@@ -149,6 +149,76 @@ def test_localize_prints_ours_beside_the_baselines(place, capsys, dataset, table
             assert 0 <= row["average"] <= 1
 
 
+@pytest.fixture(scope="module")
+def attention_run(place):
+    """A soft attention captioner of both sets, beside the two of `place`."""
+    settings = ("training.epochs=1", "model.units=16", "model.attention_size=8", "text.min_count=1")
+    settings = [x for s in settings for x in ("--set", s)]
+    for dataset in ("MovingShapes", "StillShapes"):
+        arguments = ("--train", "--model", "soft_attention", "--set", "training.batch_size=16", *settings)
+        assert place.run("run_s2vt", *arguments, dataset=dataset) == 0
+    return "soft_attention"
+
+
+@pytest.mark.parametrize("dataset", ["MovingShapes", "StillShapes"])
+def test_one_command_prints_a_table_of_all_captioners_and_maps(place, attention_run, capsys, dataset):
+    names = dataset, f"{dataset}-{attention_run}"
+    arguments = ("--localize", "--name", ",".join(names), "--map", "all", "--tolerance", 15, "--average", "class")
+    assert place.run("run_s2vt", *arguments, "--center_crop", dataset=dataset) == 0
+    out = capsys.readouterr().out
+    for row in [f"{name}: {kind}" for name in names for kind in ("information loss", "kl")]:
+        assert f"| {row} |" in out
+    assert "tolerance 15 px" in out and "centre crop" in out and "unweighted mean" in out
+    (path,) = (place.experiments / dataset / "scores").glob("localization_*+*.json")
+    record = read_json(path)
+    assert [row["map"] for row in record["rows"]] == ["information_loss", "kl"] * 2 + ["attention"]
+    assert {row["model"] for row in record["rows"]} == {"s2vt", "soft_attention"}
+    assert record["protocol"] == {"tolerance": 15, "average": "class", "resize": "center_crop"}
+    assert all(len(row["sha256"]) == 64 for row in record["rows"])
+    attention = f"{names[1]}: attention"
+    assert (attention in record["tables"]["space"]["rows"]) == (dataset == "StillShapes")
+    assert (f"{attention}: not in the table of 'pointing game'" in out) == (dataset == "MovingShapes")
+    assert not list(path.parent.glob("*.partial.json"))
+
+
+def test_one_command_prints_the_captions_scores_of_all_captioners(place, attention_run, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cfg, "ROOT", tmp_path)
+    assert (
+        place.run("run_s2vt", "--test", "--name", f"StillShapes,StillShapes-{attention_run}", dataset="StillShapes")
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "| StillShapes, checkpoint " in out and f"| StillShapes-{attention_run}, checkpoint " in out
+    (path,) = (place.experiments / "StillShapes" / "scores").glob("captions_*+*.json")
+    rows = read_json(path)["rows"]
+    assert [row["model"] for row in rows] == ["s2vt", attention_run] and all("METEOR" in row["scores"] for row in rows)
+
+
+def test_localize_goes_on_after_a_kill(place, capsys, monkeypatch):
+    from s2vt.evaluation import localization
+
+    class Killed(Exception):
+        pass
+
+    kept, done = localization.Record.save, []
+
+    def save(self, number, medium, tallies):
+        kept(self, number, medium, tallies)
+        done.append(medium.id)
+        if len(done) == 1:
+            raise Killed
+
+    monkeypatch.setattr(localization.Record, "save", save)
+    with pytest.raises(Killed):
+        place.run("run_s2vt", "--localize", "--map", "kl", dataset="StillShapes")
+    folder = place.experiments / "StillShapes" / "scores"
+    assert len(list(folder.glob("*_kl.partial.json"))) == 1
+    assert place.run("run_s2vt", "--localize", "--map", "kl", dataset="StillShapes") == 0
+    assert done == ["000006", "000007"]
+    assert len(list(folder.glob("*_kl.json"))) == 1 and not list(folder.glob("*.partial.json"))
+    assert "2 media of test" in capsys.readouterr().out
+
+
 def test_a_video_is_explained(place, capsys, tmp_path):
     maps = tmp_path / "maps.npz"
     sentence = "a red circle moves to the left"
@@ -230,8 +300,24 @@ def test_media_that_cannot_be_decoded_are_listed_and_the_rest_is_done(place, cap
         ("run_s2vt", ("--train", "--name", "new", "--weights", "imagenet"), "no descriptors in .*run: python prepro"),
         ("run_s2vt", ("--localize", "--split", "val"), "no mixed_10 descriptors of video4; run: .*--split val --layer"),
         ("run_s2vt", ("--test", "--beam", "0"), "expected 1 or more"),
+        (
+            "run_s2vt",
+            ("--localize", "--map", "attention"),
+            "has no attention maps, .* s2vt; it can give information_loss",
+        ),
+        ("run_s2vt", ("--localize", "--tolerance", "-1"), "expected source pixels, 0 or more"),
+        ("run_s2vt", ("--localize", "--name", "MovingShapes,MovingShapes"), "expected each run once"),
+        ("run_s2vt", ("--train", "--name", "a,b"), "expected one run"),
+        ("run_s2vt", ("--test", "--model", "mean_pool"), "no run 'MovingShapes-mean_pool' in .*; there are: "),
+        (
+            "run_s2vt",
+            ("--test", "--model", "mean_pool", "--name", "MovingShapes"),
+            "was trained as s2vt, not mean_pool",
+        ),
+        ("run_s2vt", ("--train", "--model", "transformer"), "invalid choice: 'transformer'"),
+        ("run_s2vt", ("--train", "--set", "model.gate=open"), "expected one of none, beta"),
         ("run_s2vt", (), "one of the arguments --train --test --localize is required"),
-        ("preprocessing", ("--weights", "no.npz"), "no weights 'no.npz'; expected imagenet, inception-shapes"),
+        ("preprocessing", ("--weights", "no.npz"), "no weights 'no.npz'; expected imagenet, inception-2015, inception-shapes"),
         ("preprocessing", ("--batch_size", "0"), "expected a positive number"),
         ("preprocessing", ("--split", "tset"), "there are: test, train, val"),
         ("visualization", ("--media_id", "video66"), "no medium 'video66'; nearest: video6.*there are 8"),

@@ -317,7 +317,7 @@ def test_media_that_cannot_be_decoded_are_listed_and_the_rest_is_done(place, cap
         ("run_s2vt", ("--train", "--model", "transformer"), "invalid choice: 'transformer'"),
         ("run_s2vt", ("--train", "--set", "model.gate=open"), "expected one of none, beta"),
         ("run_s2vt", (), "one of the arguments --train --test --localize is required"),
-        ("preprocessing", ("--weights", "no.npz"), "no weights 'no.npz'; expected imagenet, inception-2015, inception-shapes"),
+        ("preprocessing", ("--weights", "no.npz"), "no weights 'no.npz'; expected imagenet, inception-2015"),
         ("preprocessing", ("--batch_size", "0"), "expected a positive number"),
         ("preprocessing", ("--split", "tset"), "there are: test, train, val"),
         ("visualization", ("--media_id", "video66"), "no medium 'video66'; nearest: video6.*there are 8"),

@@ -3,8 +3,9 @@
     python visualization.py --dataset MovingShapes --media_id video440 --sentence "a red circle moves left"
 
 A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase; the
-ending of --output chooses other formats. Without --sentence the model's own caption is explained. --media explains a
-file of your own; --media_id all, or a text file of media_id<TAB>sentence, explains many, with an index page.
+ending of --output chooses other formats, .html a page on which words are chosen with the mouse. Without --sentence the
+model's own caption is explained. --media explains a file of your own; --media_id all, or a text file of
+media_id<TAB>sentence, explains many, with an index page.
 """
 
 import argparse
@@ -70,6 +71,7 @@ def _parser():
                         help="of a video: draw every so many frames; the speed stays that of the source")  # fmt: skip
     parser.add_argument("--output", help="file to write; its ending chooses what is made (default: under the run's "
                                          "folder, saliency/). Of many media: a folder, or FOLDER/{id}.gif")  # fmt: skip
+    parser.add_argument("--page", action="store_true", help="write the HTML page as well, beside the output")
     parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers as well")
     return parser
 
@@ -284,7 +286,8 @@ class Explainer:
                 raise UserError("the model's own caption of this medium is empty; give one with --sentence")
         words = [self.vocabulary.words[i] for i in y]
         cells = cells if job.moving else cells[0]
-        return explain(self.captioner, cells, y, words, v if self.options.loss == "kl" else None)
+        both_losses = self.options.loss == "kl" or _wants_page(job, self.options)
+        return explain(self.captioner, cells, y, words, v if both_losses else None)
 
     def _cells(self, job, seen):
         """The medium's cells, (m, G*G, D): from its descriptor file where there is one, else through the network."""
@@ -297,6 +300,11 @@ class Explainer:
             cells = store.load(job.medium)
             return cells if cells.ndim == 3 else cells[None]
         return self.extractor.cells(seen.inputs)
+
+
+def _wants_page(job, options):
+    """Whether an HTML page is made, beside the output or as the output."""
+    return options.page or job.output.suffix.lower() == ".html"
 
 
 def _phrases(job, words, options):
@@ -322,6 +330,8 @@ def _make(job, explainer, options):
     phrases = _phrases(job, explanation.words, options)
     maker = MAKERS[job.moving][job.output.suffix.lower()]
     paths = maker(job, seen, explanation, phrases, options)
+    if _wants_page(job, options) and maker is not make_page:
+        paths += make_page(job, seen, explanation, phrases, options)
     if options.save_maps:
         clip = (seen.clip.indices, seen.clip.times) if job.moving else ()
         explanation.save(options.save_maps, seen.geometry, *clip)
@@ -382,6 +392,30 @@ def make_figure(job, seen, explanation, phrases, options):
     return [job.output]
 
 
+def make_page(job, seen, explanation, phrases, options):
+    """The HTML page of a video or picture: both losses, any words; those asked for first."""
+    from s2vt.captioning.runs import Run
+    from s2vt.data import media
+    from s2vt.saliency import page
+
+    path = job.output.with_suffix(".html")
+    shown = {
+        "vocabulary": Run(command_line.run_folder(options, options.name)).vocabulary().words,
+        "title": job.medium.path.name,
+        "chosen": phrases[0].words if _names(options) else None,
+        "loss": options.loss,
+        "cmap": options.cmap,
+    }
+    if job.moving:
+        rate = seen.clip.frame_rate / options.stride
+        frames = media.iterate_frames(job.medium.path, options.start, options.end)
+        frames = media.at_rate(frames, rate, seen.clip.frame_rate)
+        page.video_page(path, frames, rate, explanation, seen.clip.times, seen.geometry, **shown)
+    else:
+        page.picture_page(path, seen.shown[0], explanation, seen.geometry, **shown)
+    return [path]
+
+
 LOSSES = {"nll": "query loss (Eq. 7)", "kl": "representativeness (Eq. 6)"}
 
 # Whether the medium moves -> the output's ending -> what makes it: (job, seen, explanation, phrases, options) -> paths.
@@ -389,9 +423,11 @@ MAKERS = {
     True: {
         **dict.fromkeys((".mp4", ".gif", ".webp", ".mov", ".m4v", ".mkv"), make_video),
         **dict.fromkeys((".png", ".pdf", ".svg"), make_storyboard),
+        ".html": make_page,
     },
     False: {
         **dict.fromkeys((".png", ".pdf", ".svg"), make_figure),
+        ".html": make_page,
     },
 }
 
@@ -402,7 +438,7 @@ def _make_all(jobs, explainer, options):
     from s2vt.saliency.gallery import Gallery
 
     gallery = Gallery(jobs[0].output.parent, f"{explainer.run.name}: {len(jobs)} media explained")
-    kept = ("words", "phrases", "loss", "layout", "cmap", "normalize", "size", "start", "end", "stride")
+    kept = ("words", "phrases", "loss", "layout", "cmap", "normalize", "size", "start", "end", "stride", "page")
     settings = {key: getattr(options, key) for key in kept} | {"checkpoint": explainer.checkpoint}
     settings["size"] = list(options.size) if options.size else None
     failed = {}

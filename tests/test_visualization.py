@@ -357,6 +357,27 @@ def test_mistakes_about_a_video(show, tmp_path, arguments, message, monkeypatch)
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "experiments"}
 
 
+def page_data(path):
+    """The numbers and texts that an HTML page holds."""
+    return json.loads(path.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
+
+
+def test_a_page_by_its_ending_or_beside_the_output(show, tmp_path):
+    clip = write_clip(tmp_path / "c.mp4", colour_clip())
+    status, out, err = show("--media", clip, "--sentence", "red blue", "--output", tmp_path / "a.html", "--start", 0.2)
+    assert (status, out.split()) == (0, [str(tmp_path / "a.html")]), err
+    data = page_data(tmp_path / "a.html")
+    assert (data["words"], data["title"], data["loss"]) == (["red", "blue"], "c.mp4", "nll")
+    assert set(data["losses"]) == {"nll", "kl"} and [len(step) for step in data["alternatives"]] == [4, 4]
+    assert data["start"] == pytest.approx(0.2) and data["times"][0] == 0
+    Image.fromarray(box_picture((320, 240), (60, 60, 110, 110))).save(tmp_path / "p.png")
+    arguments = ("--media", tmp_path / "p.png", "--sentence", "red blue", "--words", "blue", "--loss", "kl", "--page")
+    status, out, err = show(*arguments, "--cmap", "jet", "--output", tmp_path / "o.png", media="picture")
+    assert (status, out.split()) == (0, [str(tmp_path / "o.png"), str(tmp_path / "o.html")]), err
+    data = page_data(tmp_path / "o.html")
+    assert (data["chosen"], data["loss"], data["cmap"], data["width"]) == ([1], "kl", "jet", 320)
+
+
 def test_mistakes_about_a_picture(show, tmp_path):
     Image.fromarray(box_picture((60, 40), (10, 10, 30, 30))).save(tmp_path / "p.png")
     assert "for videos; this is a picture" in line(show("--media", tmp_path / "p.png", "--stride", 2))

@@ -22,23 +22,22 @@ import re
 import tempfile
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image
 
 from s2vt.data.files import atomic_path
 from s2vt.data.media import VideoWriter, iterate_frames
 from s2vt.errors import UserError
+from s2vt.saliency.drawing import COLOUR_MAP, palette, resized, shrunk
 from s2vt.saliency.explanation import noun_phrases
 
-COLOUR_MAPS = ("inferno", "viridis", "magma", "cividis", "turbo", "jet")
+COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
 VIDEO_BYTES = 4_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
 
 
 def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
-               vocabulary=(), title="", loss="nll", cmap=COLOUR_MAPS[0]):  # fmt: skip
+               vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP):  # fmt: skip
     """The page of a video: where and when each word of the sentence, or any phrase of it, has its evidence.
 
     Args:
@@ -51,6 +50,7 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
         geometry: `s2vt.data.media.Geometry` of the descriptors, for W x H.
         vocabulary: the V words that `log_p` runs over, needed only with it.
         title: heading of the page, any text (a file's name, a caption).
+        chosen: positions of the words shown at first (default: the first noun phrase).
         loss: the kind shown at first, "nll" or "kl".
         cmap: name of a matplotlib colour map, shown at first; the page offers COLOUR_MAPS as well.
     Raises:
@@ -62,7 +62,7 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
     shape = np.shape(explanation.maps(loss)[0])
     if sample_times.ndim != 1 or not len(sample_times) or shape[1:2] != sample_times.shape:
         raise ValueError(f"expected sample_times (m,) of loss (n, m, G, G); received {sample_times.shape} and {shape}")
-    fields = _fields(path, explanation, geometry, vocabulary, title, loss, cmap)
+    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap)
     clip, size, start, num_frames = _clip(frames, frame_rate, geometry)
     fields |= {
         "medium": {"type": "video/mp4", "data": _base64(clip)},
@@ -71,32 +71,32 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
         "duration": num_frames / float(frame_rate),
         "frame_rate": float(frame_rate),
     }
-    _write(path, title, fields | _drawn(geometry, size))
+    _write(path, title, fields | resized(geometry, *size).to_json())
 
 
 def picture_page(path, picture, explanation, geometry, *,
-                 vocabulary=(), title="", loss="nll", cmap=COLOUR_MAPS[0]):  # fmt: skip
+                 vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP):  # fmt: skip
     """The page of a picture: where each word of the sentence, or any phrase of it, has its evidence.
 
     Args:
-        path, geometry, vocabulary, title, loss, cmap: as in `video_page`.
+        path, geometry, vocabulary, title, chosen, loss, cmap: as in `video_page`.
         picture: (H, W, 3) uint8.
         explanation: `Explanation` of the sentence, m = 1; what it says of whole frames is not shown.
     Raises:
         UserError, ValueError: as `video_page`.
     """
     explanation = dataclasses.replace(explanation, loss_pooled=None, kl_pooled=None)
-    fields = _fields(path, explanation, geometry, vocabulary, title, loss, cmap)
+    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap)
     if np.shape(explanation.maps(loss)[0])[1] != 1:
         raise ValueError(f"a picture has one frame, received losses of {np.shape(explanation.maps(loss)[0])[1]}")
     _check_frame(picture, geometry)
     size, file = _size(geometry, PICTURE_SIDE), io.BytesIO()
-    _resized(picture, size).save(file, "WEBP", quality=88)
+    shrunk(picture, size).save(file, "WEBP", quality=88)
     fields |= {
         "medium": {"type": "image/webp", "data": _base64(file.getvalue())},
         "times": [0.0], "start": 0.0, "duration": 0.0, "frame_rate": 1.0,
     }  # fmt: skip
-    _write(path, title, fields | _drawn(geometry, size))
+    _write(path, title, fields | resized(geometry, *size).to_json())
 
 
 def alternatives(log_p, words, vocabulary, count=6):
@@ -137,13 +137,15 @@ def alternatives(log_p, words, vocabulary, count=6):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _fields(path, explanation, geometry, vocabulary, title, loss, cmap):
+def _fields(path, explanation, vocabulary, title, chosen, loss, cmap):
     """What the pages of videos and pictures have in common, after checking it; nothing is written yet."""
     if Path(path).suffix.lower() != ".html":
         raise UserError(f"cannot write {path}: expected a name that ends in .html; name another output")
-    if cmap not in matplotlib.colormaps:
-        raise UserError(f"no colour map {cmap!r}; expected one of matplotlib's names; try {COLOUR_MAPS[0]!r}")
+    colour_maps = {name: _base64(palette(name)) for name in dict.fromkeys((cmap, *COLOUR_MAPS))}
     words, losses = [str(word) for word in explanation.words], {}
+    chosen = sorted(set(chosen or (noun_phrases(words) or [range(len(words))])[0]))
+    if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
+        raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
     for kind in ("nll", "kl"):
         cells, pooled = explanation.maps(kind)
         if cells is not None:
@@ -159,10 +161,10 @@ def _fields(path, explanation, geometry, vocabulary, title, loss, cmap):
         "losses": losses,
         "error": max(max(part["step"]) for kind in losses.values() for part in kind.values() if part) / 2,
         "loss": loss,
-        "chosen": (noun_phrases(words) or [range(len(words))])[0],
+        "chosen": chosen,
         "alternatives": None if log_p is None else alternatives(log_p, words, vocabulary),
         "cmap": cmap,
-        "colour_maps": {name: _palette(name) for name in dict.fromkeys((cmap, *COLOUR_MAPS))},
+        "colour_maps": colour_maps,
     }
 
 
@@ -197,11 +199,6 @@ def quantised(loss):
     return {"low": low.tolist(), "step": step.tolist(), "codes": _base64(codes.astype("<u2").tobytes())}
 
 
-def _palette(cmap):
-    """The colour map's 256 entries, RGB bytes as base64."""
-    return _base64((matplotlib.colormaps[cmap](np.arange(256))[:, :3] * 255 + 0.5).astype(np.uint8).tobytes())
-
-
 def _base64(data):
     return base64.b64encode(data).decode()
 
@@ -209,25 +206,10 @@ def _base64(data):
 # --- the medium -----------------------------------------------------------------------------------------------------
 
 
-def _drawn(geometry, size):
-    """The geometry of the copy that is drawn: the same part of the picture at another size."""
-    (width, height), (x1, y1, x2, y2) = size, geometry.crop
-    across, down = width / geometry.width, height / geometry.height
-    return {
-        "width": width, "height": height, "size": geometry.size,
-        "crop": [x1 * across, y1 * down, x2 * across, y2 * down],
-    }  # fmt: skip
-
-
 def _size(geometry, longest):
     """(width, height) of the copy that is drawn."""
     ratio = min(1.0, longest / max(geometry.width, geometry.height))
     return max(1, round(geometry.width * ratio)), max(1, round(geometry.height * ratio))
-
-
-def _resized(frame, size):
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def _check_frame(frame, geometry):
@@ -269,7 +251,7 @@ def _even(size):
 def _encoded(path, frames, frame_rate, size, crf):
     with VideoWriter(path, *size, frame_rate, crf=crf) as video:
         for frame in frames:
-            video.write(np.asarray(_resized(frame, size)))
+            video.write(np.asarray(shrunk(frame, size)))
     return path.read_bytes()
 
 

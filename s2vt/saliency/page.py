@@ -32,7 +32,7 @@ from s2vt.saliency.explanation import noun_phrases
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
-VIDEO_BYTES = 4_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
+VIDEO_BYTES = 3_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
 
 

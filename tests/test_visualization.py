@@ -1,8 +1,8 @@
 """visualization.py on files of any kind, with a captioner whose evidence is known: what is drawn lies where it is.
 
 The captioner says "red", "green" or "blue". Its network gives each cell the share of that colour under a tent of 64
-input pixels around the centre of the cell's receptive field, and its losses are linear in it. Tents of that width
-interpolate x itself, so the centre of mass of the upsampled map must be that of the coloured box, to the pixel.
+input pixels around the centre of the cell's receptive field, and its losses are linear in it. Such tents keep where a
+box lies between the cells, so the centre of mass of the upper half of the map must be that of the box, to the pixel.
 """
 
 import json
@@ -100,11 +100,17 @@ def decode(path):
 
 
 def centre_of_mass(e):
-    e = np.asarray(e, float)
+    """Of the upper half of a map: its foot is cut off by the picture's edges."""
+    e = np.clip(np.asarray(e, float) / np.max(e) - 0.5, 0, None)
     height, width = e.shape
     return (
         np.array([(e.sum(0) * (np.arange(width) + 0.5)).sum(), (e.sum(1) * (np.arange(height) + 0.5)).sum()]) / e.sum()
     )
+
+
+def spanned(e):
+    """A map from 0 to 1, as drawings show it."""
+    return (e - e.min()) / np.ptp(e)
 
 
 def saliency_seen(source, drawn):
@@ -141,14 +147,13 @@ def test_a_pictures_map_lies_on_the_box(show, tmp_path, resize, size, box):
     with np.load(tmp_path / "o.npz") as arrays:  # first road: the numbers
         geometry = media.Geometry.from_json(json.loads(str(arrays["geometry"])))
         e = heatmaps.upsample(heatmaps.scale(arrays["loss"][0, 0]), geometry)
-    np.testing.assert_allclose(centre_of_mass(e), centre, atol=0.5)
+    np.testing.assert_allclose(centre_of_mass(e), centre, atol=0.75)
 
     page = np.asarray(Image.open(tmp_path / "o.png").convert("RGB"))  # second road: the drawing
     (x0, x1), y, width, height = picture_panels(page, size)
     seen = saliency_seen(page[y : y + height, x0 : x0 + width], page[y : y + height, x1 : x1 + width])
-    expected = heatmaps.upsample(
-        heatmaps.scale(arrays_loss(tmp_path / "o.npz")), drawing.resized(geometry, width, height)
-    )
+    loss = arrays_loss(tmp_path / "o.npz")
+    expected = spanned(heatmaps.upsample(heatmaps.scale(loss), drawing.resized(geometry, width, height)))
     star = np.array(heatmaps.maximum(e)) * width / size[0]
     rows, columns = np.mgrid[:height, :width] + 0.5
     away = np.hypot(columns - star[0], rows - star[1]) > 20
@@ -168,7 +173,7 @@ def picture_panels(page, size):
 
 def tiles_of(num_words, size, num_frames=5):
     """Where the tiles of a video of "red" or "red ..." lie."""
-    notes = video._notes(num_frames, "clip", visualization.LOSSES["nll"])
+    notes = video.small_print(num_frames, "clip", visualization.LOSSES["nll"])
     return video.arrange(WORDS[:num_words], num_words, media.Geometry.of(*size), notes)
 
 
@@ -188,9 +193,9 @@ def test_a_videos_map_lies_on_the_box(show, tmp_path, resize, size, box):
     small = drawing.resized(geometry, tiles.width, tiles.height)
     # The truth, from the box alone: what the tents see of it.
     truth = Network().cells(media.resize(box_picture(size, box), geometry)[None])[0, :, 0].reshape(8, 8)
-    expected = heatmaps.upsample(truth / truth.max(), small)
+    expected = spanned(heatmaps.upsample(truth / truth.max(), small))
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 * tiles.width / size[0]
-    np.testing.assert_allclose(centre_of_mass(expected), centre, atol=0.5 * tiles.width / size[0])
+    np.testing.assert_allclose(centre_of_mass(expected), centre, atol=0.75 * tiles.width / size[0])
     shift = shift_between(expected, saliency_seen(source, drawn)) * size[0] / tiles.width
     assert np.abs(shift).max() < 1, shift
 
@@ -385,3 +390,127 @@ def test_mistakes_about_a_picture(show, tmp_path):
     out = tmp_path / "o.png"
     assert "not a picture" in line(show("--media", clip, "--sentence", "red", "--output", out, media="picture"))
     assert not out.exists()
+
+
+# --- what is shown, and in which format
+
+
+def test_words_and_phrases_sum_their_losses(show, tmp_path):
+    """Eq. 9: two roads to a phrase's map, the drawing of the phrase and the sum of its words' numbers."""
+    picture = box_picture((320, 240), (60, 60, 110, 110), 0)
+    picture[150:200, 200:250, 1] = 255
+    Image.fromarray(picture).save(tmp_path / "p.png")
+    arguments = ("--media", tmp_path / "p.png", "--sentence", "red green blue", "--save_maps", tmp_path / "m.npz")
+    out = tmp_path / "o.png"
+    status, _, err = show(*arguments, "--phrases", "red green", "--output", out, media="picture")
+    assert status == 0, err
+    with np.load(tmp_path / "m.npz") as arrays:
+        e = heatmaps.scale(arrays["loss"][0, 0] + arrays["loss"][1, 0])
+    page = np.asarray(Image.open(out).convert("RGB"))
+    (x0, x1), y, width, height = picture_panels(page, (320, 240))
+    seen = saliency_seen(page[y : y + height, x0 : x0 + width], page[y : y + height, x1 : x1 + width])
+    expected = spanned(heatmaps.upsample(e, drawing.resized(media.Geometry.of(320, 240), width, height)))
+    assert np.median(np.abs(seen - expected)) < 0.02 and page.shape[1] < 3 * width  # one panel beside the picture
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("picture", ".pdf"), ("picture", ".svg"), ("video", ".pdf")])
+def test_vector_figures_hold_their_text(show, tmp_path, kind, suffix):
+    source = write_clip(tmp_path / "c.mp4", colour_clip(6))
+    if kind == "picture":
+        source = tmp_path / "p.png"
+        Image.fromarray(box_picture((60, 40), (10, 10, 30, 30))).save(source)
+    out = tmp_path / f"o{suffix}"
+    status, printed, err = show("--media", source, "--sentence", "red", "--output", out, media=kind)
+    assert (status, printed.split()) == (0, [str(out)]), err
+    head = out.read_bytes()[:2000]
+    assert head.startswith(b"%PDF") if suffix == ".pdf" else b"<svg" in head
+    assert b"/Type3" not in out.read_bytes()
+
+
+@pytest.mark.parametrize("look", [("--layout", "strip"), ("--layout", "single", "--cmap", "jet"),
+                                  ("--normalize", "release"), ("--normalize", "frame", "--loss", "kl")])  # fmt: skip
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+def test_every_look_in_every_format(show, tmp_path, look, suffix):
+    source, out = write_clip(tmp_path / "clip.mp4", colour_clip(6)), tmp_path / f"o{suffix}"
+    arguments = ("--media", source, "--sentence", "red blue", "--words", "blue,red", "--output", out)
+    status, printed, err = show(*arguments, "--size", "480x360", *look)
+    assert (status, printed.split()) == (0, [str(out), str(tmp_path / "o_storyboard.png")]), err
+
+
+def data_set(tmp_path, clips):
+    """A data set of clips in the MSR-VTT layout: {id: frames}."""
+    folder = tmp_path / "DATA" / cfg.MOVING_SHAPES.dataset
+    (folder / "TestVideo").mkdir(parents=True)
+    videos = [{"video_id": name, "split": "test"} for name in clips]
+    sentences = [{"video_id": name, "caption": "red"} for name in clips]
+    write_json(folder / "test_videodatainfo.json", {"videos": videos, "sentences": sentences})
+    write_json(folder / "train_val_videodatainfo.json", {"videos": [], "sentences": []})
+    for name, frames in clips.items():
+        write_clip(folder / "TestVideo" / f"{name}.mp4", frames)
+    return folder
+
+
+def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeypatch):
+    folder = data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two", "broken")})
+    (folder / "TestVideo" / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "list.tsv").write_text("one\tred\n\ntwo\tred blue\none\tblue <&\nbroken\tred\n")
+    loaded = []
+    monkeypatch.setattr(Run, "captioner", lambda run, which: (loaded.append(1), (Captioner(), 0))[1])
+    out = tmp_path / "out"
+    arguments = ("--media_id", tmp_path / "list.tsv", "--output", out / "{id}.gif", "--size", "320x240")
+    status, printed, err = show(*arguments)
+    assert status == 1 and "broken: " in err.splitlines()[-1] and "not a video" in err.splitlines()[-1]
+    assert len(loaded) == 1 and printed.strip() == str(out / "index.html")
+    names = {path.name for path in out.iterdir()}
+    made = {f"{name}{end}" for name in ("one", "two", "one_2") for end in (".gif", "_storyboard.png")}
+    assert names == made | {"index.html", "index.json", "thumbnails"}
+    page = (out / "index.html").read_text()
+    assert page.count("<article>") == 3 and 'href="one_2.gif"' in page and "red blue" in page
+    assert {path.stem for path in (out / "thumbnails").iterdir()} == {"one", "two", "one_2"}
+
+    written = {name: (out / name).stat().st_mtime_ns for name in made}
+    (out / "two.gif").unlink()
+    assert show(*arguments)[0] == 1  # again: only what is missing
+    again = {name for name in made if (out / name).stat().st_mtime_ns != written[name]}
+    assert again == {"two.gif", "two_storyboard.png"}
+    show(*arguments, "--cmap", "jet")  # other settings: all of it
+    assert all((out / name).stat().st_mtime_ns != written[name] for name in made)
+
+
+def test_all_of_a_split(show, tmp_path):
+    data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two", "three")})
+    arguments = ("--media_id", "all", "--limit", 2, "--sentence", "red", "--stride", 2, "--output", tmp_path / "out")
+    assert show(*arguments)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == ["one.mp4", "two.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sentence", "red blue", "--words", "green"), "'green' does not occur in the sentence 'red blue'"),
+        (("--sentence", "red blue", "--phrases", "blue red"), "'blue red' does not occur in the sentence"),
+        (("--sentence", "red", "--cmap", "rainbowish"), "no colour map 'rainbowish'"),
+        (("--sentence", "red", "--size", "12x9"), "expected pixels such as 1280x720"),
+        (("--sentence", "red", "--layout", "circle"), "invalid choice: 'circle'"),
+    ],
+)
+def test_mistakes_about_the_look(show, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = write_clip(tmp_path / "clip.mp4", colour_clip(4))
+    assert message in line(show("--media", source, *arguments))
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "experiments"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("one\tred\nfour\tred\n", "list.tsv, line 2: no medium 'four'"),
+        ("one\tred\none\tpink\n", "not in the vocabulary"),
+        ("\n", "lists no media"),
+    ],
+)
+def test_mistakes_in_a_list_are_told_before_anything_is_made(show, tmp_path, text, message):
+    data_set(tmp_path, {"one": colour_clip(4)})
+    (tmp_path / "list.tsv").write_text(text)
+    assert message in line(show("--media_id", tmp_path / "list.tsv", "--output", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -22,6 +22,7 @@ from PIL import Image, ImageFont
 
 from s2vt.data.files import atomic_path
 from s2vt.errors import UserError
+from s2vt.saliency import heatmaps
 
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of saliency look equally large
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
@@ -79,6 +80,24 @@ def colour_bar(width, height, cmap):
     """0 to 1 from left to right, as it looks over a grey picture."""
     grey = np.full((height, width, 3), 150, np.uint8)
     return Image.fromarray(overlay(grey, np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap))
+
+
+def e_to_draw(loss, geometry, normalize):
+    """Saliency on the grid, scaled so that what is drawn of it reaches from 0 to 1, as the colour bar says.
+
+    `heatmaps.upsample` averages neighbouring cells, so a map drawn of `heatmaps.normalize`'s values can end short of
+    0 and 1. Scaling and averaging are both linear: the grid is scaled by the range of the maps instead of its own.
+
+    Args:
+        loss: (K, m, G, G), nats.   geometry: of the source.   normalize: one of `heatmaps.NORMALIZATIONS`.
+    Returns:
+        e, (K, m, G, G), for `heatmaps.upsample`; single cells can lie outside [0, 1].
+    """
+    e = heatmaps.normalize(loss, normalize)
+    axes = {"clip": (1, 2, 3), "frame": (2, 3), "release": (0, 2, 3)}[normalize]
+    maps = heatmaps.upsample(e, resized(geometry, 72, 72))
+    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+    return (e - low) / np.where(high - low > 1e-6, high - low, np.inf)
 
 
 def resized(geometry, width, height):

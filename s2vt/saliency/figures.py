@@ -18,6 +18,7 @@ from s2vt.saliency.drawing import (
     Page,
     blend,
     colour_bar,
+    e_to_draw,
     fit,
     font_of,
     resized,
@@ -94,7 +95,7 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
         UserError: if path cannot be written.   ValueError: if the shapes disagree.
     """
     loss, loss_pooled = checked(phrases, loss, loss_pooled, frame_times)
-    e_cells, e_frames = heatmaps.normalize(loss, normalize), heatmaps.scale(loss_pooled, axes=(1,))
+    e_cells, e_frames = e_to_draw(loss, geometry, normalize), heatmaps.scale(loss_pooled, axes=(1,))
     colours = [WORD_COLOURS[k % len(WORD_COLOURS)] for k in range(len(phrases))]
 
     aspect = geometry.width / geometry.height
@@ -243,7 +244,7 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     loss = np.asarray(loss, np.float32)
     if not phrases or loss.ndim != 3 or len(loss) != len(phrases):
         raise ValueError(f"expected K >= 1 phrases and loss (K, G, G); got {len(phrases)} and {loss.shape}")
-    e_cells = heatmaps.normalize(loss[:, None], normalize)[:, 0]
+    e_cells = e_to_draw(loss[:, None], geometry, normalize)[:, 0]
     boxes = boxes or [()] * len(phrases)
     width, height = panel_size(geometry)
     size, cell = (width, height), max(width, 240)  # a narrow picture's panel is as wide as its label
@@ -274,7 +275,7 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
         for box in np.reshape(boxes[k], (-1, 4)):
             (x1, y1), (x2, y2) = np.clip(box.reshape(2, 2) * ratio, 0, size)
             page.box(x + x1, y + y1, x + x2, y + y2)
-        if e_cells[k].max() > 0:  # a constant map has no maximum
+        if np.ptp(e_cells[k]) > 0:  # a constant map has no maximum
             at = np.asarray(heatmaps.maximum(heatmaps.upsample(e_cells[k], geometry))) * ratio
             page.star(x + at[0], y + at[1], 13)
 

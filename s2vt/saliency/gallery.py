@@ -13,7 +13,7 @@ from PIL import Image
 
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.saliency import heatmaps
-from s2vt.saliency.drawing import overlay, resized, shrunk
+from s2vt.saliency.drawing import e_to_draw, overlay, resized, shrunk
 
 WIDTH = 320  # of a thumbnail, pixels
 
@@ -104,5 +104,5 @@ def thumbnail(frames, phrases, loss, loss_pooled, geometry, cmap):
         best, i = np.unravel_index(alpha.argmax(), alpha.shape)
         k = phrases[best]
     size = (WIDTH, max(1, round(WIDTH * geometry.height / geometry.width)))
-    e = heatmaps.upsample(heatmaps.normalize(loss[k : k + 1])[0, i], resized(geometry, *size))
+    e = heatmaps.upsample(e_to_draw(loss[k : k + 1], geometry, "clip")[0, i], resized(geometry, *size))
     return overlay(np.asarray(shrunk(frames[i], size)), e, cmap)

@@ -14,7 +14,19 @@ from PIL import Image, ImageDraw
 
 from s2vt.data.media import ANIMATION_SUFFIXES, VideoWriter
 from s2vt.saliency import heatmaps
-from s2vt.saliency.drawing import COLOUR_MAP, Backdrop, blend, colour_bar, fit, font_of, palette, resized, shrunk, wrap
+from s2vt.saliency.drawing import (
+    COLOUR_MAP,
+    Backdrop,
+    blend,
+    colour_bar,
+    e_to_draw,
+    fit,
+    font_of,
+    palette,
+    resized,
+    shrunk,
+    wrap,
+)
 from s2vt.saliency.figures import checked, informative
 
 LAYOUTS = ("grid", "strip", "single")
@@ -24,6 +36,7 @@ MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the word that leads; in none of the 
 LIMIT, ANIMATION_LIMIT = (1920, 1080), (960, 540)  # of the canvas, pixels
 WIDEST = 4096  # of a strip; H.264 goes no further in common players
 NARROWEST, SMALLEST = 110, 72  # pixels: of a tile, a label of ten letters; of a picture's longer side
+SMALL_PRINT = 640  # pixels, of a canvas: sentence and small print in few lines
 
 
 # --- where things lie -----------------------------------------------------------------------------------------------
@@ -103,7 +116,7 @@ def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=F
         return tiling(num_tiles, width, height, [round(1.2 * side) for side in limit], header, footer, one_row)
     text = _label_size(tile)
     cell, tile_height = max(tile, NARROWEST), max(1, round(tile * height / width))
-    across = max(columns * (cell + gap) + gap, min(480, limit[0]))
+    across = max(columns * (cell + gap) + gap, min(SMALL_PRINT, limit[0]))
     down = header + rows * (tile_height + _around(text, gap)) + gap + footer
     return Tiling(columns, rows, cell, tile, tile_height, text, (across + across % 2, down + down % 2), header, footer)
 
@@ -221,7 +234,7 @@ def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sa
         UserError: if there is no such colour map.   ValueError: if the shapes disagree.
     """
     loss, loss_pooled = checked(phrases, loss, loss_pooled, sample_times)
-    e, alpha = heatmaps.normalize(loss, normalize), heatmaps.temporal_alpha(loss_pooled)
+    e, alpha = e_to_draw(loss, geometry, normalize), heatmaps.temporal_alpha(loss_pooled)
     content = set(informative(sentence))
     telling = [k for k, phrase in enumerate(phrases) if content & {*phrase.words}] or range(len(phrases))
     leader = Leader(alpha, sample_times, telling)

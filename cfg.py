@@ -68,7 +68,7 @@ class TrainingConfig:
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
-    alone: float = 0.0  # share of batches read from one descriptor alone, as saliency does, at the end (ours; paper: 0)
+    alone: float = 0.0  # share of batches that read one descriptor alone, in the last third of epochs (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
 
 
@@ -225,7 +225,7 @@ MOVING_SHAPES = Config(
     features=FeatureConfig(weights="inception-shapes"),
     model=ModelConfig(units=256, embedding_size=64),
     training=TrainingConfig(
-        epochs=24, batch_size=50, captions_per_medium=5, learning_rate=1e-3, score_every=4, decay="cosine"
+        epochs=36, batch_size=50, captions_per_medium=5, learning_rate=1e-3, decay="cosine", alone=0.5, score_every=4
     ),
 )
 
@@ -238,7 +238,9 @@ STILL_SHAPES = Config(
     source="run: python -m s2vt.data.synthetic --dataset StillShapes",
     features=FeatureConfig(weights="inception-shapes", layer="mixed_10"),
     model=ModelConfig(units=256, embedding_size=64),
-    training=TrainingConfig(epochs=16, captions_per_medium=5, learning_rate=2e-3, decay="cosine"),
+    training=TrainingConfig(
+        epochs=36, batch_size=50, captions_per_medium=5, learning_rate=1e-3, decay="cosine", alone=0.5, score_every=4
+    ),
 )
 
 CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MSVD, COCO, MOVING_SHAPES, STILL_SHAPES)}

@@ -89,13 +89,32 @@ def test_cell_centres_follow_from_the_layers_of_inception():
 def test_upsample_by_hand():
     # Without a resize, source pixel 37 + 32 k is the centre of cell k.
     cells = np.random.default_rng(1).normal(size=(8, 8)).astype("float32")
-    pixel_map = upsample(cells, Geometry.of(299, 299))
+    pixel_map = upsample(cells, Geometry.of(299, 299), spread=0)
     assert pixel_map.shape == (299, 299) and pixel_map.dtype == np.float32
     np.testing.assert_allclose(pixel_map[37::32, 37::32][:8, :8], cells, rtol=1e-6)
     np.testing.assert_allclose(pixel_map[69, 101 + 8], 0.75 * cells[1, 2] + 0.25 * cells[1, 3], rtol=1e-5)
     np.testing.assert_allclose(pixel_map[69 + 16, 101], (cells[1, 2] + cells[2, 2]) / 2, rtol=1e-5)
     np.testing.assert_allclose(pixel_map[:38, :38], np.full((38, 38), cells[0, 0]), rtol=1e-6)
     np.testing.assert_allclose(pixel_map[261:, 133], np.full(38, cells[7, 3]), rtol=1e-6)
+
+
+def test_upsample_is_a_gaussian_mean_of_all_cells():
+    # The slow road: every pixel its own weighted mean over a grid whose edge values go on for ever.
+    cells = np.random.default_rng(1).normal(size=(8, 8))
+    pixel_map = upsample(cells, Geometry.of(299, 299), spread=0.6)
+    wide = np.pad(cells, 20, mode="edge")
+    k = np.arange(-20, 28)
+    for x, y in ((37, 37), (0, 298), (100, 31), (180, 250), (150, 149)):
+        column, row = (np.clip((np.array([x, y]) - 37) / 32, 0, 7))
+        weight = np.exp(-((row - k[:, None]) ** 2 + (column - k) ** 2) / (2 * 0.6**2))
+        np.testing.assert_allclose(pixel_map[y, x], (weight * wide).sum() / weight.sum(), rtol=1e-5)
+    np.testing.assert_allclose(pixel_map[:37, 133], pixel_map[37, 133], rtol=1e-6)
+
+
+def test_a_narrow_gaussian_takes_the_nearest_cell():
+    cells = np.random.default_rng(1).normal(size=(8, 8)).astype("float32")
+    pixel_map = upsample(cells, Geometry.of(299, 299), spread=0.05)
+    np.testing.assert_allclose(pixel_map[69 + 12, 101 - 12], cells[1, 2], rtol=1e-5)
 
 
 def test_upsample_of_many_maps_is_one_by_one():
@@ -111,8 +130,8 @@ def test_upsample_keeps_constants_and_straight_lines(geometry):
     x, y = np.meshgrid(cell_centres() + 0.5, cell_centres() + 0.5)
     points = np.stack(np.meshgrid(np.arange(geometry.width) + 0.5, np.arange(geometry.height) + 0.5), axis=-1)
     expected = np.clip(geometry.to_input(points), 37.5, 261.5)  # (H, W, 2): beyond the centres, the edge value
-    np.testing.assert_allclose(upsample(x, geometry), expected[..., 0], rtol=1e-5)
-    np.testing.assert_allclose(upsample(y, geometry), expected[..., 1], rtol=1e-5)
+    np.testing.assert_allclose(upsample(x, geometry, spread=0), expected[..., 0], rtol=1e-5)
+    np.testing.assert_allclose(upsample(y, geometry, spread=0), expected[..., 1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("row, column", [(0, 0), (2, 5), (6, 1), (3, 7), (7, 4)])
@@ -128,7 +147,7 @@ def test_half_height_box_of_a_cell_is_its_pitch(geometry):
     # Between centres 32 input pixels apart, a lone cell falls to one half 16 pixels from its own.
     x, y = 32 * 5 + 37.5, 32 * 2 + 37.5
     expected = geometry.boxes_to_source((x - 16, y - 16, x + 16, y + 16))
-    pixel_map = upsample(one_cell(2, 5), geometry)
+    pixel_map = upsample(one_cell(2, 5), geometry, spread=0)
     columns = np.flatnonzero(pixel_map.max(axis=0) > pixel_map.max() / 2)
     rows = np.flatnonzero(pixel_map.max(axis=1) > pixel_map.max() / 2)
     found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]

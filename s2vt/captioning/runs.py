@@ -8,6 +8,7 @@ experiments/<RUN>/config.json         the Config, seed, versions, weights' diges
                  /training_state.npz  optimizer and random state, for --resume
 """
 
+import dataclasses
 from pathlib import Path
 
 import cfg
@@ -51,7 +52,7 @@ class Run:
             raise UserError(
                 f"{self.folder} exists; add --resume to go on, --overwrite to start again, or --name another"
             )
-        if resume and self.config() != config:
+        if resume and dataclasses.replace(self.config(), source=config.source, splits=config.splits) != config:
             raise UserError(
                 f"{self.folder} was trained with another config; give the same --set, or start again with --overwrite"
             )

@@ -30,9 +30,10 @@ class CaptionBatches(keras.utils.PyDataset):
     a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
     read from their files when a batch is made, so the set need not fit in memory.
 
-    In a share of the batches, which grows linearly from none in the first epoch to `training.alone` in the last, each
-    caption is read from one descriptor alone, N = 1, drawn at random from those that saliency will ask about: q_i
-    (section 4) is then a distribution that the captioner has learned.
+    In a share `training.alone` of the batches of the last third of the epochs, each caption is read from one descriptor
+    alone, N = 1, drawn at random from those that saliency will ask about: q_i (section 4) is then a distribution that
+    the captioner has learned. Not earlier: cells see beyond their place, and a captioner that reads single cells for
+    long learns to find an object in cells beside it (cfg.py has figures).
     """
 
     def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, alone=None):
@@ -43,7 +44,8 @@ class CaptionBatches(keras.utils.PyDataset):
         """
         super().__init__()
         self.store, self.seed, self.shuffle, self.alone = store, seed, shuffle, alone
-        self.alone_growth = config.training.alone / max(1, config.training.epochs - 1) if alone else 0  # an epoch
+        self.alone_share = config.training.alone if alone else 0
+        self.alone_from = config.training.epochs * 2 // 3
         self.group_size = config.training.captions_per_medium
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
@@ -65,6 +67,11 @@ class CaptionBatches(keras.utils.PyDataset):
             groups += [(k, rows[i : i + self.group_size]) for i in range(0, len(rows), self.group_size)]
         order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
         self.groups = [groups[i] for i in order]
+        num_batches = len(self)
+        num_alone = round(self.alone_share * num_batches) if epoch >= self.alone_from else 0
+        # Keras takes the shapes from the first two batches, so these are one of each kind, in every epoch.
+        num_alone = min(max(1, num_alone), num_batches - 1) if self.alone_share else 0
+        self.alone_batches = {0, *(2 + rng.permutation(num_batches - 2)[: num_alone - 1])} if num_alone else set()
 
     def __len__(self):
         return -(-len(self.groups) // self.groups_a_batch)
@@ -72,8 +79,8 @@ class CaptionBatches(keras.utils.PyDataset):
     def __getitem__(self, k):
         groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
         y = self.y[np.concatenate([rows for _, rows in groups])]
-        rng = np.random.default_rng([self.seed, self.epoch, k])
-        if rng.random() < self.alone_growth * self.epoch:
+        if k in self.alone_batches:
+            rng = np.random.default_rng([self.seed, self.epoch, k])
             v = np.stack([self.alone(self.media[m], rng) for m, rows in groups for _ in rows])[:, None]  # (B, 1, D)
             medium = np.arange(len(y), dtype=np.int32)
         else:

@@ -28,29 +28,30 @@ function temporalAlpha(e) {
   return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
 }
 
-/** Before which cell each pixel lies along one axis, and how far on towards the next: linear between the centres. */
-function weights(length, start, stop, size, grid) {
-  const before = new Int32Array(length), share = new Float64Array(length);
+/** How much each pixel along one axis takes from each cell (length grid): a Gaussian of the distance, in cells. */
+function weights(length, start, stop, size, grid, spread) {
+  const all = new Float64Array(length * grid);
   for (let pixel = 0; pixel < length; pixel++) {
     const input = (pixel + 0.5 - start) * size / (stop - start); // inverse of the resize and crop
     const position = Math.min(Math.max((input - 37.5) / 32, 0), grid - 1); // centre of cell k: input pixel 32 k + 37
-    before[pixel] = Math.min(Math.floor(position), grid - 2);
-    share[pixel] = position - before[pixel];
+    const row = all.subarray(pixel * grid, (pixel + 1) * grid);
+    for (let cell = -4; cell < grid + 4; cell++) // the edge cells go on outside
+      row[Math.min(Math.max(cell, 0), grid - 1)] += Math.exp(-(((position - cell) / spread) ** 2) / 2);
+    const sum = row.reduce((a, b) => a + b);
+    row.forEach((value, cell) => { row[cell] = value / sum; });
   }
-  return { before, share };
+  return all;
 }
 
-/** Values on the grid (G G) -> a map over the pixels, row by row (height width). */
+/** Values on the grid (G G) -> a map over the pixels, row by row (height width): A_y cells A_x^T. */
 function upsample(cells, geometry) {
   const { x, y, grid, width, height } = geometry;
   const map = new Float32Array(width * height), row = new Float64Array(grid);
   for (let j = 0, pixel = 0; j < height; j++) {
-    const above = y.before[j] * grid, s = y.share[j];
-    for (let k = 0; k < grid; k++) row[k] = (1 - s) * cells[above + k] + s * cells[above + grid + k];
-    for (let i = 0; i < width; i++, pixel++) {
-      const left = x.before[i], r = x.share[i];
-      map[pixel] = (1 - r) * row[left] + r * row[left + 1];
-    }
+    row.fill(0);
+    for (let k = 0; k < grid; k++) for (let l = 0; l < grid; l++) row[l] += y[j * grid + k] * cells[k * grid + l];
+    for (let i = 0; i < width; i++, pixel++)
+      for (let l = 0; l < grid; l++) map[pixel] += x[i * grid + l] * row[l];
   }
   return map;
 }
@@ -82,7 +83,8 @@ const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name,
 const [x1, y1, x2, y2] = page.crop;
 const geometry = {
   width: page.width, height: page.height, grid: G,
-  x: weights(page.width, x1, x2, page.size, G), y: weights(page.height, y1, y2, page.size, G),
+  x: weights(page.width, x1, x2, page.size, G, page.spread),
+  y: weights(page.height, y1, y2, page.size, G, page.spread),
 };
 
 function bytes(base64) {

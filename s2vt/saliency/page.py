@@ -29,6 +29,7 @@ from s2vt.data.media import VideoWriter, iterate_frames
 from s2vt.errors import UserError
 from s2vt.saliency.drawing import COLOUR_MAP, palette, resized, shrunk
 from s2vt.saliency.explanation import noun_phrases
+from s2vt.saliency.heatmaps import SPREAD
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
@@ -158,6 +159,7 @@ def _fields(path, explanation, vocabulary, title, chosen, loss, cmap):
         "title": title,
         "words": words,
         "grid": int(np.shape(explanation.maps(loss)[0])[-1]),
+        "spread": SPREAD,
         "losses": losses,
         "error": max(max(part["step"]) for kind in losses.values() for part in kind.values() if part) / 2,
         "loss": loss,

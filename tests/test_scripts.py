@@ -46,6 +46,7 @@ def place(tmp_path_factory):
     place = Place(tmp_path_factory.mktemp("place"))
     synthetic.write_moving_shapes(place.data / "MovingShapes", SIZES)
     synthetic.write_still_shapes(place.data / "StillShapes", STILL_SIZES)
+    assert place.run("preprocessing", "--split", "train", "--layer", "mixed_10") == 0  # training reads single cells
     for dataset in ("MovingShapes", "StillShapes"):
         assert place.run("preprocessing", dataset=dataset) == 0
         settings = ("training.epochs=2", "model.units=16", "text.min_count=1", "training.batch_size=16")

@@ -124,31 +124,30 @@ def test_every_caption_once_an_epoch_beside_its_own_descriptors(group):
     assert epoch_of(CaptionBatches(media, _Store(), words, config, shuffle=False)) == expected
 
 
-@pytest.mark.parametrize(("share", "epoch", "expected"), [(0.0, 5, 0), (0.6, 3, 1), (0.6, 4, 24), (1.0, 5, 39)])
-def test_a_share_of_the_last_batches_reads_one_descriptor_alone(share, epoch, expected):
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.6, 24), (1.0, 39)])
+def test_a_share_of_the_batches_reads_one_frame(share, expected):
     import dataclasses
 
     import cfg
 
-    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2, captions_per_medium=2, alone=share, epochs=6)
+    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2, captions_per_medium=2, frames=share)
     config = dataclasses.replace(cfg.MSR_VTT, training=training)
     media = [_Medium(k, ["a dog runs", "the cat"]) for k in range(40)]
     drawn = []
 
-    def alone(medium, rng):
+    def frame(medium, rng):
         drawn.append((medium.number, rng.random()))
-        return np.full(3, -medium.number)
+        return np.full((9, 3), -medium.number)
 
-    batches = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, epoch=epoch, alone=alone)
+    batches = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, frame=frame)
     lengths = []
     for k in range(len(batches)):
         inputs, y = batches[k]
         lengths.append(inputs["v"].shape[1])
         number = abs(inputs["v"][inputs["medium"], 0, 0])
         assert len(y) == 2 and set(number) == {number[0]} and inputs["v"].dtype == np.float32
-        assert len(inputs["v"]) == (2 if lengths[-1] == 1 else 1)  # alone: each caption has a descriptor of its own
-    assert set(lengths) <= {1, 6} and lengths.count(1) == expected
-    assert not expected or lengths[:2] == [1, 6]  # Keras takes the shapes from these
-    assert len(set(drawn)) == len(drawn) == 2 * expected
-    again = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, epoch=epoch, alone=alone)
+    assert set(lengths) <= {9, 6} and lengths.count(9) == expected
+    assert not expected or lengths[:2] == [9, 6]  # Keras takes the shapes from these
+    assert len(set(drawn)) == len(drawn) == expected
+    again = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, frame=frame)
     assert [again[k][0]["v"].shape[1] for k in range(len(again))] == lengths  # the same after a kill

@@ -46,8 +46,8 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
 
     keras.utils.set_random_seed(seed)
     model = new_model(config, vocabulary)
-    alone = functools.partial(one_descriptor, DescriptorStore(config, store.data_dir, layer="mixed_10"))
-    batches = CaptionBatches(training, store, vocabulary, config, seed, epoch=first_epoch, alone=alone)
+    frame = functools.partial(one_frame, DescriptorStore(config, store.data_dir, layer="mixed_10"))
+    batches = CaptionBatches(training, store, vocabulary, config, seed, epoch=first_epoch, frame=frame)
     rate = config.training.learning_rate
     if config.training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.training.epochs * len(batches), alpha=0.05)
@@ -75,20 +75,15 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     return run
 
 
-def one_descriptor(store, medium, rng):
-    """A random one of the descriptors that saliency asks about (Eq. 13): of a picture, a cell; of a video, a frame or,
-    as often, a cell of one.
+def one_frame(store, medium, rng):
+    """The cells of a random frame of a video, row by row.
 
     Args:
         store: the DescriptorStore of mixed_10. rng: a numpy random generator.
     Returns:
-        (D,)
+        (G*G, D)
     """
     cells = store.load(medium)
-    if cells.ndim == 3:
-        cells = cells[rng.integers(len(cells))]
-        if rng.random() < 0.5:
-            return cells.mean(axis=0, dtype=np.float32)
     return cells[rng.integers(len(cells))]
 
 

@@ -30,22 +30,19 @@ class CaptionBatches(keras.utils.PyDataset):
     a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
     read from their files when a batch is made, so the set need not fit in memory.
 
-    In a share `training.alone` of the batches of the last third of the epochs, each caption is read from one descriptor
-    alone, N = 1, drawn at random from those that saliency will ask about: q_i (section 4) is then a distribution that
-    the captioner has learned. Not earlier: cells see beyond their place, and a captioner that reads single cells for
-    long learns to find an object in cells beside it (cfg.py has figures).
+    In a share `training.frames` of the batches a video is read as a picture, the cells of one of its frames, so that
+    its captioner knows single cells, which saliency asks about (Eq. 13), from more than their means.
     """
 
-    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, alone=None):
+    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, frame=None):
         """Args:
         media: list of Medium, each with captions. store: a DescriptorStore.
         epoch: the first epoch's number (not 0 when training goes on).
-        alone: (Medium, random generator) -> one descriptor (D,); None: there are no readings of one descriptor.
+        frame: (Medium, random generator) -> the cells of one frame (N, D); None: all batches read the whole medium.
         """
         super().__init__()
-        self.store, self.seed, self.shuffle, self.alone = store, seed, shuffle, alone
-        self.alone_share = config.training.alone if alone else 0
-        self.alone_from = config.training.epochs * 2 // 3
+        self.store, self.seed, self.shuffle, self.frame = store, seed, shuffle, frame
+        self.share = config.training.frames if frame else 0
         self.group_size = config.training.captions_per_medium
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
@@ -68,10 +65,9 @@ class CaptionBatches(keras.utils.PyDataset):
         order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
         self.groups = [groups[i] for i in order]
         num_batches = len(self)
-        num_alone = round(self.alone_share * num_batches) if epoch >= self.alone_from else 0
-        # Keras takes the shapes from the first two batches, so these are one of each kind, in every epoch.
-        num_alone = min(max(1, num_alone), num_batches - 1) if self.alone_share else 0
-        self.alone_batches = {0, *(2 + rng.permutation(num_batches - 2)[: num_alone - 1])} if num_alone else set()
+        # Keras takes the shapes from the first two batches, so these are one of each kind.
+        num_frames = min(max(1, round(self.share * num_batches)), num_batches - 1) if self.share else 0
+        self.frame_batches = {0, *(2 + rng.permutation(num_batches - 2)[: num_frames - 1])} if num_frames else set()
 
     def __len__(self):
         return -(-len(self.groups) // self.groups_a_batch)
@@ -79,14 +75,13 @@ class CaptionBatches(keras.utils.PyDataset):
     def __getitem__(self, k):
         groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
         y = self.y[np.concatenate([rows for _, rows in groups])]
-        if k in self.alone_batches:
+        medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
+        if k in self.frame_batches:
             rng = np.random.default_rng([self.seed, self.epoch, k])
-            v = np.stack([self.alone(self.media[m], rng) for m, rows in groups for _ in rows])[:, None]  # (B, 1, D)
-            medium = np.arange(len(y), dtype=np.int32)
+            v = [self.frame(self.media[m], rng) for m, _ in groups]
         else:
-            v = np.stack([self.store.v(self.media[m]) for m, _ in groups])  # (M, N, D)
-            medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
-        v = v.astype(np.float32)
+            v = [self.store.v(self.media[m]) for m, _ in groups]
+        v = np.stack(v).astype(np.float32)  # (M, N, D)
         return {"v": v, "y": y, "medium": medium}, y
 
     def on_epoch_end(self):

@@ -1,11 +1,11 @@
-# make demo    the main job on the shipped weights: a saliency video, a storyboard, a figure and the scores
+# make demo    the main job on the shipped weights: a saliency video, a storyboard, a page, a figure and the scores
 # make test    all tests        make lint    ruff        make bench    timings
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-DEMO_CLIP := video441
-DEMO_PICTURE := 002500
+DEMO_CLIP := video1050
+DEMO_PICTURE := 002509
 
 .PHONY: demo test lint bench clean
 
@@ -18,12 +18,13 @@ demo: .venv/installed
 	$(BIN)/python run_s2vt.py --dataset MovingShapes --localize --checkpoint best --limit 12 > demo/MovingShapes.md
 	$(BIN)/python run_s2vt.py --dataset StillShapes --localize --checkpoint best --limit 60 > demo/StillShapes.md
 	$(BIN)/python visualization.py --dataset MovingShapes --media_id $(DEMO_CLIP) --checkpoint best \
-		--sentence "a yellow square appears while a purple star grows" --output demo/clip.mp4
+		--sentence "a white circle appears while a yellow square disappears" --output demo/clip.mp4 --page
 	$(BIN)/python visualization.py --dataset StillShapes --media_id $(DEMO_PICTURE) --checkpoint best \
-		--output demo/picture.png
+		--sentence "a yellow triangle is above a green heart" --output demo/picture.png
 	@cat demo/MovingShapes.md && echo && cat demo/StillShapes.md && echo
 	@echo "video:      demo/clip.mp4"
 	@echo "storyboard: demo/clip_storyboard.png"
+	@echo "page:       demo/clip.html"
 	@echo "picture:    demo/picture.png"
 	@echo "tables:     demo/MovingShapes.md demo/StillShapes.md"
 

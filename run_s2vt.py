@@ -33,6 +33,8 @@ def main():
                         help="with --localize: which maps; all: every one that each run can give")  # fmt: skip
     parser.add_argument("--tolerance", type=float, default=0.0,
                         help="with --localize: source pixels a point may miss by (paper: 0, TorchRay: 15)")  # fmt: skip
+    parser.add_argument("--spread", type=float, default=0.75,
+                        help="with --localize: how far a cell's value reaches, in cells; 0: bilinear maps")  # fmt: skip
     parser.add_argument("--average", choices=("phrase", "class"), default="phrase",
                         help="with --localize: over phrases (paper) or over the categories (TorchRay)")  # fmt: skip
     parser.add_argument("--center_crop", action="store_true",
@@ -46,6 +48,8 @@ def main():
         parser.error(f"--beam {options.beam}: expected 1 or more")
     if not 0 <= options.tolerance < float("inf"):
         parser.error(f"--tolerance {options.tolerance}: expected source pixels, 0 or more")
+    if not 0 <= options.spread < float("inf"):
+        parser.error(f"--spread {options.spread}: expected cells, 0 or more")
     if len(set(folders)) < len(folders) or options.train and len(folders) > 1:
         parser.error(f"--name {options.name}: expected {'one run' if options.train else 'each run once'}")
 
@@ -158,13 +162,14 @@ def localize(configs, runs, options):
             rows.append(localization.Row(label, run.vocabulary(), its_config.text.max_words, maps))
             identities.append({"row": label, "map": name, **run.identity(number)})
     resize = "center_crop" if options.center_crop else config.features.resize
-    protocol = localization.Protocol(options.tolerance, options.average, resize)
+    protocol = localization.Protocol(options.tolerance, options.average, resize, options.spread)
     key = {"dataset": config.dataset, "split": options.split, "rows": identities, "descriptors": store.meta(),
            "protocol": dataclasses.asdict(protocol)}  # fmt: skip
     parts = ["localization", "+".join(run.name for run in runs), options.split]
     parts += [str(number) if len(runs) == 1 else options.checkpoint]
     parts += [options.map] if options.map != "information_loss" else []
     parts += [f"tolerance{options.tolerance:g}"] if options.tolerance else []
+    parts += [f"spread{options.spread:g}"] if options.spread != localization.SPREAD else []
     parts += [options.average] if options.average != "phrase" else []
     parts += ["center_crop"] if options.center_crop else []
     result = runs[0].folder / "scores" / f"{'_'.join(parts)}.json"

@@ -1,6 +1,6 @@
 """Media and a sentence -> where and when the captioner found its evidence, word by word.
 
-    python visualization.py --dataset MovingShapes --media_id video440 --sentence "a red circle moves left"
+    python visualization.py --dataset MovingShapes --media_id video1050 --sentence "a white circle appears"
 
 A video gives an MP4 (all words in a grid) and a storyboard PNG; a picture gives a PNG with a map per noun phrase; the
 ending of --output chooses other formats, .html a page on which words are chosen with the mouse. Without --sentence the

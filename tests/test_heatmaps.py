@@ -105,7 +105,7 @@ def test_upsample_is_a_gaussian_mean_of_all_cells():
     wide = np.pad(cells, 20, mode="edge")
     k = np.arange(-20, 28)
     for x, y in ((37, 37), (0, 298), (100, 31), (180, 250), (150, 149)):
-        column, row = (np.clip((np.array([x, y]) - 37) / 32, 0, 7))
+        column, row = np.clip((np.array([x, y]) - 37) / 32, 0, 7)
         weight = np.exp(-((row - k[:, None]) ** 2 + (column - k) ** 2) / (2 * 0.6**2))
         np.testing.assert_allclose(pixel_map[y, x], (weight * wide).sum() / weight.sum(), rtol=1e-5)
     np.testing.assert_allclose(pixel_map[:37, 133], pixel_map[37, 133], rtol=1e-6)

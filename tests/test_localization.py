@@ -210,7 +210,7 @@ def test_scores_are_those_of_loops_over_pixels(monkeypatch, tmp_path, tolerance,
     monkeypatch.setitem(localization.TRUTHS, "told", mentions)
     medium = datasets.Medium("m", tmp_path, "test", ("w",))
     row = Row("ours", Vocabulary([".", "w"], [1, 1]), 25, lambda medium, sentences: [Told() for _ in sentences])
-    protocol = Protocol(tolerance, "phrase", resize)
+    protocol = Protocol(tolerance, "phrase", resize, spread=0)
     tallies = localization.localize([medium], "told", tmp_path, lambda m: (geometry, [], []), [row], protocol)
 
     literal, dropped = [], 0
@@ -230,7 +230,7 @@ def test_scores_are_those_of_loops_over_pixels(monkeypatch, tmp_path, tolerance,
     assert tallies["space"].scored == 12 - dropped
     assert tallies["space"].dropped == ({"outside the crop": dropped} if dropped else {})
     assert ("centre crop" in tallies["space"].protocol) == (resize == "center_crop")
-    assert f"tolerance {tolerance:g} px" in tallies["space"].protocol
+    assert f"tolerance {tolerance:g} px" in tallies["space"].protocol and "bilinear" in tallies["space"].protocol
 
 
 def test_a_window_is_the_picture_and_cuts_boxes():

@@ -29,7 +29,7 @@ from s2vt.evaluation.pointing import (
     pointing_game,
     temporal_hit,
 )
-from s2vt.saliency.heatmaps import maximum, upsample
+from s2vt.saliency.heatmaps import SPREAD, maximum, upsample
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,20 @@ class Protocol:
         tolerance: how far outside a box a point still hits, source pixels (TorchRay: 15).
         average: "phrase" or "class" (TorchRay), see `Tally`.
         resize: which part of a picture counts: "squash", all of it, or "center_crop" (Table 2).
+        spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`).
     """
 
     tolerance: float = 0.0
     average: str = "phrase"
     resize: str = "squash"
+    spread: float = SPREAD
 
     def tally(self, name):
         """An empty table."""
         metric, text = TABLES[name]
         text = text.format(pointing_game=pointing_game(self.tolerance))
+        if name in SPACE:
+            text += f" Maps between cells: {f'a Gaussian of {self.spread:g} cells' if self.spread else 'bilinear'}."
         if self.resize == "center_crop" and name in SPACE:
             text += " The picture is its centre crop; boxes are cut to it, phrases without a box left are dropped."
         return Tally(metric, text, self.average, entities.CATEGORIES)
@@ -377,7 +381,8 @@ def _values(mention, names, found, window, protocol):
     values = {}
     if "space" in names:
         grids = {row: sentence.space(words) for row, (sentence, words) in found.items()}  # (K, m, G, G) or None
-        maps = {row: upsample(grid, window) for row, grid in grids.items() if grid is not None}  # (K, m, H, W)
+        grids = {row: grid for row, grid in grids.items() if grid is not None}
+        maps = {row: upsample(grid, window, protocol.spread) for row, grid in grids.items()}  # (K, m, H, W)
         points = {row: [maximum(frame) for frame in K_maps.sum(axis=0)] for row, K_maps in maps.items()}
         hits = {row: hit_share(of_frames, mention.boxes, protocol.tolerance) for row, of_frames in points.items()}
         size = window.width, window.height

@@ -173,7 +173,7 @@ def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
 
 
 def test_the_entities_box_is_the_renderers_box(pictures):
-    scene, _ = synthetic._scene(0, "test", 0, moving=False)
+    scene, _ = synthetic._scene(1, "test", 0, moving=False)
     width, height = synthetic.PICTURE_SIZE
     boxes = Renderer(scene, height, width).frame(0.0)[1]
     annotations = entities.read_annotations(pictures / "StillShapes" / "Entities" / "Annotations" / "000003.xml")

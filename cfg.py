@@ -68,7 +68,8 @@ class TrainingConfig:
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
-    frames: float = 0.0  # share of batches that read a video as the cells of one frame (ours; paper: 0; pictures: 0)
+    cells: float = 0.0  # share of batches that read a video as the cells of one of its frames (ours; paper: 0)
+    frames: float = 0.0  # share of batches that read a video as one of its frames (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
 
 
@@ -225,7 +226,14 @@ MOVING_SHAPES = Config(
     features=FeatureConfig(weights="inception-shapes"),
     model=ModelConfig(units=256, embedding_size=64),
     training=TrainingConfig(
-        epochs=24, batch_size=50, captions_per_medium=5, learning_rate=1e-3, decay="cosine", frames=0.5, score_every=4
+        epochs=24,
+        batch_size=50,
+        captions_per_medium=5,
+        learning_rate=1e-3,
+        decay="cosine",
+        cells=0.4,
+        frames=0.2,
+        score_every=4,
     ),
 )
 

@@ -81,7 +81,7 @@ def train(config, run, options):
     media = datasets.read_media(config, options.data_dir)
     store = DescriptorStore(config, options.data_dir)
     training_media, validation_media = (with_descriptors(store, datasets.select(media, s)) for s in ("train", "val"))
-    if config.training.frames:  # single cells are read, too
+    if config.training.cells:  # single cells are read, too
         training_media = with_descriptors(DescriptorStore(config, options.data_dir, "mixed_10"), training_media)
     command_line.load_engine()
     from s2vt.captioning import training

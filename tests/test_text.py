@@ -124,30 +124,37 @@ def test_every_caption_once_an_epoch_beside_its_own_descriptors(group):
     assert epoch_of(CaptionBatches(media, _Store(), words, config, shuffle=False)) == expected
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.6, 24), (1.0, 39)])
-def test_a_share_of_the_batches_reads_one_frame(share, expected):
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [((0.0, 0.0), (0, 0)), ((0.01, 0.1), (0, 4)), ((0.6, 0.2), (24, 8)), ((0.3, 0.7), (12, 28)), ((1.0, 0.0), (40, 0))],
+)
+def test_shares_of_the_batches_have_their_own_readings(shares, expected):
     import dataclasses
 
     import cfg
 
-    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2, captions_per_medium=2, frames=share)
+    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2, captions_per_medium=2)
     config = dataclasses.replace(cfg.MSR_VTT, training=training)
     media = [_Medium(k, ["a dog runs", "the cat"]) for k in range(40)]
     drawn = []
 
-    def frame(medium, rng):
-        drawn.append((medium.number, rng.random()))
-        return np.full((9, 3), -medium.number)
+    def reading(length):
+        def read(medium, rng):
+            drawn.append((medium.number, rng.random()))
+            return np.full((length, 3), -medium.number)
 
-    batches = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, frame=frame)
+        return read
+
+    readings = list(zip(shares, map(reading, (9, 1)), strict=True))
+    batches = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, readings=readings)
     lengths = []
     for k in range(len(batches)):
         inputs, y = batches[k]
         lengths.append(inputs["v"].shape[1])
         number = abs(inputs["v"][inputs["medium"], 0, 0])
         assert len(y) == 2 and set(number) == {number[0]} and inputs["v"].dtype == np.float32
-    assert set(lengths) <= {9, 6} and lengths.count(9) == expected
-    assert not expected or lengths[:2] == [9, 6]  # Keras takes the shapes from these
-    assert len(set(drawn)) == len(drawn) == expected
-    again = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, frame=frame)
+    assert set(lengths) <= {9, 6, 1} and (lengths.count(9), lengths.count(1)) == expected
+    assert len(set(lengths)) == 1 or lengths[0] != lengths[1]  # Keras takes the shapes from these
+    assert len(set(drawn)) == len(drawn) == sum(expected)
+    again = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, readings=readings)
     assert [again[k][0]["v"].shape[1] for k in range(len(again))] == lengths  # the same after a kill

@@ -1,6 +1,5 @@
 """Training a captioner with Keras: Adam on the captions' cross entropy, a scored checkpoint an epoch."""
 
-import functools
 import platform
 import shutil
 import subprocess
@@ -46,8 +45,9 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
 
     keras.utils.set_random_seed(seed)
     model = new_model(config, vocabulary)
-    frame = functools.partial(one_frame, DescriptorStore(config, store.data_dir, layer="mixed_10"))
-    batches = CaptionBatches(training, store, vocabulary, config, seed, epoch=first_epoch, frame=frame)
+    batches = CaptionBatches(
+        training, store, vocabulary, config, seed, epoch=first_epoch, readings=readings(config, store)
+    )
     rate = config.training.learning_rate
     if config.training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.training.epochs * len(batches), alpha=0.05)
@@ -75,16 +75,33 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     return run
 
 
-def one_frame(store, medium, rng):
-    """The cells of a random frame of a video, row by row.
+def readings(config, store):
+    """What a video is read as in some of the batches: the shares that `TrainingConfig` gives them, and the readings.
 
-    Args:
-        store: the DescriptorStore of mixed_10. rng: a numpy random generator.
+    Saliency asks what the captioner says of a single descriptor (Eq. 13), which one trained on whole videos never
+    meets: not a cell, not a frame without the others.
+
     Returns:
-        (G*G, D)
+        pairs (share, (Medium, random generator) -> (N, D)), for `CaptionBatches`.
+    Raises:
+        UserError: if the shares' sum is above 1.
     """
-    cells = store.load(medium)
-    return cells[rng.integers(len(cells))]
+    shares = config.training
+    if shares.cells + shares.frames > 1:
+        raise UserError(
+            f"training.cells={shares.cells} and training.frames={shares.frames} are shares: at most 1 in all"
+        )
+    cells = DescriptorStore(config, store.data_dir, layer="mixed_10")
+
+    def cells_of_a_frame(medium, rng):  # (G*G, D), row by row
+        frames = cells.load(medium)
+        return frames[rng.integers(len(frames))]
+
+    def a_frame(medium, rng):  # (1, D)
+        frames = store.v(medium)
+        return frames[rng.integers(len(frames))][None]
+
+    return [(shares.cells, cells_of_a_frame), (shares.frames, a_frame)]
 
 
 def provenance(store, seed, command):

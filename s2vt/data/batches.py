@@ -30,19 +30,20 @@ class CaptionBatches(keras.utils.PyDataset):
     a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
     read from their files when a batch is made, so the set need not fit in memory.
 
-    In a share `training.frames` of the batches a video is read as a picture, the cells of one of its frames, so that
-    its captioner knows single cells, which saliency asks about (Eq. 13), from more than their means.
+    A batch reads its media whole, or, in a share of the batches, in one of the other `readings`.
     """
 
-    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, frame=None):
+    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, readings=()):
         """Args:
         media: list of Medium, each with captions. store: a DescriptorStore.
         epoch: the first epoch's number (not 0 when training goes on).
-        frame: (Medium, random generator) -> the cells of one frame (N, D); None: all batches read the whole medium.
+        readings: pairs (share of the batches, (Medium, random generator) -> descriptors (N, D)); the whole medium is
+            read in the batches that are left.
         """
         super().__init__()
-        self.store, self.seed, self.shuffle, self.frame = store, seed, shuffle, frame
-        self.share = config.training.frames if frame else 0
+        self.store, self.seed, self.shuffle = store, seed, shuffle
+        self.shares = [share for share, _ in readings]
+        self.readings = [*(reading for _, reading in readings), lambda medium, rng: store.v(medium)]
         self.group_size = config.training.captions_per_medium
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
@@ -64,10 +65,12 @@ class CaptionBatches(keras.utils.PyDataset):
             groups += [(k, rows[i : i + self.group_size]) for i in range(0, len(rows), self.group_size)]
         order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
         self.groups = [groups[i] for i in order]
-        num_batches = len(self)
-        # Keras takes the shapes from the first two batches, so these are one of each kind.
-        num_frames = min(max(1, round(self.share * num_batches)), num_batches - 1) if self.share else 0
-        self.frame_batches = {0, *(2 + rng.permutation(num_batches - 2)[: num_frames - 1])} if num_frames else set()
+        ends = np.round(np.cumsum(self.shares) * len(self))
+        kinds = rng.permutation(np.searchsorted(ends, np.arange(len(self)), side="right"))  # index into readings
+        different = np.flatnonzero(kinds != kinds[0])
+        if len(different):  # Keras takes the shapes from the first two batches
+            kinds[[1, different[0]]] = kinds[[different[0], 1]]
+        self.kinds = kinds
 
     def __len__(self):
         return -(-len(self.groups) // self.groups_a_batch)
@@ -76,11 +79,8 @@ class CaptionBatches(keras.utils.PyDataset):
         groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
         y = self.y[np.concatenate([rows for _, rows in groups])]
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
-        if k in self.frame_batches:
-            rng = np.random.default_rng([self.seed, self.epoch, k])
-            v = [self.frame(self.media[m], rng) for m, _ in groups]
-        else:
-            v = [self.store.v(self.media[m]) for m, _ in groups]
+        rng = np.random.default_rng([self.seed, self.epoch, k])
+        v = [self.readings[self.kinds[k]](self.media[m], rng) for m, _ in groups]
         v = np.stack(v).astype(np.float32)  # (M, N, D)
         return {"v": v, "y": y, "medium": medium}, y
 

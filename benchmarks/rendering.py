@@ -1,0 +1,94 @@
+"""A saliency video of 10 words, beside the release's way: a pyplot figure a frame, saved as PNG, then encoded."""
+
+import tempfile
+
+import numpy as np
+
+from benchmarks.timing import median_seconds
+
+
+def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3):
+    """Both start from decoded frames and draw all words on canvases of about the same size.
+
+    The release then encodes 25 frames a second of its 8 with x264's "veryslow".
+    """
+    from PIL import Image
+
+    from s2vt.data.media import Geometry, VideoWriter
+    from s2vt.data.synthetic import Renderer, sample_scene
+    from s2vt.saliency.explanation import phrases_at
+    from s2vt.saliency.video import saliency_frames, saliency_video
+
+    rng = np.random.default_rng(0)
+    renderer = Renderer(sample_scene(rng, 2, True), height, width)
+    frames = [renderer.frame(time)[0] for time in np.linspace(0, 1, num_frames)]
+    words, loss = [f"word{t}" for t in range(n)], rng.random((n, 26, 8, 8), np.float32)
+    sentence = (words, phrases_at(words, [(t,) for t in range(n)]), loss, loss.mean(axis=(2, 3)))
+    place = (np.linspace(0, (num_frames - 1) / 25, 26), Geometry.of(width, height))
+
+    with tempfile.TemporaryDirectory() as folder:
+        pngs = [f"{folder}/{k:06d}.png" for k in range(pyplot_frames)]
+
+        def clip():
+            return ((k / 25, frame) for k, frame in enumerate(frames))
+
+        def draw():
+            for _ in saliency_frames(clip(), 25, *sentence, *place, limit=(1080, 810))[1]:
+                pass
+
+        def write():
+            saliency_video(f"{folder}/ours.mp4", clip(), 25, *sentence, *place, limit=(1080, 810))
+
+        def release_draws():
+            for k, path in enumerate(pngs):
+                _pyplot_figure(frames[k], 1 - loss[:, k], words, path)
+
+        def release_encodes():
+            pictures = [np.asarray(Image.open(path).convert("RGB")) for path in pngs]
+            with VideoWriter(
+                f"{folder}/release.mp4", *pictures[0].shape[1::-1], 25, crf=23, preset="veryslow"
+            ) as video:
+                for k in range(pyplot_frames * 25 // 8):
+                    video.write(pictures[k * 8 // 25])
+
+        ours = [seconds / num_frames for seconds in median_seconds(draw, write, repeats=3)]
+        theirs = [median_seconds(call, repeats=1) / pyplot_frames for call in (release_draws, release_encodes)]
+    theirs[1] += theirs[0]
+    return {
+        name: {
+            "words": n,
+            "ms a frame": 1000 * ms,
+            "release's ms a frame": 1000 * release,
+            "times the release": release / ms,
+        }
+        for name, ms, release in zip(("drawing", "drawing and encoding"), ours, theirs, strict=True)
+    }
+
+
+def _pyplot_figure(frame, e, words, path, side=300):
+    """One frame as the 2017 release draws it: a subplot for each word, its map in jet over the picture; a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from PIL import Image
+
+    picture = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
+    rows = int(np.sqrt(len(words)))
+    columns = -(-len(words) // rows)
+    figure = pyplot.figure(figsize=(columns * 3, rows * 3), facecolor="black", dpi=150)
+    for t, word in enumerate(words):
+        pyplot.subplot(rows, columns, t + 1)
+        pyplot.imshow(picture)
+        padded = np.pad(np.uint8(e[t] * 255), 1, constant_values=int(e[t].min() * 255))
+        large = Image.fromarray(padded).resize((side, side), Image.Resampling.BICUBIC)
+        large = large.resize((int(side * 1.2), int(side * 1.2)), Image.Resampling.BICUBIC)
+        saliency = large.crop((int(side * 0.1), int(side * 0.1), int(side * 1.1), int(side * 1.1)))
+        pyplot.imshow(np.asarray(saliency) / 255, vmin=0, vmax=1, alpha=0.5, cmap="jet")
+        size = 12 + (columns - 2) * 2
+        pyplot.text(6, 18, word, color="black", backgroundcolor="white", fontsize=size)
+        pyplot.axis("off")
+    pyplot.tight_layout(pad=0.02, w_pad=0.02, h_pad=0.02)
+    pyplot.subplots_adjust(hspace=0.02, wspace=0.02)
+    pyplot.savefig(path, bbox_inches="tight", facecolor=figure.get_facecolor(), dpi=90, edgecolor="none")
+    pyplot.close()

@@ -38,7 +38,9 @@ def main():
     explainer = Explainer(config, run, checkpoint, vocabulary, options)
     if many:
         return _make_all(jobs, explainer, options)
-    for path in _make(jobs[0], explainer, options)[0]:
+    seen = _see(jobs[0], config, options)
+    (explanation,) = explainer.explain(jobs, seen)
+    for path in _make(jobs[0], seen, explanation, options)[1]:
         print(path)
     return 0
 
@@ -264,8 +266,11 @@ class Explainer:
 
         return lazy_extractor(self.config)()
 
-    def explain(self, job, seen):
-        """`Explanation` of the query sentence, or of the model's own caption."""
+    def explain(self, jobs, seen):
+        """`Explanation` of each job's query sentence, or of the model's own caption; None where that is empty.
+
+        The jobs are about one medium, and explained in one call.
+        """
         import numpy as np
 
         from s2vt.captioning import decoding
@@ -273,21 +278,23 @@ class Explainer:
         from s2vt.saliency.explanation import explain
 
         command_line.load_engine()
+        job, max_words = jobs[0], self.config.text.max_words
         cells = self._cells(job, seen)
         if self.config.media == "video" and not job.moving:  # a picture is a clip of one frame, sampled m times
             v = v_of(np.repeat(cells, self.config.features.num_frames, axis=0), self.config)
         else:
             v = v_of(cells, self.config)
-        if job.sentence is not None:
-            y = self.vocabulary.encode(job.sentence, self.config.text.max_words)
-        else:
-            y = decoding.greedy(self.captioner, v[None], self.config.text.max_words)[0]
-            if not y:
-                raise UserError("the model's own caption of this medium is empty; give one with --sentence")
-        words = [self.vocabulary.words[i] for i in y]
+        sentences = [
+            decoding.greedy(self.captioner, v[None], max_words)[0] if job.sentence is None
+            else self.vocabulary.encode(job.sentence, max_words).tolist()
+            for job in jobs
+        ]  # fmt: skip
+        asked = [y for y in sentences if y]
+        words = [[self.vocabulary.words[i] for i in y] for y in asked]
+        both_losses = self.options.loss == "kl" or any(_wants_page(job, self.options) for job in jobs)
         cells = cells if job.moving else cells[0]
-        both_losses = self.options.loss == "kl" or _wants_page(job, self.options)
-        return explain(self.captioner, cells, y, words, v if both_losses else None)
+        found = iter(explain(self.captioner, cells, asked, words, v if both_losses else None))
+        return [next(found) if y else None for y in sentences]
 
     def _cells(self, job, seen):
         """The medium's cells, (m, G*G, D): from its descriptor file where there is one, else through the network."""
@@ -321,12 +328,12 @@ def _phrases(job, words, options):
 # --- making ---------------------------------------------------------------------------------------------------------
 
 
-def _make(job, explainer, options):
-    """Makes one medium's files: (their paths, the sentence, thumbnail)."""
+def _make(job, seen, explanation, options):
+    """Makes one job's files: (the sentence, their paths, thumbnail)."""
     from s2vt.saliency import figures, gallery
 
-    seen = _see(job, explainer.config, options)
-    explanation = explainer.explain(job, seen)
+    if explanation is None:
+        raise UserError("the model's own caption of this medium is empty; give one with --sentence")
     phrases = _phrases(job, explanation.words, options)
     maker = MAKERS[job.moving][job.output.suffix.lower()]
     paths = maker(job, seen, explanation, phrases, options)
@@ -340,7 +347,7 @@ def _make(job, explainer, options):
     telling = [k for k, p in enumerate(phrases) if content & {*p.words}] or range(len(phrases))
     losses = explanation.of_phrases(phrases, options.loss)
     thumbnail = gallery.thumbnail(seen.shown, telling, *losses, seen.geometry, options.cmap)
-    return paths, " ".join(explanation.words), thumbnail
+    return " ".join(explanation.words), paths, thumbnail
 
 
 def make_video(job, seen, explanation, phrases, options):
@@ -441,20 +448,27 @@ def _make_all(jobs, explainer, options):
     kept = ("words", "phrases", "loss", "layout", "cmap", "normalize", "size", "start", "end", "stride", "page")
     settings = {key: getattr(options, key) for key in kept} | {"checkpoint": explainer.checkpoint}
     settings["size"] = list(options.size) if options.size else None
-    failed = {}
-    for job in command_line.progress("medium")(jobs, len(jobs)):
-        made_with = {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
-        if gallery.holds(job.name, made_with):
-            continue
+    missing, failed = {}, {}  # {medium's id: its jobs}; {job's name: error}
+    made_with = {job.name: {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
+                 for job in jobs}  # fmt: skip
+    for job in jobs:
+        if not gallery.holds(job.name, made_with[job.name]):
+            missing.setdefault(job.medium.id, []).append(job)
+    for asked in command_line.progress("medium")(missing.values(), len(missing)):
         try:
-            paths, sentence, thumbnail = _make(job, explainer, options)
+            seen = _see(asked[0], explainer.config, options)
+            explanations = explainer.explain(asked, seen)
         except (MediaError, UserError) as error:
-            failed[job.name] = " ".join(str(error).split())
+            failed |= {job.name: error for job in asked}
             continue
-        gallery.add(job.name, sentence, paths, thumbnail, made_with)
+        for job, explanation in zip(asked, explanations, strict=True):
+            try:
+                gallery.add(job.name, *_make(job, seen, explanation, options), made_with[job.name])
+            except (MediaError, UserError) as error:
+                failed[job.name] = error
     print(gallery.folder / "index.html")
-    for name, reason in failed.items():
-        print(f"{name}: {reason}", file=sys.stderr)
+    for name, error in failed.items():
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,11 +1,15 @@
 """What every stage measures with: median seconds, the machine's own GEMM rate, peak memory, and the machine's name."""
 
+import ctypes
 import os
 import platform
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
+
+RESULTS = Path(__file__).resolve().parent / "results"  # not in git
 
 
 def median_seconds(*calls, repeats=5):
@@ -54,6 +58,7 @@ def peak_memory(call):
             before = device.memory_stats()["bytes_in_use"]
             call()
             return device.memory_stats()["peak_bytes_in_use"] - before
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide what this one takes
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts again from what is held now
     before = _resident("VmRSS")

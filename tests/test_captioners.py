@@ -108,7 +108,8 @@ def test_float16_descriptors(model, v):
 
 
 def test_every_captioner_can_be_explained_and_decoded(model, v):
-    loss, kl = information_loss(model.encode, model.step, v[0], Y[0, :3], np.log(np.full((3, V), 1 / V)), 3000)
+    log_p = np.log(np.full((3, V), 1 / V))
+    ((loss, kl),) = information_loss(model.encode, model.step, v[0], [Y[0, :3]], [log_p], 3000)
     for i in range(N):
         logits = numbers(model({"v": v[0, i, None, None], "y": Y[:1, :3]})).astype("float64")[0]
         log_q = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))

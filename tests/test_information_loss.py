@@ -16,16 +16,20 @@ from s2vt.captioning.model import S2VT
 from s2vt.saliency.heatmaps import phrase_loss, scale
 from s2vt.saliency.information_loss import (
     bytes_per_row,
+    decode_prefixes,
     image_saliency,
     information_loss,
+    prefixes,
     query_loss,
     representativeness,
     sentence_log_probabilities,
+    states_held,
     video_saliency,
 )
 
 N, T, D, H, E, V = 11, 4, 3, 5, 8, 7
 Y = np.array([4, 1, 5, 2])
+SENTENCES = [Y, Y[:2], np.array([4, 1, 6]), np.array([3]), Y, np.array([4, 5, 5, 2, 1])]
 
 
 class Counted:
@@ -79,8 +83,8 @@ def literal_losses(captioner, v, y):
 
 def test_query_loss_by_hand():
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]], "float32")) - 2
-    loss = ops.convert_to_numpy(query_loss(logits, ops.logsumexp(logits, axis=-1), 1))
-    np.testing.assert_allclose(loss, np.log([4, 8]).astype("float32"), rtol=1e-6, strict=True)
+    loss = ops.convert_to_numpy(query_loss(logits, ops.logsumexp(logits, axis=-1), [1, 1, 0]))
+    np.testing.assert_allclose(loss, np.log([[4, 4, 2], [8, 8, 8]]).astype("float32"), rtol=1e-6, strict=True)
 
 
 def test_representativeness_by_hand():
@@ -95,8 +99,8 @@ def test_representativeness_by_hand():
 
 
 def test_losses_are_the_equations_one_descriptor_at_a_time(captioner, v):
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, Y)
-    loss, kl = information_loss(captioner.encode, captioner.step, v, Y, log_p)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
+    ((loss, kl),) = information_loss(captioner.encode, captioner.step, v, [Y], [log_p])
     expected_loss, expected_kl = literal_losses(captioner, v, Y)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, atol=1e-5, strict=True)
     np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
@@ -105,30 +109,31 @@ def test_losses_are_the_equations_one_descriptor_at_a_time(captioner, v):
 
 
 def test_log_p_is_teacher_forcing_on_all_descriptors(captioner, v):
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, Y)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
     expected = log_softmax(captioner({"v": v[None], "y": Y[None]}))[0].astype("float32")
     np.testing.assert_allclose(log_p, expected, rtol=1e-4, atol=1e-5, strict=True)
 
 
 def test_a_descriptor_represents_itself(captioner, v):
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v[2:3], Y)
-    loss, kl = information_loss(captioner.encode, captioner.step, v, Y, log_p)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v[2:3], [Y])
+    ((loss, kl),) = information_loss(captioner.encode, captioner.step, v, [Y], [log_p])
     np.testing.assert_allclose(kl[:, 2], np.zeros(T, "float32"), atol=1e-6, strict=True)
     np.testing.assert_allclose(loss[:, 2], -log_p[np.arange(T), Y], rtol=1e-5, strict=True)
 
 
 def test_without_log_p_there_is_no_kl(captioner, v):
-    assert information_loss(captioner.encode, captioner.step, v, Y).kl is None
+    (found,) = information_loss(captioner.encode, captioner.step, v, [Y])
+    assert found.kl is None
 
 
 def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, Y)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
     row = 4 * (D + 3 * V + 8 * 2 * H)
     state = captioner.encode(v[:1, None])
     assert bytes_per_row(D, captioner.step(state, None)[0], state) == row
     words = [None, [4], [1], [5]]
     whole = Counted(captioner)
-    loss, kl = information_loss(whole.encode, whole.step, v, Y, log_p)
+    ((loss, kl),) = information_loss(whole.encode, whole.step, v, [Y], [log_p])
     assert whole.encoded == [(1, 1, D), (N, 1, D)]  # the trial of one row, then all in one batch: n + 1 LSTM steps
     assert whole.words == [None, *words] and whole.rows == [1, *[N] * T]
     for budget, chunks in (
@@ -139,7 +144,7 @@ def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
         (row * 11, [11]),
     ):
         streamed = Counted(captioner)
-        streamed_loss, streamed_kl = information_loss(streamed.encode, streamed.step, v, Y, log_p, budget)
+        ((streamed_loss, streamed_kl),) = information_loss(streamed.encode, streamed.step, v, [Y], [log_p], budget)
         np.testing.assert_allclose(streamed_loss, loss, rtol=1e-5, atol=1e-6, strict=True)
         np.testing.assert_allclose(streamed_kl, kl, rtol=1e-5, atol=1e-6, strict=True)
         assert streamed.encoded == [(1, 1, D), *((n, 1, D) for n in chunks)]
@@ -151,10 +156,73 @@ def test_a_memory_map_of_halves_is_read_by_chunks(captioner, v, tmp_path):
     np.save(tmp_path / "v.npy", v.astype("float16"))
     counted = Counted(captioner)
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
-    loss, _ = information_loss(counted.encode, counted.step, mapped, Y, memory_budget=1)
-    expected, _ = information_loss(captioner.encode, captioner.step, v.astype("float16").astype("float32"), Y)
+    ((loss, _),) = information_loss(counted.encode, counted.step, mapped, [Y], memory_budget=1)
+    ((expected, _),) = information_loss(captioner.encode, captioner.step, v.astype("float16").astype("float32"), [Y])
     np.testing.assert_allclose(loss, expected, rtol=1e-5, strict=True)
     assert max(shape[0] for shape in counted.encoded) == 1
+
+
+# The tree of sentences
+
+
+def test_the_tree_by_hand():
+    tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
+    assert list(tree) == [(), (4,), (4, 1), (4, 1, 5), (4, 5), (4, 5, 5), (4, 5, 5, 2)]
+    assert tree[()] == [0, 1, 2, 3, 4, 5] and tree[4,] == [0, 1, 2, 4, 5] and tree[4, 1] == [0, 2, 4]
+    assert states_held(tree) == 1  # after 4, for (4, 5), while (4, 1, 5) is stepped
+
+
+@pytest.mark.parametrize("memory_budget", [3000, 2**28])
+def test_all_sentences_at_once_are_each_by_itself(captioner, v, memory_budget):
+    encode, step = captioner.encode, captioner.step
+    log_p = sentence_log_probabilities(encode, step, v, SENTENCES)
+    together = information_loss(encode, step, v, SENTENCES, log_p, memory_budget)
+    assert len(together) == len(SENTENCES)
+    for y, p, (loss, kl) in zip(SENTENCES, log_p, together, strict=True):
+        expected_loss, expected_kl = literal_losses(captioner, v, y)
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, atol=1e-5, strict=True)
+        np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
+        expected_p = log_softmax(captioner({"v": v[None], "y": y[None]}))[0].astype("float32")
+        np.testing.assert_allclose(p, expected_p, rtol=1e-4, atol=1e-5, strict=True)
+
+
+def test_each_distinct_prefix_is_stepped_once_and_none_beyond_the_last_word(captioner, v):
+    words = [None, [4], [1], [5], [5], [5], [2]]  # (), 4, 4 1, 4 1 5, 4 5, 4 5 5, 4 5 5 2: in the order of the tree
+    counted = Counted(captioner)
+    information_loss(counted.encode, counted.step, v, SENTENCES)
+    assert counted.encoded == [(1, 1, D), (N, 1, D)] and counted.words == [None, *words]
+    counted = Counted(captioner)
+    sentence_log_probabilities(counted.encode, counted.step, v, SENTENCES)
+    assert counted.encoded == [(1, N, D)] and counted.words == words
+
+
+class Numbered:
+    """A leaf of a state; how many of them are still held by anyone."""
+
+    alive = 0
+
+    def __init__(self):
+        Numbered.alive += 1
+
+    def __del__(self):
+        Numbered.alive -= 1
+
+
+def test_no_more_states_are_held_than_stated(monkeypatch):
+    monkeypatch.setattr(ops, "stop_gradient", lambda leaf: leaf)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        tree = prefixes([tuple(rng.integers(1, 3, size=rng.integers(1, 8)).tolist()) for _ in range(9)])
+        most = max(Numbered.alive for _ in decode_prefixes(lambda state, word: (0, Numbered()), Numbered(), tree))
+        assert most <= states_held(tree) + 2  # those stated, the one before the step and the one after
+
+
+def test_the_held_states_are_in_the_budget(captioner, v):
+    tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
+    row = 4 * (D + 3 * V + (8 + states_held(tree)) * 2 * H)
+    counted = Counted(captioner)
+    information_loss(counted.encode, counted.step, v, SENTENCES, memory_budget=row * 6 - 1)
+    assert counted.encoded == [(1, 1, D), (3, 1, D), (4, 1, D), (4, 1, D)]  # 5 at most
 
 
 # Video and picture
@@ -165,13 +233,13 @@ def test_video_saliency_is_each_frame_and_each_cell_alone(captioner, memory_budg
     m, r = 3, 4
     cells = np.random.default_rng(9).normal(size=(m, r, D)).astype("float16")
     pooled = cells.mean(axis=1)
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, pooled, Y)
-    video = video_saliency(captioner.encode, captioner.step, cells, pooled, Y, log_p, memory_budget)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
+    (video,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [Y], [log_p], memory_budget)
     assert video.loss_pooled.shape == video.kl_pooled.shape == (T, m)
     assert video.loss.shape == video.kl.shape == (T, m, 2, 2)
     for i in range(m):
-        of_frame = information_loss(captioner.encode, captioner.step, pooled[i : i + 1], Y, log_p)
-        of_cells = information_loss(captioner.encode, captioner.step, cells[i], Y, log_p)
+        (of_frame,) = information_loss(captioner.encode, captioner.step, pooled[i : i + 1], [Y], [log_p])
+        (of_cells,) = information_loss(captioner.encode, captioner.step, cells[i], [Y], [log_p])
         np.testing.assert_allclose(video.loss_pooled[:, i], of_frame.loss[:, 0], rtol=1e-5, atol=1e-6, strict=True)
         np.testing.assert_allclose(video.kl_pooled[:, i], of_frame.kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
         np.testing.assert_allclose(video.loss[:, i].reshape(T, r), of_cells.loss, rtol=1e-5, atol=1e-6, strict=True)
@@ -181,7 +249,7 @@ def test_video_saliency_is_each_frame_and_each_cell_alone(captioner, memory_budg
 def test_video_saliency_is_one_batch(captioner):
     cells, pooled = np.ones((2, 64, D), "float16"), np.ones((2, D), "float16")
     counted = Counted(captioner)
-    video = video_saliency(counted.encode, counted.step, cells, pooled, Y)
+    (video,) = video_saliency(counted.encode, counted.step, cells, pooled, [Y])
     assert counted.encoded == [(1, 1, D), (2 * 64 + 2, 1, D)]  # r m + m
     assert len(counted.words) == 1 + T
     assert video.loss.shape == (T, 2, 8, 8) and video.kl is None and video.kl_pooled is None
@@ -189,13 +257,13 @@ def test_video_saliency_is_one_batch(captioner):
 
 def test_image_saliency_is_row_by_row(captioner):
     cells = np.random.default_rng(10).normal(size=(64, D)).astype("float16")
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, cells, Y)
-    loss, kl = image_saliency(captioner.encode, captioner.step, cells, Y, log_p)
-    alone = information_loss(captioner.encode, captioner.step, cells[8 * 2 + 5][None], Y, log_p)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, cells, [Y])
+    ((loss, kl),) = image_saliency(captioner.encode, captioner.step, cells, [Y], [log_p])
+    (alone,) = information_loss(captioner.encode, captioner.step, cells[8 * 2 + 5][None], [Y], [log_p])
     assert loss.shape == kl.shape == (T, 8, 8)
     np.testing.assert_allclose(loss[:, 2, 5], alone.loss[:, 0], rtol=1e-5, strict=True)
     np.testing.assert_allclose(kl[:, 2, 5], alone.kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
-    assert image_saliency(captioner.encode, captioner.step, cells, Y).kl is None
+    assert image_saliency(captioner.encode, captioner.step, cells, [Y])[0].kl is None
 
 
 # Errors
@@ -204,17 +272,19 @@ def test_image_saliency_is_row_by_row(captioner):
 def test_wrong_shapes_are_named(captioner, v):
     encode, step = captioner.encode, captioner.step
     with pytest.raises(ValueError, match=r"v must be \(N, D\) and y \(T,\), neither empty; received \(1, 11, 3\)"):
-        information_loss(encode, step, v[None], Y)
+        information_loss(encode, step, v[None], [Y])
     with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(0,\)"):
-        information_loss(encode, step, v, Y[:0])
+        information_loss(encode, step, v, [Y, Y[:0]])
+    with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(\)"):
+        information_loss(encode, step, v, Y)
     with pytest.raises(ValueError, match=r"words of y must be 0\.\.6, .* received \[4, 7\]"):
-        information_loss(encode, step, v, [4, 7])
-    with pytest.raises(ValueError, match=r"log_p must be \(T, V\) = \(4, 7\), received \(3, 7\)"):
-        information_loss(encode, step, v, Y, np.zeros((3, V)))
+        information_loss(encode, step, v, [Y, [4, 7]])
+    with pytest.raises(ValueError, match=r"log_p must be .* \[\(4, 7\)\]; received \[\(3, 7\)\]"):
+        information_loss(encode, step, v, [Y], [np.zeros((3, V))])
     with pytest.raises(ValueError, match="square grid, received 11"):
-        image_saliency(encode, step, v, Y)
+        image_saliency(encode, step, v, [Y])
     with pytest.raises(ValueError, match=r"cells must be \(m, G G, D\) and pooled \(m, D\)"):
-        video_saliency(encode, step, np.zeros((2, 4, D)), np.zeros((3, D)), Y)
+        video_saliency(encode, step, np.zeros((2, 4, D)), np.zeros((3, D)), [Y])
 
 
 # Engines
@@ -230,8 +300,9 @@ given = np.load(sys.argv[1])
 captioner = S2VT(vocabulary_size=7, units=5, embedding_size=8)
 captioner.build({"v": (None, None, 3)})
 captioner.load_weights(sys.argv[2])
-log_p = sentence_log_probabilities(captioner.encode, captioner.step, given["pooled"], given["y"])
-video = video_saliency(captioner.encode, captioner.step, given["cells"], given["pooled"], given["y"], log_p, 20_000)
+sentences, functions = [given["y"], given["y"][:2]], (captioner.encode, captioner.step)
+log_p = sentence_log_probabilities(*functions, given["pooled"], sentences)
+video, _ = video_saliency(*functions, given["cells"], given["pooled"], sentences, log_p, 20_000)
 np.savez(sys.argv[3], engine=keras.backend.backend(), **video._asdict())
 """
 
@@ -251,8 +322,8 @@ def test_tensorflow_and_jax_agree(captioner, tmp_path):
         timeout=120,
     )
     found = np.load(tmp_path / "found.npz")
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, pooled, Y)
-    video = video_saliency(captioner.encode, captioner.step, cells, pooled, Y, log_p)
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
+    (video,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [Y], [log_p])
     assert set(found) == {"loss_pooled", "loss", "kl_pooled", "kl", "engine"} and found["engine"] == other
     for name, value in video._asdict().items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, strict=True)
@@ -282,7 +353,7 @@ def test_after_seconds_of_training_the_right_cell_is_hit():
     v, y, place = pictures(20, num_shapes)
     found = []
     for picture, sentence in zip(v, y, strict=True):
-        loss, _ = image_saliency(captioner.encode, captioner.step, picture, sentence[:2])
+        ((loss, _),) = image_saliency(captioner.encode, captioner.step, picture, [sentence[:2]])
         e = scale(phrase_loss(loss, [1]))  # the shape's word, (2, 2)
         found.append(np.ravel(e).argmax())
     np.testing.assert_array_equal(found, place)

@@ -68,14 +68,15 @@ def test_several_sentences_at_once_are_one_by_one(captioner, name):
     encode, step = captioner.encode, captioner.step
     cells = rng.normal(size=(16, D)).astype("float16")
     for y, found in zip(SENTENCES, MAPS[name](captioner, cells, cells, np.arange(16), SENTENCES), strict=True):
-        loss, kl = image_saliency(encode, step, cells, y, sentence_log_probabilities(encode, step, cells, y))
+        log_p = sentence_log_probabilities(encode, step, cells, [y])
+        ((loss, kl),) = image_saliency(encode, step, cells, [y], log_p)
         expected = loss if name == "information_loss" else kl
         np.testing.assert_allclose(found.loss[:, 0], expected, rtol=1e-4, atol=1e-5)
         assert found.loss_pooled is None
     cells = rng.normal(size=(2, 4, D)).astype("float16")
     v = cells.mean(axis=1, dtype="float32")
     for y, found in zip(SENTENCES, MAPS[name](captioner, cells, v, None, SENTENCES), strict=True):
-        video = video_saliency(encode, step, cells, v, y, sentence_log_probabilities(encode, step, v, y))
+        (video,) = video_saliency(encode, step, cells, v, [y], sentence_log_probabilities(encode, step, v, [y]))
         expected = video[:2] if name == "information_loss" else video[2:]
         np.testing.assert_allclose(found.loss_pooled, expected[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found.loss, expected[1], rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ from s2vt.data import media
 from s2vt.data.files import write_json
 from s2vt.data.text import Vocabulary
 from s2vt.features import store
-from s2vt.saliency import drawing, figures, heatmaps, video
+from s2vt.saliency import drawing, explanation, figures, heatmaps, video
 
 WORDS = ("red", "green", "blue")
 GREY = 90
@@ -475,6 +475,20 @@ def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeyp
     assert again == {"two.gif", "two_storyboard.png"}
     show(*arguments, "--cmap", "jet")  # other settings: all of it
     assert all((out / name).stat().st_mtime_ns != written[name] for name in made)
+
+
+def test_a_mediums_sentences_are_explained_in_one_call(show, tmp_path, monkeypatch):
+    data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two")})
+    (tmp_path / "list.tsv").write_text("one\tred\ntwo\tred blue\none\tblue red\n")
+    calls, explain = [], explanation.explain
+    monkeypatch.setattr(explanation, "explain", lambda *args: (calls.append(args[3]), explain(*args))[1])
+    arguments = ("--media_id", tmp_path / "list.tsv", "--size", "320x240")
+    show(*arguments, "--output", tmp_path / "out")
+    assert calls == [[["red"], ["blue", "red"]], [["red", "blue"]]]
+    (tmp_path / "list.tsv").write_text("one\tblue red\n\ntwo\tred\n")
+    show(*arguments, "--output", tmp_path / "apart")  # the same pictures as by itself
+    pictures = [(tmp_path / name).read_bytes() for name in ("out/one_2_storyboard.png", "apart/one_storyboard.png")]
+    assert pictures[0] == pictures[1]
 
 
 def test_all_of_a_split(show, tmp_path):

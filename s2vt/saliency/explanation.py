@@ -86,23 +86,33 @@ class Explanation:
             np.savez_compressed(file, **arrays)
 
 
-def explain(captioner, cells, y, words=(), v=None):
-    """Explains the sentence y on one medium.
+def explain(captioner, cells, sentences, words, v=None):
+    """Explains sentences on one medium, all in one call: what they share is computed once.
 
     Args:
         captioner: anything with encode and step (see `information_loss`).
         cells: row by row, (G*G, D) of a picture, (m, G*G, D) of a video.
-        y: word indices, (n,).
+        sentences: S of them, each word indices, (n,).
         words: the same as strings, kept for labels.
         v: what the captioner reads, (N, D), if the representativeness (Eq. 6) and log p are asked for as well.
+    Returns:
+        list of S Explanation.
     """
-    log_p = None if v is None else sentence_log_probabilities(captioner.encode, captioner.step, v, y)
+    captioner = captioner.encode, captioner.step
+    log_p = None if v is None else sentence_log_probabilities(*captioner, v, sentences)
     if cells.ndim == 2:
-        loss, kl = image_saliency(captioner.encode, captioner.step, cells, y, log_p)
-        return Explanation(tuple(words), loss[:, None], None, None if kl is None else kl[:, None], None, log_p)
-    pooled = np.mean(cells, axis=1, dtype=np.float32)
-    loss_pooled, loss, kl_pooled, kl = video_saliency(captioner.encode, captioner.step, cells, pooled, y, log_p)
-    return Explanation(tuple(words), loss, loss_pooled, kl, kl_pooled, log_p)
+        found = [
+            (loss[:, None], None, None if kl is None else kl[:, None], None)
+            for loss, kl in image_saliency(*captioner, cells, sentences, log_p)
+        ]
+    else:
+        pooled = np.mean(cells, axis=1, dtype=np.float32)
+        found = [
+            (loss, loss_pooled, kl, kl_pooled)
+            for loss_pooled, loss, kl_pooled, kl in video_saliency(*captioner, cells, pooled, sentences, log_p)
+        ]
+    log_p = log_p or [None] * len(sentences)
+    return [Explanation(tuple(w), *f, p) for w, f, p in zip(words, found, log_p, strict=True)]
 
 
 def phrases_at(words, groups):

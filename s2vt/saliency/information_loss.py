@@ -1,13 +1,18 @@
 """How much information about each word is lost when the captioner sees one descriptor alone (paper section 4).
 
-Letters: N descriptors, T words, V vocabulary, R descriptors in a chunk, m frames, r=64 cells of a frame, G=8 grid.
+Letters: N descriptors, T words, V vocabulary, R descriptors in a chunk, m frames, r=64 cells of a frame, G=8 grid,
+S sentences, K words that follow one prefix.
 
 The captioner is two callables, so any encoder-decoder can be explained:
 
     encode(v (R, N, D)) -> state        the leaves of a state have leading dimension R
     step(state, word) -> logits (R, V), state        word y_{t-1}: (1,), the same for every row; None for y_0
+
+All sentences about one medium are explained in one call: its descriptors are read once, and equal prefixes give equal
+states, so the sentences are decoded as a tree, each distinct prefix y_<t once.
 """
 
+import collections
 import math
 from typing import NamedTuple
 
@@ -49,17 +54,17 @@ def query_loss(logits, log_z, w):
     Args:
         logits: of q_i(y_t), one row for each descriptor i, (R, V).
         log_z: their logsumexp, (R,).
-        w: word index.
+        w: word indices, (K,): those of the sentences that are alike up to here.
     Returns:
-        Loss, (R,), nats, in [0, inf).
+        Loss, (R, K), nats, in [0, inf).
 
     Example:
         >>> logits = ops.log(np.array([[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]]))
-        >>> loss = query_loss(logits, ops.logsumexp(logits, axis=-1), 0)
-        >>> print(ops.convert_to_numpy(loss).round(3))  # log 2, log 4
+        >>> loss = query_loss(logits, ops.logsumexp(logits, axis=-1), [0])
+        >>> print(ops.convert_to_numpy(loss[:, 0]).round(3))  # log 2, log 4
         [0.693 1.386]
     """
-    return log_z - logits[:, w]
+    return log_z[:, None] - ops.take(logits, w, axis=1)
 
 
 def representativeness(logits, log_z, log_p):
@@ -88,7 +93,7 @@ def representativeness(logits, log_z, log_p):
     return ops.maximum(negative_entropy + cross_entropy, 0)  # rounding can leave a KL of zero below zero
 
 
-def sentence_log_probabilities(encode, step, v, y):
+def sentence_log_probabilities(encode, step, v, sentences):
     """The distribution of each word given all descriptors and the words before it: p of Eq. 6.
 
         log p(y_t) = log P(y_t | y_<t, v_1..v_N)
@@ -96,135 +101,177 @@ def sentence_log_probabilities(encode, step, v, y):
     Args:
         encode, step: the captioner, see the top of the module.
         v: descriptors in the order in which the captioner reads them, (N, D).
-        y: word indices of the sentence, (T,).
+        sentences: S of them, each word indices (T,).
     Returns:
-        log p, (T, V), nats.
+        list of S log p, each (T, V), nats.
     """
-    v, y = _checked(v, y)
-    state, log_p = encode(np.asarray(v[:], "float32")[None]), []
-    for word in _words_before(y):
-        logits, state = step(state, word)
-        log_p.append(ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))[0])
-    return np.stack(log_p)
+    sentences = _checked(v, sentences)
+    state = encode(np.asarray(v[:], "float32")[None])
+    log_p = {
+        prefix: ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))[0]
+        for prefix, logits in decode_prefixes(step, state, prefixes(sentences))
+    }
+    return [np.stack([log_p[y[:t]] for t in range(len(y))]) for y in sentences]
 
 
-def information_loss(encode, step, v, y, log_p=None, memory_budget=256 * 2**20):
-    """Information lost about each word of a sentence when the captioner sees descriptor v_i alone (Eq. 6, 7).
+def information_loss(encode, step, v, sentences, log_p=None, memory_budget=384 * 2**20):
+    """Information lost about each word of each sentence when the captioner sees descriptor v_i alone (Eq. 6, 7).
 
         q_i(y_t) = P(y_t | y_<t, v_i)
         loss(t, i) = -log q_i(y_t),    kl(t, i) = KL(p(y_t) || q_i(y_t))
 
     One streamed pass: chunks of R descriptors, each descriptor a sequence of length 1 read from the zero state, then
-    teacher forcing on y, T + 1 LSTM steps in all. Only a chunk's logits of the present step exist. R is what the
-    budget holds of rows of `bytes_per_row`, which a trial step of one descriptor measures.
+    teacher forcing on the tree of all sentences: 1 LSTM step, and one for each distinct prefix y_<t. Only a chunk's
+    logits of the present step exist. R is what the budget holds of rows of `bytes_per_row`, which a trial step of one
+    descriptor measures.
 
     Args:
         encode, step: the captioner, see the top of the module. `encode` sees (R, 1, D) float32.
         v: descriptors, (N, D), any float type; anything with `shape` that is read by slices, so a memory map of any
             length is never read whole.
-        y: word indices of the sentence, (T,).
-        log_p: log p(y_t), (T, V), from `sentence_log_probabilities`; None: no kl.
-        memory_budget: bytes for a chunk (the results, 4 T N bytes each, come on top). At the least, one descriptor
-            is done at a time.
+        sentences: S of them, each word indices (T,).
+        log_p: log p(y_t) of each sentence, (T, V), from `sentence_log_probabilities` of all of them, so that words
+            after equal prefixes have equal ones; None: no kl.
+        memory_budget: bytes for a chunk (the results, 4 T N bytes a sentence, come on top). At the least, one
+            descriptor is done at a time.
     Returns:
-        InformationLoss: loss (T, N) and, with log_p, kl (T, N), float32.
+        list of S InformationLoss: loss (T, N) and, with log_p, kl (T, N), float32.
     Raises:
-        ValueError: if v or y has another rank or no entries, log_p is not (T, V), or y has an index outside 0..V-1.
+        ValueError: if v or a sentence has another rank or no entries, a log_p is not (T, V), or a word is outside
+            0..V-1.
     """
-    return information_losses(encode, step, v, [y], None if log_p is None else [log_p], memory_budget)[0]
-
-
-def information_losses(encode, step, v, sentences, log_p=None, memory_budget=256 * 2**20):
-    """`information_loss` of several sentences about the same descriptors, which are read once for all of them.
-
-    Args:
-        sentences: S of them, each word indices (T,).   log_p: S of them, or None.
-        others: as for `information_loss`.
-    Returns:
-        list of S InformationLoss.
-    """
-    sentences = [_checked(v, y)[1] for y in sentences]
-    log_p = [None] * len(sentences) if log_p is None else log_p
-    N = v.shape[0]
+    sentences, N = _checked(v, sentences), v.shape[0]
     logits, state = step(encode(_alone(v, 0, 1)), None)
     V = logits.shape[-1]
-    for y, given in zip(sentences, log_p, strict=True):
-        if y.min() < 0 or y.max() >= V:
-            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {y.tolist()}")
-        if given is not None and np.shape(given) != (len(y), V):
-            raise ValueError(f"log_p must be (T, V) = ({len(y)}, {V}), received {np.shape(given)}")
+    for y in sentences:
+        if min(y) < 0 or max(y) >= V:
+            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {list(y)}")
+    if log_p is not None and [np.shape(given) for given in log_p] != [(len(y), V) for y in sentences]:
+        expected, found = [(len(y), V) for y in sentences], [np.shape(given) for given in log_p]
+        raise ValueError(f"log_p must be (T, V) of each sentence, {expected}; received {found}")
 
-    num_chunks = math.ceil(N / max(1, memory_budget // bytes_per_row(v.shape[1], logits, state)))
+    tree = prefixes(sentences)
+    row = bytes_per_row(v.shape[1], logits, state, states_held(tree))
+    num_chunks = math.ceil(N / max(1, memory_budget // row))
     edges = [N * k // num_chunks for k in range(num_chunks + 1)]
-    losses = [
-        InformationLoss(*(None if absent else np.empty((len(y), N), "float32") for absent in (False, given is None)))
-        for y, given in zip(sentences, log_p, strict=True)
-    ]
+    loss = [np.empty((len(y), N), "float32") for y in sentences]
+    kl = [None if log_p is None else np.empty_like(of_words) for of_words in loss]
     for start, stop in zip(edges, edges[1:], strict=False):
-        read = encode(_alone(v, start, stop))
-        for y, given, (loss, kl) in zip(sentences, log_p, losses, strict=True):
-            state = read
-            for t, word in enumerate(_words_before(y)):
-                logits, state = step(state, word)
-                state = keras.tree.map_structure(ops.stop_gradient, state)  # on torch, past steps are freed
-                log_z = ops.logsumexp(logits, axis=-1)
-                loss[t, start:stop] = ops.convert_to_numpy(query_loss(logits, log_z, y[t]))
-                if kl is not None:
-                    kl[t, start:stop] = ops.convert_to_numpy(representativeness(logits, log_z, given[t]))
-    return losses
+        for prefix, logits in decode_prefixes(step, encode(_alone(v, start, stop)), tree):
+            t, alike = len(prefix), tree[prefix]
+            log_z = ops.logsumexp(logits, axis=-1)
+            found = ops.convert_to_numpy(query_loss(logits, log_z, [sentences[s][t] for s in alike]))
+            for k, s in enumerate(alike):
+                loss[s][t, start:stop] = found[:, k]
+            if log_p is not None:
+                found = ops.convert_to_numpy(representativeness(logits, log_z, log_p[alike[0]][t]))
+                for s in alike:
+                    kl[s][t, start:stop] = found
+    return [InformationLoss(*of_sentence) for of_sentence in zip(loss, kl, strict=True)]
 
 
-def bytes_per_row(descriptor_size, logits, state):
-    """Memory that one descriptor takes in a chunk: 4 (D + 3 V + 8 S) bytes, for float32.
+def prefixes(sentences):
+    """The tree of sentences: their distinct prefixes y_<t, depth first, and the sentences that go on from each.
+
+    No prefix ends with the last word of all the sentences that share it: nothing is asked of the captioner after it.
+
+    Args:
+        sentences: S tuples of word indices.
+    Returns:
+        {prefix: list of 0..S-1}
+
+    Example:
+        >>> prefixes([(5, 1), (5, 1, 3), (5, 2)])
+        {(): [0, 1, 2], (5,): [0, 1, 2], (5, 1): [1]}
+    """
+    tree = collections.defaultdict(list)
+    for s, y in enumerate(sentences):
+        for t in range(len(y)):
+            tree[y[:t]].append(s)
+    return dict(sorted(tree.items()))  # tuples sort depth first: every prefix comes after those that it begins with
+
+
+def decode_prefixes(step, state, tree):
+    """Teacher forcing on all sentences of a tree, one step for each of its prefixes.
+
+    A state is let go as soon as the last prefix that goes on from it is stepped.
+
+    Args:
+        step: the captioner's.   state: after the descriptors are read, leaves (R, ...).   tree: from `prefixes`.
+    Yields:
+        prefix y_<t and the logits of y_t after it, (R, V).
+    """
+    continued = _continued(tree)
+    states = {}
+    for prefix in tree:
+        parent = prefix[:-1]
+        if prefix:
+            continued[parent] -= 1
+            state = states[parent] if continued[parent] else states.pop(parent)
+        logits, state = step(state, np.array(prefix[-1:], "int32") if prefix else None)
+        state = keras.tree.map_structure(ops.stop_gradient, state)  # on torch, past steps are freed
+        if continued[prefix]:
+            states[prefix] = state
+        yield prefix, logits
+
+
+def states_held(tree):
+    """How many states `decode_prefixes` holds at most beside the present one: those of branches yet to come.
+
+    Example:
+        >>> states_held(prefixes([(5, 1, 3)])), states_held(prefixes([(5, 1, 3), (5, 2, 4)]))
+        (0, 1)
+    """
+    continued = _continued(tree)
+    return max((sum(continued[prefix[:t]] > 1 for t in range(len(prefix))) for prefix in tree), default=0)
+
+
+def _continued(tree):
+    """By how many words each prefix of a tree is continued within it."""
+    return collections.Counter(prefix[:-1] for prefix in tree if prefix)
+
+
+def bytes_per_row(descriptor_size, logits, state, states=0):
+    """Memory that one descriptor takes in a chunk: 4 (D + 3 V + (8 + states) S) bytes, for float32.
 
     D numbers of the descriptor; V logits and the two copies that logsumexp makes; S numbers of state, which for an
     LSTM (S = 2 H) stand before and after the step beside four gates (2 S), their activations (2 S) and products (2 S).
 
     Args:
-        descriptor_size: D.   logits, state: those of one row, for V and S.
+        descriptor_size: D.   logits, state: those of one row, for V and S.   states: held beside, `states_held`.
     """
     S = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
-    return 4 * (descriptor_size + 3 * logits.shape[-1] + 8 * S)
+    return 4 * (descriptor_size + 3 * logits.shape[-1] + (8 + states) * S)
 
 
-def image_saliency(encode, step, cells, y, log_p=None, memory_budget=256 * 2**20):
+def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=384 * 2**20):
     """Where in a picture the evidence for each word lies (section 4.2).
 
     Args:
-        encode, step, y, log_p, memory_budget: as in `information_loss`.
+        encode, step, sentences, log_p, memory_budget: as in `information_loss`.
         cells: the picture's descriptors, row by row from the upper left (whatever the captioner's own scan), (G G, D).
     Returns:
-        InformationLoss: loss (T, G, G) and, with log_p, kl (T, G, G).
+        list of S InformationLoss: loss (T, G, G) and, with log_p, kl (T, G, G).
     Raises:
         ValueError: as `information_loss`, and if the cells do not make a square grid.
     """
-    return image_saliencies(encode, step, cells, [y], None if log_p is None else [log_p], memory_budget)[0]
-
-
-def image_saliencies(encode, step, cells, sentences, log_p=None, memory_budget=256 * 2**20):
-    """`image_saliency` of several sentences, as `information_losses` -> list of InformationLoss."""
     grid = _grid(cells.shape[0])
-    found = information_losses(encode, step, cells, sentences, log_p, memory_budget)
+    found = information_loss(encode, step, cells, sentences, log_p, memory_budget)
     return [InformationLoss(*(None if a is None else a.reshape(-1, grid, grid) for a in losses)) for losses in found]
 
 
-def video_saliency(encode, step, cells, pooled, y, log_p=None, memory_budget=256 * 2**20):
+def video_saliency(encode, step, cells, pooled, sentences, log_p=None, memory_budget=384 * 2**20):
     """Where and when in a video the evidence for each word lies: one batch of r m + m descriptors (Eq. 13, 14).
 
     Args:
-        encode, step, y, log_p, memory_budget: as in `information_loss`.
+        encode, step, sentences, log_p, memory_budget: as in `information_loss`.
         cells: the descriptors of each frame's cells, row by row, (m, G G, D); a memory map is read by chunks.
         pooled: those of the frames, (m, D).
     Returns:
-        VideoInformationLoss: loss_pooled (T, m), loss (T, m, G, G) and, with log_p, kl_pooled and kl.
+        list of S VideoInformationLoss: loss_pooled (T, m), loss (T, m, G, G) and, with log_p, kl_pooled and kl.
     Raises:
         ValueError: as `information_loss`, and if the shapes do not match or the cells do not make a square grid.
     """
-    return video_saliencies(encode, step, cells, pooled, [y], None if log_p is None else [log_p], memory_budget)[0]
-
-
-def video_saliencies(encode, step, cells, pooled, sentences, log_p=None, memory_budget=256 * 2**20):
-    """`video_saliency` of several sentences, as `information_losses` -> list of VideoInformationLoss."""
     if len(cells.shape) != 3 or (cells.shape[0], cells.shape[2]) != tuple(pooled.shape):
         raise ValueError(f"cells must be (m, G G, D) and pooled (m, D), received {cells.shape} and {pooled.shape}")
     m, r, D = cells.shape
@@ -234,7 +281,7 @@ def video_saliencies(encode, step, cells, pooled, sentences, log_p=None, memory_
         return (None, None) if a is None else (a[:, m * r :], a[:, : m * r].reshape(-1, m, grid, grid))
 
     batch = _Stacked(cells.reshape(m * r, D), pooled)
-    found = information_losses(encode, step, batch, sentences, log_p, memory_budget)
+    found = information_loss(encode, step, batch, sentences, log_p, memory_budget)
     return [VideoInformationLoss(*pooled_and_cells(loss), *pooled_and_cells(kl)) for loss, kl in found]
 
 
@@ -256,17 +303,13 @@ def _alone(v, start, stop):
     return np.asarray(v[start:stop], "float32")[:, None]
 
 
-def _words_before(y):
-    """The word that goes before each word of y: None (y_0), then y_1..y_{T-1}, each (1,)."""
-    return [None, *y[:-1, None]]
-
-
-def _checked(v, y):
-    """v (N, D), and y (T,) as int32, neither empty."""
-    y = np.asarray(y)
-    if len(v.shape) != 2 or y.ndim != 1 or not v.shape[0] or not len(y):
-        raise ValueError(f"v must be (N, D) and y (T,), neither empty; received {v.shape} and {y.shape}")
-    return v, y.astype("int32")
+def _checked(v, sentences):
+    """The sentences as tuples of word indices; v must be (N, D), and nothing empty."""
+    sentences = [np.asarray(y) for y in sentences]
+    for y in sentences:
+        if len(v.shape) != 2 or y.ndim != 1 or not v.shape[0] or not len(y):
+            raise ValueError(f"v must be (N, D) and y (T,), neither empty; received {v.shape} and {y.shape}")
+    return [tuple(y.tolist()) for y in sentences]
 
 
 def _grid(num_cells):

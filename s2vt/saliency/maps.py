@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vt.saliency.heatmaps import phrase_loss, scale
-from s2vt.saliency.information_loss import image_saliencies, sentence_log_probabilities, video_saliencies
+from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def information_loss_maps(captioner, cells, v, order, sentences):
 
 def kl_maps(captioner, cells, v, order, sentences):
     """Maps of representativeness (Eq. 6)."""
-    log_p = [sentence_log_probabilities(captioner.encode, captioner.step, v, y) for y in sentences]
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, sentences)
     return _loss_maps(captioner, cells, sentences, log_p)
 
 
@@ -109,8 +109,8 @@ def names_of(captioner):
 
 def _loss_maps(captioner, cells, sentences, log_p=None):
     if cells.ndim == 2:
-        found = image_saliencies(captioner.encode, captioner.step, cells, sentences, log_p)
+        found = image_saliency(captioner.encode, captioner.step, cells, sentences, log_p)
         return [LossMap((loss if log_p is None else kl)[:, None], None) for loss, kl in found]
     pooled = np.mean(cells, axis=1, dtype=np.float32)
-    found = video_saliencies(captioner.encode, captioner.step, cells, pooled, sentences, log_p)
+    found = video_saliency(captioner.encode, captioner.step, cells, pooled, sentences, log_p)
     return [LossMap(*((f.loss, f.loss_pooled) if log_p is None else (f.kl, f.kl_pooled))) for f in found]

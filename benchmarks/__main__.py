@@ -11,13 +11,11 @@ Prints a table of each stage and writes benchmarks/results/<stage>.json. A stage
 import argparse
 import importlib
 import inspect
-from pathlib import Path
 
-from benchmarks.timing import machine
+from benchmarks.timing import RESULTS, machine
 from s2vt.errors import UserError
 
-RESULTS = Path(__file__).resolve().parent / "results"
-STAGES = ("saliency", "rendering", "start")
+STAGES = ("saliency", "sentences", "scaling", "rendering", "start")
 
 
 def main():

@@ -379,9 +379,12 @@ def _decode(path, start, end, threads="AUTO"):
     """Yields (seconds since the first frame, frame) for each frame that can be decoded, start <= time < end."""
     start, end = _bounds(start, end)
     num_decoded = num_damaged = num_inside = 0
-    origin, time = None, 0.0
+    origin, entry = _entry(path, start) if start > 0 else (None, None)
+    time = 0.0
     with _open_video(path) as (container, stream):
         stream.thread_type = threads
+        if entry is not None:
+            container.seek(entry, stream=stream)
         for packet in _packets(container, stream, flush=True):
             try:
                 frames = stream.decode(packet)
@@ -406,6 +409,29 @@ def _decode(path, start, end, threads="AUTO"):
         raise _refusal(path, "no frame of the video can be decoded")
     if num_inside == 0:
         raise _refusal(path, f"no frame between {start:g} s and {end:g} s; the last one is at {time:.2f} s")
+
+
+def _entry(path, start):
+    """Where decoding can begin so that the frames from `start` seconds on are those of decoding from the beginning.
+
+    A seek lands on a keyframe, or somewhere near. It is used only where it is proved exact: what it lands on is shown
+    at `start` or before, and comes out of the decoder, which gives nothing that needs an earlier frame.
+
+    Returns:
+        (time stamp of the first frame, one to seek to); (None, None) where only decoding from the beginning is exact.
+    """
+    with _open_video(path) as (container, stream):
+        try:
+            origin = next(container.decode(stream)).pts
+            entry = origin + math.floor(Fraction(start) / stream.time_base)
+            container.seek(entry, stream=stream)
+            key = next(_packets(container, stream)).pts
+            container.seek(entry, stream=stream)
+            first = next(frame for frame in container.decode(stream) if frame.pts >= key)
+            exact = origin < key == first.pts <= entry
+        except (av.FFmpegError, StopIteration, TypeError, OverflowError):  # no such place, no frame, no time stamps
+            exact = False
+    return (origin, entry) if exact else (None, None)
 
 
 def _bounds(start, end):
@@ -494,11 +520,12 @@ class VideoWriter:
         crf: x264's quality, 0 (lossless) to 51; 18 looks like the source.
         threads: of the encoder; 0 takes all cores. The bytes depend on it: 1 for files that can be made again.
         preset: x264's, "ultrafast" to "veryslow": time against size.
+        keyframe_interval: frames from one keyframe to the next at most; few make H.264 quick to scrub, and larger.
     Raises:
         UserError: if the file cannot be written.
     """
 
-    def __init__(self, path, width, height, frame_rate, crf=18, threads=0, preset="medium"):
+    def __init__(self, path, width, height, frame_rate, crf=18, threads=0, preset="medium", keyframe_interval=250):
         self.path, self.width, self.height = Path(path), width, height
         self.frame_rate = Fraction(frame_rate).limit_denominator(1001)
         if width < 1 or height < 1 or self.frame_rate <= 0:
@@ -508,7 +535,8 @@ class VideoWriter:
             endings = ", ".join((*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES))
             raise UserError(f"cannot write {path} as a video: let its name end in {endings}")
         # x264's macroblock tree gave other bytes for equal frames, by what was in memory
-        h264 = ("libx264", "yuv420p", {"crf": str(crf), "preset": preset, "mbtree": "0"}, {"movflags": "+faststart"})
+        options = {"crf": str(crf), "preset": preset, "mbtree": "0", "g": str(keyframe_interval)}
+        h264 = ("libx264", "yuv420p", options, {"movflags": "+faststart"})
         self._encoding = {
             ".gif": ("gif", "pal8", {}, {"loop": "0"}),
             ".webp": ("libwebp_anim", "yuv420p", {"quality": "85", "compression_level": "2"}, {"loop": "0"}),

@@ -1,0 +1,128 @@
+"""Frames from a moment on, two roads: sought from a keyframe, and decoded from the beginning; equal to the bit."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from s2vt.data import media
+
+NUM_FRAMES, SIZE = 120, (96, 64)
+STEADY = [40 * k for k in range(NUM_FRAMES)]  # ms, 25 frames a second
+VARIABLE = np.cumsum(np.random.default_rng(0).choice([17, 33, 40, 250], NUM_FRAMES)).tolist()
+
+# name -> (codec, its options, time stamps, whether seeking is exact there)
+CLIPS = {
+    "b_frames.mp4": ("libx264", {"g": "12", "bf": "3", "x264-params": "b-pyramid=normal"}, STEADY, True),
+    "open_gop.mp4": ("libx264", {"g": "12", "bf": "3", "x264-params": "open-gop=1"}, STEADY, True),
+    "variable.mp4": ("libx264", {"g": "10", "bf": "2"}, VARIABLE, True),
+    "variable.mkv": ("libx264", {"g": "10", "bf": "2", "x264-params": "open-gop=1"}, VARIABLE, True),
+    "late.mkv": ("libx264", {"g": "10", "bf": "2"}, [stamp + 7000 for stamp in STEADY], True),
+    "refresh.mkv": ("libx264", {"g": "12", "x264-params": "intra-refresh=1:bframes=0"}, STEADY, None),
+    "one_keyframe.mp4": ("libx264", {"g": "1000", "sc_threshold": "0"}, STEADY, False),
+    "open_gop.ts": ("mpeg2video", {"g": "12", "bf": "2"}, STEADY, None),
+    "packed.avi": ("mpeg4", {"g": "12", "bf": "2"}, STEADY, None),
+    "free.webm": ("libvpx-vp9", {"g": "15", "deadline": "realtime", "cpu-used": "8"}, VARIABLE, True),
+}  # fmt: skip
+
+
+def textured(k):
+    """A frame of noise that moves: each depends on those before it, and none equals another."""
+    noise = np.random.default_rng(7).integers(0, 256, (SIZE[1], 2 * SIZE[0], 3), np.uint8)
+    frame = np.roll(noise, 3 * k, axis=1)[:, : SIZE[0]].copy()
+    frame[8:24, (5 * k) % 70 : (5 * k) % 70 + 20] = (2 * k, 255 - 2 * k, 128)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """{name: (path, all its frames decoded from the beginning)}"""
+    folder, made = tmp_path_factory.mktemp("clips"), {}
+    for name, (codec, options, stamps, _) in CLIPS.items():
+        with av.open(str(folder / name), "w") as container:
+            stream = container.add_stream(codec, rate=25, options=options)
+            stream.width, stream.height = SIZE
+            stream.pix_fmt = "yuv420p"
+            rate = 25 if stamps is STEADY else 1000
+            stream.codec_context.time_base = Fraction(1, rate)
+            for k, stamp in enumerate(stamps):
+                frame = av.VideoFrame.from_ndarray(textured(k), format="rgb24")
+                frame.pts, frame.time_base = stamp * rate // 1000, Fraction(1, rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        made[name] = folder / name, list(media.iterate_frames(folder / name))
+    return made
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """(path, start, end) -> (frames, how many packets were decoded for them)."""
+    packets, read = media._packets, []
+
+    def counted(container, stream, flush=False):
+        for packet in packets(container, stream, flush):
+            if flush:
+                read.append(packet)
+            yield packet
+
+    monkeypatch.setattr(media, "_packets", counted)
+
+    def frames(path, start, end=None):
+        read.clear()
+        return list(media.iterate_frames(path, start, end)), len(read)
+
+    return frames
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_the_same_frames_as_from_the_beginning(clips, read, name):
+    path, every = clips[name]
+    assert len(every) > 100
+    times = [time for time, _ in every]
+    sought = []
+    for k in (1, 11, 12, 13, 30, 59, 60, 61, 95, len(every) - 1):
+        for start in (times[k], times[k] - 1e-4, times[k] + 1e-4 if k + 1 < len(every) else times[k]):
+            expected = [(time, frame) for time, frame in every if start <= time]
+            found, num_packets = read(path, start)
+            assert [time for time, _ in found] == [time for time, _ in expected], start
+            for (_, frame), (_, wanted) in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(frame, wanted, strict=True)
+            sought.append(num_packets < len(every))
+    exact = CLIPS[name][3]
+    assert exact is None or (sum(sought) >= 15 if exact else not any(sought))
+
+
+def test_little_is_decoded_before_the_start(clips, read):
+    path, every = clips["b_frames.mp4"]
+    found, num_packets = read(path, every[100][0], every[104][0])
+    assert len(found) == 4 and num_packets <= 12 + 4 + 4  # a group of frames, those wanted, B frames' delay
+
+
+def test_sampling_from_a_start_equals_picking(clips):
+    for name in ("open_gop.mp4", "variable.mkv", "packed.avi"):
+        path, every = clips[name]
+        start, end = every[47][0], every[95][0]
+        inside = [(time, frame) for time, frame in every if start <= time < end]
+        sample = media.read_frames(path, 7, start, end)
+        assert sample.num_frames == len(inside)
+        for k, index in enumerate(sample.indices):
+            np.testing.assert_array_equal(sample.frames[k], inside[index][1])
+            assert sample.times[k] == inside[index][0]
+
+
+def test_a_start_after_the_end_is_told_alike(clips):
+    for name in ("b_frames.mp4", "one_keyframe.mp4"):
+        with pytest.raises(media.MediaError, match=r"no frame between 99 s and inf s; the last one is at 4\.76 s"):
+            list(media.iterate_frames(clips[name][0], 99.0))
+
+
+@pytest.mark.parametrize(("interval", "suffix"), [(6, ".mp4"), (6, ".mkv"), (250, ".mp4")])
+def test_keyframes_as_often_as_asked(tmp_path, interval, suffix):
+    path = tmp_path / f"clip{suffix}"
+    with media.VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as video:
+        for _ in range(40):
+            video.write(textured(0))
+    with av.open(str(path)) as container:
+        keys = [k for k, packet in enumerate(p for p in container.demux(video=0) if p.size) if packet.is_keyframe]
+    assert keys == list(range(0, 40, interval))

@@ -249,6 +249,7 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     width, height = panel_size(geometry)
     size, cell = (width, height), max(width, 240)  # a narrow picture's panel is as wide as its label
     ratio = np.array([width / geometry.width, height / geometry.height])
+    radius = min(13, 0.09 * min(size))  # of a star: maxima lie an eighth of the picture or more from its edges
     margin, gap, band = 24, 16, 36
     panels = [None, *range(len(phrases))] if layout != "single" else list(range(len(phrases)))
     columns = len(panels) if layout == "strip" else max(1, min(len(panels), (2048 - 2 * margin + gap) // (cell + gap)))
@@ -277,13 +278,13 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
             page.box(x + x1, y + y1, x + x2, y + y2)
         if np.ptp(e_cells[k]) > 0:  # a constant map has no maximum
             at = np.asarray(heatmaps.maximum(heatmaps.upsample(e_cells[k], geometry))) * ratio
-            page.star(x + at[0], y + at[1], 13)
+            page.star(x + at[0], y + at[1], radius)
 
     y = page.words(margin, below, sentence, [INK] * len(sentence), page_width - 2 * margin, text) + 20
     x = page.scale(margin, y, colour_bar(90, 12, cmap), notes[0]) + 24
     x, y = (x, y) if wide else (margin, y + 24)
     page.star(x + 8, y, 9)
-    page.text(x + 24, y, "maximum", 14, FAINT_INK)
+    page.text(x + 26, y, "maximum", 14, FAINT_INK)
     if any(len(found) for found in boxes):
         x += 120
         page.area([(x, y - 11), (x + 32, y - 11), (x + 32, y + 11), (x, y + 11)], "#7a7a7a")

@@ -137,21 +137,19 @@ def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
         sentence, notes: words of either.   num_phrases: K.   layout: one of LAYOUTS.
     """
     num_tiles = 1 if layout == "single" else 1 + num_phrases
-    heights = (50, 34)
-    for _ in range(4):  # the canvas's width depends on the room that is left, and the lines on the width
+    heights, needed = (0, 0), (50, 34)  # the width depends on the room that is left, lines on the width
+    while needed[0] > heights[0] or needed[1] > heights[1]:
+        heights = tuple(map(max, needed, heights))
         tiles = tiling(num_tiles, geometry.width, geometry.height, limit, *heights, one_row=layout == "strip")
         size, pad = _sentence_size(tiles), _pad(tiles)
         lines = wrap(sentence, tiles.canvas[0] - 2 * pad - size, font_of(size, True))
         small = wrap(notes, tiles.canvas[0] - 2 * pad - 130, font_of(13))
         needed = (round(1.5 * size) * len(lines) + 14, 18 * len(small) + 14)
-        if needed == heights:
-            break
-        heights = tuple(max(pair) for pair in zip(needed, heights, strict=True))
     return tiles
 
 
 def _sentence_size(tiles):
-    return int(np.clip(tiles.canvas[0] / 55, 17, 32))
+    return int(np.clip(tiles.canvas[0] / 55, tiles.text + 2, 32))
 
 
 def _pad(tiles):
@@ -257,7 +255,7 @@ def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sa
 def small_print(num_sampled, normalize, loss_name):
     """What stands below a video, as words."""
     notes = (
-        f"colour: {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
+        f"colour: saliency, from the {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
         f"bars: α over {num_sampled} sampled frames, the word's highest = full height",
         "marked: the word with the largest α now",
     )

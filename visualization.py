@@ -61,6 +61,7 @@ def _parser():
     parser.add_argument("--name", help="the run's folder under experiments_dir (default: the data set)")
     parser.add_argument("--loss", choices=tuple(LOSSES), default="nll",
                         help="nll: query loss (Eq. 7); kl: representativeness (Eq. 6)")  # fmt: skip
+    parser.add_argument("--frame", choices=("pooled", "cells"), help=command_line.FRAME_HELP)
     parser.add_argument("--layout", choices=("grid", "strip", "single"), default="grid",
                         help="grid: all words; strip: in one row; single: the leading word's map alone")  # fmt: skip
     parser.add_argument("--cmap", default="inferno", help="a colour map of matplotlib's, such as jet")
@@ -293,7 +294,8 @@ class Explainer:
         words = [[self.vocabulary.words[i] for i in y] for y in asked]
         both_losses = self.options.loss == "kl" or any(_wants_page(job, self.options) for job in jobs)
         cells = cells if job.moving else cells[0]
-        found = iter(explain(self.captioner, cells, asked, words, v if both_losses else None))
+        frame = self.options.frame or self.config.frame
+        found = iter(explain(self.captioner, cells, asked, words, v if both_losses else None, frame))
         return [next(found) if y else None for y in sentences]
 
     def _cells(self, job, seen):
@@ -412,6 +414,7 @@ def make_page(job, seen, explanation, phrases, options):
         "chosen": phrases[0].words if _names(options) else None,
         "loss": options.loss,
         "cmap": options.cmap,
+        "normalize": options.normalize,
     }
     if job.moving:
         rate = seen.clip.frame_rate / options.stride

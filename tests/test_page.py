@@ -17,7 +17,7 @@ from PIL import Image
 
 from s2vt.data.media import Geometry
 from s2vt.errors import UserError
-from s2vt.saliency import heatmaps, page
+from s2vt.saliency import drawing, heatmaps, page
 from s2vt.saliency.explanation import Explanation
 
 # n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.
@@ -159,6 +159,7 @@ def test_the_page_names_no_address(tmp_path, write):
         ({"geometry": Geometry.of(64, 96)}, "as the geometry says"),
         ({"frames": iter(())}, "no frame"),
         ({"chosen": (1, 4)}, r"positions 0\.\.3"),
+        ({"normalize": "both"}, "clip, frame, release, not 'both'"),
     ],
 )
 def test_wrong_arguments_are_told_and_leave_nothing(tmp_path, changes, message):
@@ -223,7 +224,7 @@ def browser():
         browser.close()
 
 
-def wait(tab, condition, seconds=10):
+def wait(tab, condition, seconds=60):
     """Until a condition holds in the page (playwright's own way needs eval, which the page forbids)."""
     deadline = time.monotonic() + seconds
     while not tab.evaluate(condition):
@@ -240,7 +241,7 @@ def visit(browser):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(10_000)
+        tab.set_default_timeout(60_000)
         tab.on("console", lambda message: problems.append(message.text))
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
@@ -263,12 +264,13 @@ def map_of(tab):
     return np.array(tab.evaluate("Array.from(mapNow())")).reshape(tab.evaluate("[page.height, page.width]"))
 
 
-def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64)):
-    """The same from `heatmaps`, `share` of the way from one sampled frame to the next."""
-    loss = explanation(num_frames=num_frames).maps(kind)[0]
-    e = heatmaps.scale(heatmaps.phrase_loss(loss, words))
+def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64), how="clip"):
+    """The same as the other pictures draw it, `share` of the way from one sampled frame to the next."""
+    loss, geometry = explanation(num_frames=num_frames).maps(kind)[0], Geometry.of(*size, resize)
+    groups = [words, *([t] for t in range(len(WORDS)) if t not in words)]  # summed words count as one
+    e = drawing.e_to_draw(np.stack([heatmaps.phrase_loss(loss, group) for group in groups]), geometry, how)[0]
     after = min(frame + 1, num_frames - 1)
-    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], Geometry.of(*size, resize))
+    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], geometry)
 
 
 def same(one, other):
@@ -308,6 +310,35 @@ def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
         same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=seconds % 0.5 / 0.5, resize=resize))
 
 
+@pytest.mark.parametrize("how", heatmaps.NORMALIZATIONS)
+def test_maps_of_each_normalisation_are_those_of_the_video(visit, tmp_path, how):
+    tab = visit(write_video(tmp_path / "a.html", normalize=how))
+    assert tab.locator("#normalization").text_content() == heatmaps.NORMALIZATIONS[how]
+    for words, kind, seconds in (([1], "nll", 1.0), ([0, 2], "nll", 1.35), ([2], "kl", 1.75)):
+        tab.evaluate(
+            "([words, loss, s]) => { state.loss = loss; choose(words, words[0]); goTo(s); }",
+            [words, kind, seconds],
+        )
+        share = seconds % 0.5 / 0.5
+        same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=share, how=how))
+
+
+def test_the_normalisation_is_chosen_on_the_page(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html"))
+    tab.evaluate("choose([2], 2); goTo(1.5)")
+    tab.locator("#normalize").select_option("release")
+    same(map_of(tab), expected_map([2], 3, how="release"))
+    assert tab.locator("#most").text_content() == "e = 1: most evidence for any word in the frame"
+    tab.locator("#normalize").select_option("frame")
+    same(map_of(tab), expected_map([2], 3, how="frame"))
+
+
+def test_a_picture_is_one_frame(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html", normalize="frame"))
+    assert tab.locator("#normalize option").all_text_contents() == ["per picture", "release"]
+    same(map_of(tab), expected_map([0, 1, 2, 3], 0, num_frames=1))
+
+
 def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):
     """A clip shorter than m frames: sampled at 0, 0, 1, 1, 2 seconds."""
     tab = visit(write_video(tmp_path / "a.html", sample_times=(0, 0, 1, 1, 2)))
@@ -317,9 +348,10 @@ def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):
     same(map_of(tab), expected_map([1], 3))
 
 
-def drawn(e, cmap="inferno", opacity=0.65, grey=120):
+def drawn(e, cmap="inferno", opacity=0.55, grey=120):
     """A map over a grey picture as the page should draw it, (height, width, 3)."""
-    tint, light = (opacity * e**0.8)[..., None], (1 - 0.65 * opacity * (1 - e))[..., None]
+    e = np.clip(e, 0, 1)
+    tint, light = (opacity * e**1.5)[..., None], (1 - 0.8 * opacity * (1 - e))[..., None]
     return tint * 255 * matplotlib.colormaps[cmap](e)[..., :3] + (1 - tint) * light * grey
 
 
@@ -345,12 +377,12 @@ def test_the_pixel_under_the_hot_cell_is_hot(visit, tmp_path):
 
 
 def test_colours_by_hand(visit, tmp_path):
-    """Evidence in the left half only: there 0.65 of inferno's last colour, (252, 255, 164), and 0.35 of grey 120."""
+    """Evidence in the left half only: there 0.55 of inferno's last colour, (252, 255, 164), and 0.45 of grey 120."""
     loss = np.broadcast_to(np.repeat([1.0, 5.0], 4), (4, 1, 8, 8))
     tab = visit(write_picture(tmp_path / "a.html", LARGE, explanation=explanation(num_frames=1, loss=loss)))
     pixels = stage(tab)
-    np.testing.assert_allclose(pixels[240, 20], (206, 208, 149), atol=5)
-    np.testing.assert_allclose(pixels[240, -20], (69, 69, 69), atol=3)  # dimmed by 0.65 * 0.65
+    np.testing.assert_allclose(pixels[240, 20], (193, 194, 144), atol=5)
+    np.testing.assert_allclose(pixels[240, -20], (67, 67, 67), atol=3)  # dimmed by 0.8 * 0.55
 
 
 def test_pointing_at_a_word_shows_it_while_the_mouse_is_there(visit, tmp_path):
@@ -422,7 +454,7 @@ def test_every_control_is_reached_and_named(visit, tmp_path):
                 "(document.activeElement)"
             ).split()[0]
         )
-    assert names == ["Play", "Time", "Peak", "stops", "nll", "Colour", "Opacity", "What", "Keys", *names[-1:]]
+    assert names == ["Play", "Time", "Peak", "stops", "nll", "Scaled", "Colour", "Opacity", "What", "Keys"]
     tree = tab.locator("body").aria_snapshot()
     assert 'listbox "Sentence: choose words"' in tree and 'option "red" [selected]' in tree
     assert re.search(r'img "Saliency map of .*: strongest at \d\.\d seconds, \w+ \w+"', tree)
@@ -491,7 +523,7 @@ def test_the_loss_the_colours_and_the_opacity(visit, tmp_path):
     for opacity in (0, 0.3, 1):
         tab.locator("#opacity").fill(str(opacity))
         assert_stage(tab, drawn(nll, "viridis", opacity))
-    loss = explanation(num_frames=1).loss[2]
+    loss = heatmaps.upsample(explanation(num_frames=1).loss[2], Geometry.of(72, 72))  # what is drawn has Gaussian means
     assert tab.locator("#least").text_content() == f"e = 0: {loss.max():.2f} nats lost"
     assert tab.locator("#most").text_content() == f"e = 1: {loss.min():.2f} nats lost"
 

@@ -22,6 +22,12 @@ function range(values) {
   return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
 }
 
+/** What of a word's e over the clip (Eq. 8) is above its mean: the first of the 2017 release's two steps. */
+function aboveMean(e) {
+  const mean = e.reduce((a, b) => a + b) / e.length;
+  return e.map((value) => Math.max(value - mean, 0));
+}
+
 /** e normalised to sum 1, uniform where all are equal. */
 function temporalAlpha(e) {
   const sum = e.reduce((a, b) => a + b);
@@ -80,12 +86,17 @@ const moving = page.medium.type.startsWith("video/");
 const losses = Object.fromEntries(Object.entries(page.losses).map(([kind, { cells, pooled }]) =>
   [kind, { cells: numbers(cells), pooled: pooled && numbers(pooled) }]));
 const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
-const [x1, y1, x2, y2] = page.crop;
-const geometry = {
-  width: page.width, height: page.height, grid: G,
-  x: weights(page.width, x1, x2, page.size, G, page.spread),
-  y: weights(page.height, y1, y2, page.size, G, page.spread),
-};
+const geometry = drawnAt(page.width, page.height), coarse = drawnAt(72, 72);
+
+/** The picture's geometry at a size in pixels. */
+function drawnAt(width, height) {
+  const [x1, y1, x2, y2] = page.crop, across = width / page.width, down = height / page.height;
+  return {
+    width, height, grid: G,
+    x: weights(width, across * x1, across * x2, page.size, G, page.spread),
+    y: weights(height, down * y1, down * y2, page.size, G, page.spread),
+  };
+}
 
 function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -104,9 +115,9 @@ const state = {
   pointed: null, // the word under the mouse, shown while it is there
   current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
   anchor: page.chosen[0], // where a range of words starts
-  loss: page.loss, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
+  loss: page.loss, normalize: page.normalize, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
 };
-let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), the loss at either end
+let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), what either end of the scale is
 
 function wordsShown() {
   return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
@@ -114,9 +125,39 @@ function wordsShown() {
 
 function makeScene() {
   const { cells, pooled } = losses[state.loss], words = wordsShown();
-  const loss = phraseLoss(cells, words), [smallest, largest] = range(loss);
   const frames = pooled ? scale(phraseLoss(pooled, words)) : Float64Array.of(1);
-  return { words, e: scale(loss), frames, alpha: temporalAlpha(frames), smallest, largest };
+  return { words, frames, alpha: temporalAlpha(frames), ...saliency(cells, words) };
+}
+
+/** The words' maps: scaled as `heatmaps.normalize` says, what is drawn of them from 0 to 1 (`drawing.e_to_draw`). */
+function saliency(cells, words) {
+  const loss = phraseLoss(cells, words), release = state.normalize === "release";
+  const e = release ? aboveMean(scale(loss)) : scale(loss), drawn = drawnRanges(e);
+  let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
+  if (state.normalize === "clip") {
+    const limit = range(drawn.flat()), [smallest, largest] = range(loss);
+    limits = drawn.map(() => limit);
+    ends = limit.map((value) => `${(largest - value * (largest - smallest)).toFixed(2)} nats lost`);
+  } else if (release) { // all words of a frame together; those that are summed count as one
+    const others = rangesOfWords(state.loss).filter((_, t) => !words.includes(t));
+    limits = drawn.map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
+    ends = ["least evidence for any word in the frame", "most evidence for any word in the frame"];
+  }
+  return { ends, e: e.map((value, k) => {
+    const [low, high] = limits[Math.floor(k / (G * G))];
+    return high - low > 1e-6 ? (value - low) / (high - low) : 0;
+  }) };
+}
+
+/** Smallest and largest value that is drawn of each frame: m pairs. */
+function drawnRanges(e) {
+  return page.times.map((_, i) => range(upsample(e.subarray(i * G * G, (i + 1) * G * G), coarse)));
+}
+
+const kept = {};
+/** Of each word, `drawnRanges` after the release's first step. */
+function rangesOfWords(kind) {
+  return kept[kind] ??= losses[kind].cells.map((loss) => drawnRanges(aboveMean(scale(loss))));
 }
 
 /** The map that is shown now, height x width, row by row. */
@@ -134,7 +175,7 @@ function peakFrame() {
 function layerColours() {
   const palette = palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
   for (let level = 0; level < 256; level++) {
-    const e = level / 255, tint = state.opacity * e ** 0.8, light = 1 - 0.65 * state.opacity * (1 - e);
+    const e = level / 255, tint = state.opacity * e ** 1.5, light = 1 - 0.8 * state.opacity * (1 - e);
     const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
     for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
     colours[4 * level + 3] = 255 * alpha;
@@ -145,7 +186,7 @@ function layerColours() {
 function paint(canvas, values, colours) {
   const context = canvas.getContext("2d"), layer = context.createImageData(canvas.width, canvas.height);
   const from = new Uint32Array(colours.buffer), to = new Uint32Array(layer.data.buffer);
-  values.forEach((e, pixel) => { to[pixel] = from[Math.round(255 * e)]; });
+  values.forEach((e, pixel) => { to[pixel] = from[Math.round(255 * Math.min(Math.max(e, 0), 1))]; });
   context.putImageData(layer, 0, 0);
 }
 
@@ -165,15 +206,14 @@ function drawMoment() {
 /** Everything that changes with the words and the loss. */
 function drawWords() {
   scene = makeScene();
-  const { words, frames, smallest, largest } = scene, phrase = words.map((t) => page.words[t]).join(" ");
+  const { words, frames, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
   wordElements.forEach((element, t) => {
     element.setAttribute("aria-selected", state.chosen.has(t));
     element.classList.toggle("shown", words.includes(t));
     element.tabIndex = t === state.current ? 0 : -1;
   });
   $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "");
-  $("least").textContent = `e = 0: ${largest.toFixed(2)} nats lost`;
-  $("most").textContent = `e = 1: ${smallest.toFixed(2)} nats lost`;
+  [$("least").textContent, $("most").textContent] = ends.map((end, e) => `e = ${e}: ${end}`);
   $("map").setAttribute("aria-label", description(phrase));
   if (moving) {
     const points = page.times.map((time, t) => `${1000 * time / lastTime()} ${100 - 100 * frames[t]}`).join(" L ");
@@ -220,6 +260,7 @@ function percent(probability) {
 function drawAll() {
   const levels = Float32Array.from({ length: 256 }, (_, level) => level / 255);
   paint($("scale"), levels, layerColours());
+  $("normalization").textContent = page.normalizations[state.normalize][1];
   drawWords();
 }
 
@@ -413,6 +454,9 @@ function showMedium() {
 function start() {
   showMedium();
   listenToWords();
+  for (const [how, text] of Object.entries(page.normalizations))
+    $("normalize").append(new Option(text[0], how, false, how === state.normalize));
+  $("normalize").addEventListener("change", () => { state.normalize = $("normalize").value; drawAll(); });
   for (const name of Object.keys(palettes)) $("cmap").append(new Option(name, name, false, name === state.cmap));
   $("cmap").addEventListener("change", () => { state.cmap = $("cmap").value; drawAll(); });
   $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); drawAll(); });
@@ -424,7 +468,6 @@ function start() {
   $("instead").hidden = !page.alternatives;
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
-  $("extent").textContent = moving ? "the clip" : "the picture";
   $("error").textContent = `Losses are kept here in 16 bits, off by at most ${page.error.toExponential(0)} nats.`;
   if (moving) {
     listenToTime();

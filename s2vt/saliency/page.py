@@ -29,16 +29,18 @@ from s2vt.data.media import VideoWriter, iterate_frames
 from s2vt.errors import UserError
 from s2vt.saliency.drawing import COLOUR_MAP, palette, resized, shrunk
 from s2vt.saliency.explanation import noun_phrases
-from s2vt.saliency.heatmaps import SPREAD
+from s2vt.saliency.heatmaps import NORMALIZATIONS, SPREAD
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
 VIDEO_BYTES = 3_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
+KEYFRAME_INTERVAL = 10  # frames: what a browser decodes at most to show the one that the time line points at
+SCALED = {"clip": "per {whole}", "frame": "per frame", "release": "release"}
 
 
 def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
-               vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP):  # fmt: skip
+               vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
     """The page of a video: where and when each word of the sentence, or any phrase of it, has its evidence.
 
     Args:
@@ -54,6 +56,8 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
         chosen: positions of the words shown at first (default: the first noun phrase).
         loss: the kind shown at first, "nll" or "kl".
         cmap: name of a matplotlib colour map, shown at first; the page offers COLOUR_MAPS as well.
+        normalize: one of `heatmaps.NORMALIZATIONS`, at first; the page offers all. The release's second step compares
+            the words of the sentence with each other; words that are summed count as one.
     Raises:
         UserError: if path cannot be written or does not end in .html, or there is no such colour map; nothing is left
             behind then, nor after any other error.
@@ -63,7 +67,7 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
     shape = np.shape(explanation.maps(loss)[0])
     if sample_times.ndim != 1 or not len(sample_times) or shape[1:2] != sample_times.shape:
         raise ValueError(f"expected sample_times (m,) of loss (n, m, G, G); received {sample_times.shape} and {shape}")
-    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap)
+    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, "clip")
     clip, size, start, num_frames = _clip(frames, frame_rate, geometry)
     fields |= {
         "medium": {"type": "video/mp4", "data": _base64(clip)},
@@ -76,18 +80,19 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
 
 
 def picture_page(path, picture, explanation, geometry, *,
-                 vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP):  # fmt: skip
+                 vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
     """The page of a picture: where each word of the sentence, or any phrase of it, has its evidence.
 
     Args:
-        path, geometry, vocabulary, title, chosen, loss, cmap: as in `video_page`.
+        path, geometry, vocabulary, title, chosen, loss, cmap, normalize: as in `video_page`.
         picture: (H, W, 3) uint8.
         explanation: `Explanation` of the sentence, m = 1; what it says of whole frames is not shown.
     Raises:
         UserError, ValueError: as `video_page`.
     """
     explanation = dataclasses.replace(explanation, loss_pooled=None, kl_pooled=None)
-    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap)
+    normalize = "clip" if normalize == "frame" else normalize  # a picture has one frame
+    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, "picture")
     if np.shape(explanation.maps(loss)[0])[1] != 1:
         raise ValueError(f"a picture has one frame, received losses of {np.shape(explanation.maps(loss)[0])[1]}")
     _check_frame(picture, geometry)
@@ -138,7 +143,7 @@ def alternatives(log_p, words, vocabulary, count=6):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _fields(path, explanation, vocabulary, title, chosen, loss, cmap):
+def _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, whole):
     """What the pages of videos and pictures have in common, after checking it; nothing is written yet."""
     if Path(path).suffix.lower() != ".html":
         raise UserError(f"cannot write {path}: expected a name that ends in .html; name another output")
@@ -154,6 +159,8 @@ def _fields(path, explanation, vocabulary, title, chosen, loss, cmap):
             losses[kind] = {"cells": quantised(cells), "pooled": None if pooled is None else quantised(pooled)}
     if loss not in losses:
         raise ValueError(f"the explanation has no {loss!r} loss, only: {', '.join(losses)}")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {normalize!r}")
     log_p = explanation.log_p
     return {
         "title": title,
@@ -163,6 +170,12 @@ def _fields(path, explanation, vocabulary, title, chosen, loss, cmap):
         "losses": losses,
         "error": max(max(part["step"]) for kind in losses.values() for part in kind.values() if part) / 2,
         "loss": loss,
+        "normalize": normalize,
+        "normalizations": {  # as the control says it, and in full
+            how: (SCALED[how].format(whole=whole), text.replace("clip", whole))
+            for how, text in NORMALIZATIONS.items()
+            if how != "frame" or whole == "clip"
+        },
         "chosen": chosen,
         "alternatives": None if log_p is None else alternatives(log_p, words, vocabulary),
         "cmap": cmap,
@@ -251,7 +264,7 @@ def _even(size):
 
 
 def _encoded(path, frames, frame_rate, size, crf):
-    with VideoWriter(path, *size, frame_rate, crf=crf) as video:
+    with VideoWriter(path, *size, frame_rate, crf=crf, keyframe_interval=KEYFRAME_INTERVAL) as video:
         for frame in frames:
             video.write(np.asarray(shrunk(frame, size)))
     return path.read_bytes()

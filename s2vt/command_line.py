@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cfg
+from s2vt.data.files import read_json
 from s2vt.errors import ToolError, UserError
 
 
@@ -17,8 +18,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse does; `--dataset FOLDER/dataset.json` is short for `--data_dir PARENT --dataset FOLDER`."""
+        """As argparse does; `--dataset FOLDER/dataset.json` is short for `--data_dir PARENT --dataset FOLDER`.
+
+        --config stands for a run's --dataset, and for its --seed unless one is given.
+        """
         options = super().parse_args(args, namespace)
+        options.record = None
+        if options.config is not None:
+            options.record = _record(options.config)
+            dataset = options.record["config"].dataset
+            if options.dataset not in (None, dataset):
+                self.error(f"--config {options.config} is of {dataset}, not {options.dataset}; drop --dataset")
+            options.dataset = dataset
+        if options.dataset is None:
+            self.error("the following arguments are required: --dataset, or --config")
+        if options.seed is None:
+            options.seed = options.record["seed"] if options.record else 0
         path = Path(os.path.abspath(options.dataset))
         if path.suffix == ".json":
             if path.name != cfg.OWN or not path.is_file():
@@ -30,16 +45,30 @@ class Parser(argparse.ArgumentParser):
 def parser(prog, description):
     """A parser with the flags every script has."""
     result = Parser(prog=prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    result.add_argument("--dataset", required=True, metavar="D",
+    result.add_argument("--dataset", metavar="D",
                         help=f"one of {', '.join(cfg.CONFIGS)}, or the path of your own {cfg.OWN}")  # fmt: skip
+    result.add_argument("--config", metavar="FILE",
+                        help="a run's config.json: its data set, settings and seed once more")  # fmt: skip
     result.add_argument("--data_dir", default="DATA", help="folder of the data sets")
     result.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="change a field of cfg.py, such as model.units=512; may be repeated")  # fmt: skip
     result.add_argument("--weights",
                         help="imagenet, inception-2015, inception-shapes or a file (default: cfg.py's)")  # fmt: skip
-    result.add_argument("--seed", type=int, default=0)
+    result.add_argument("--seed", type=int, help="of all that is random (default: that of --config, or 0)")
     return result
+
+
+def _record(path):
+    """What a run's config.json records: its `config`, a Config, its `seed`, the digest of its `weights`, ...
+
+    Raises:
+        UserError: if it is no such file.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise UserError(f"--config {path}: expected the config.json of a run, such as experiments/RUN/config.json")
+    return {"seed": 0, "weights": None, **record, "config": cfg.Config.from_json(record["config"])}
 
 
 def config_of(options):
@@ -53,7 +82,8 @@ def config_of(options):
         assignments.append(f"features.weights={options.weights}")
     if getattr(options, "model", None):
         assignments.append(f"model.name={options.model}")
-    return cfg.find(options.dataset, options.data_dir).replace(assignments)
+    config = options.record["config"] if options.record else cfg.find(options.dataset, options.data_dir)
+    return config.replace(assignments)
 
 
 def run_config_of(options, run):

@@ -1,5 +1,6 @@
 """Training a captioner with Keras: Adam on the captions' cross entropy, a scored checkpoint an epoch."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ from s2vt.features.store import DescriptorStore
 
 def train(config, run, training, validation, store, seed=0, resume=False, overwrite=False, command=""):
     """Trains a captioner; every epoch leaves a checkpoint, scored by METEOR on the validation media.
+
+    The same seed gives the same weights, to the bit, on the same machine with the same versions and number of cores.
+    Not so on a GPU, where engines add up in any order; TensorFlow keeps one with TF_DETERMINISTIC_OPS=1, more slowly.
 
     Args:
         run: a Run. training, validation: lists of Medium. store: their DescriptorStore.
@@ -105,18 +109,28 @@ def readings(config, store):
 
 
 def provenance(store, seed, command):
-    """What it takes to repeat a run, besides its config."""
-    here = Path(__file__).parent
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    packages = ("tensorflow", "keras", "numpy", "av")
+    """What it takes to repeat a run, besides its config: `--config` reads the seed and compares the weights."""
+    packages = ("tensorflow", "jax", "torch", "keras", "numpy", "av", "pillow")
     versions = {name: metadata.version(name) for name in packages if _installed(name)}
     return {
         "seed": seed,
         "command": command,
         "weights": store.meta()["weights"],
+        "engine": keras.backend.backend(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **versions},
-        "git": git.stdout.strip() or None,
+        "git": _git_revision(),
     }
+
+
+def _git_revision():
+    """The commit that this file is of, "-dirty" where files differ from it; None without git or a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return git.stdout.strip() or None
 
 
 def _installed(name):

@@ -461,7 +461,7 @@ def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeyp
     status, printed, err = show(*arguments)
     assert status == 1 and "broken: " in err.splitlines()[-1] and "not a video" in err.splitlines()[-1]
     assert len(loaded) == 1 and printed.strip() == str(out / "index.html")
-    names = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     made = {f"{name}{end}" for name in ("one", "two", "one_2") for end in (".gif", "_storyboard.png")}
     assert names == made | {"index.html", "index.json", "thumbnails"}
     page = (out / "index.html").read_text()

@@ -69,7 +69,6 @@ class TrainingConfig:
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: str = "constant"  # constant (paper) | cosine: to a twentieth over the epochs (ours)
     cells: float = 0.0  # share of batches that read a video as the cells of one of its frames (ours; paper: 0)
-    frames: float = 0.0  # share of batches that read a video as one of its frames (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
 
 
@@ -87,6 +86,11 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def frame(self):
+        """What a video's frame is when saliency shows it alone: as training did (`information_loss.frames_alone`)."""
+        return "cells" if self.training.cells else "pooled"
 
     def replace(self, assignments):
         """A copy with fields changed by dotted name.
@@ -231,8 +235,7 @@ MOVING_SHAPES = Config(
         captions_per_medium=5,
         learning_rate=1e-3,
         decay="cosine",
-        cells=0.4,
-        frames=0.2,
+        cells=0.5,
         score_every=4,
     ),
 )

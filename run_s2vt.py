@@ -36,6 +36,7 @@ def main():
                         help="with --localize: source pixels a point may miss by (paper: 0, TorchRay: 15)")  # fmt: skip
     parser.add_argument("--spread", type=float, default=0.75,
                         help="with --localize: how far a cell's value reaches, in cells; 0: bilinear maps")  # fmt: skip
+    parser.add_argument("--frame", choices=("pooled", "cells"), help=command_line.FRAME_HELP)
     parser.add_argument("--average", choices=("phrase", "class"), default="phrase",
                         help="with --localize: over phrases (paper) or over the categories (TorchRay)")  # fmt: skip
     parser.add_argument("--center_crop", action="store_true",
@@ -76,6 +77,7 @@ def with_descriptors(store, media):
 
 def train(config, run, options):
     from s2vt.data import datasets
+    from s2vt.data.files import lock
     from s2vt.errors import UserError
     from s2vt.features.store import DescriptorStore
 
@@ -90,13 +92,14 @@ def train(config, run, options):
             f"{options.config} was trained on descriptors of other weights than those in {store.folder}; make its own "
             f"with preprocessing.py --weights, or train on these with --dataset {config.dataset}"
         )
-    command_line.load_engine()
-    from s2vt.captioning import training
+    with lock(run.folder, "choose another --name", writes=(run.folder, run.folder / "checkpoints")):
+        command_line.load_engine()
+        from s2vt.captioning import training
 
-    training.train(
-        config, run, training_media, validation_media, store,
-        options.seed, options.resume, options.overwrite, command=shlex.join(["python", *sys.argv]),
-    )  # fmt: skip
+        training.train(
+            config, run, training_media, validation_media, store,
+            options.seed, options.resume, options.overwrite, command=shlex.join(["python", *sys.argv]),
+        )  # fmt: skip
     scores = run.scores()
     best = run.checkpoint("best")
     print(f"{run.folder}: best checkpoint {best}, validation METEOR {scores[best]:.3f}")
@@ -161,15 +164,16 @@ def localize(configs, runs, options):
     media = with_descriptors(store, media)
     command_line.load_engine()
 
+    frame = options.frame or config.frame
     rows, identities = [], []
     for run, its_config in zip(runs, configs, strict=True):
         captioner, number = run.captioner(options.checkpoint)
-        for name, maps in maps_of(captioner, its_config, run, store, options.map).items():
+        for name, maps in maps_of(captioner, its_config, run, store, options.map, frame).items():
             label = name.replace("_", " ") if len(runs) == 1 else f"{run.name}: {name.replace('_', ' ')}"
             rows.append(localization.Row(label, run.vocabulary(), its_config.text.max_words, maps))
             identities.append({"row": label, "map": name, **run.identity(number)})
     resize = "center_crop" if options.center_crop else config.features.resize
-    protocol = localization.Protocol(options.tolerance, options.average, resize, options.spread)
+    protocol = localization.Protocol(options.tolerance, options.average, resize, options.spread, frame)
     key = {"dataset": config.dataset, "split": options.split, "rows": identities, "descriptors": store.meta(),
            "protocol": dataclasses.asdict(protocol)}  # fmt: skip
     parts = ["localization", "+".join(run.name for run in runs), options.split]
@@ -177,6 +181,7 @@ def localize(configs, runs, options):
     parts += [options.map] if options.map != "information_loss" else []
     parts += [f"tolerance{options.tolerance:g}"] if options.tolerance else []
     parts += [f"spread{options.spread:g}"] if options.spread != localization.SPREAD else []
+    parts += [frame] if frame != config.frame else []
     parts += [options.average] if options.average != "phrase" else []
     parts += ["center_crop"] if options.center_crop else []
     result = runs[0].folder / "scores" / f"{'_'.join(parts)}.json"
@@ -195,7 +200,7 @@ def localize(configs, runs, options):
     return 0
 
 
-def maps_of(captioner, config, run, store, wanted):
+def maps_of(captioner, config, run, store, wanted, frame):
     """{name: (medium, sentences) -> maps} of the maps that are asked of one run."""
     from s2vt.errors import UserError
     from s2vt.features.store import scan_order, v_of
@@ -213,7 +218,7 @@ def maps_of(captioner, config, run, store, wanted):
         def maps(medium, sentences):
             cells = store.load(medium)
             v = v_of(cells if cells.ndim == 3 else cells[None], config)
-            return MAPS[name](captioner, cells, v, order, sentences)
+            return MAPS[name](captioner, cells, v, order, sentences, frame)
 
         return maps
 

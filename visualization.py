@@ -444,6 +444,13 @@ MAKERS = {
 
 def _make_all(jobs, explainer, options):
     """Makes all, with one loading of the model, and an index page; goes on where it stopped."""
+    from s2vt.data.files import lock
+
+    with lock(jobs[0].output.parent, "choose another --output"):
+        return _make_missing(jobs, explainer, options)
+
+
+def _make_missing(jobs, explainer, options):
     from s2vt.data.media import MediaError
     from s2vt.saliency.gallery import Gallery
 

@@ -115,6 +115,12 @@ def run_config_of(options, run):
     return dataclasses.replace(trained, features=features)
 
 
+FRAME_HELP = (
+    "what a video's frame is when it is seen alone: its mean descriptor (paper) or its cells, read like a "
+    "picture's (default: cells for runs with training.cells, which have met such frames)"
+)
+
+
 def run_folder(options, name=None):
     """The folder of a run. Unless a name is given: the data set's, with the captioner's where it is not S2VT."""
     if name is None:

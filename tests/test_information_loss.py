@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from s2vt.captioning.captioner import caption_loss
 from s2vt.captioning.model import S2VT
 from s2vt.saliency.heatmaps import phrase_loss, scale
 from s2vt.saliency.information_loss import (
     bytes_per_row,
+    frames_alone,
     decode_prefixes,
     image_saliency,
     information_loss,
@@ -130,7 +130,7 @@ def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
     (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
     row = 4 * (D + 3 * V + 8 * 2 * H)
     state = captioner.encode(v[:1, None])
-    assert bytes_per_row(D, captioner.step(state, None)[0], state) == row
+    assert bytes_per_row((D,), captioner.step(state, None)[0], state) == row
     words = [None, [4], [1], [5]]
     whole = Counted(captioner)
     ((loss, kl),) = information_loss(whole.encode, whole.step, v, [Y], [log_p])
@@ -246,6 +246,25 @@ def test_video_saliency_is_each_frame_and_each_cell_alone(captioner, memory_budg
         np.testing.assert_allclose(video.kl[:, i].reshape(T, r), of_cells.kl, rtol=1e-4, atol=2e-6, strict=True)
 
 
+@pytest.mark.parametrize("memory_budget", [3000, 2**28])
+def test_a_frame_seen_alone_as_its_cells_is_a_picture(captioner, memory_budget):
+    cells = np.random.default_rng(9).normal(size=(5, 4, D)).astype("float16")
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, cells.mean(axis=1), SENTENCES)
+    frames = frames_alone(cells, "cells")
+    counted = Counted(captioner)
+    found = video_saliency(counted.encode, counted.step, cells, frames, SENTENCES, log_p, memory_budget)
+    pooled = video_saliency(captioner.encode, captioner.step, cells, frames_alone(cells, "pooled"), SENTENCES, log_p)
+    assert sum(shape[1] == 4 for shape in counted.encoded) == (3 if memory_budget == 3000 else 2)  # a trial among them
+    for y, p, video, other in zip(SENTENCES, log_p, found, pooled, strict=True):
+        for i, picture in enumerate(cells):
+            log_q = log_softmax(captioner({"v": picture[None].astype("float32"), "y": y[None]}))[0]  # (T, V)
+            np.testing.assert_allclose(video.loss_pooled[:, i], -log_q[np.arange(len(y)), y], rtol=1e-4, atol=1e-5)
+            kl = np.sum(np.exp(p) * (p - log_q), axis=-1)
+            np.testing.assert_allclose(video.kl_pooled[:, i], kl, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(video.loss, other.loss, rtol=1e-5, atol=1e-6)  # cells know nothing of it
+        assert np.abs(video.loss_pooled - other.loss_pooled).max() > 0.1
+
+
 def test_video_saliency_is_one_batch(captioner):
     cells, pooled = np.ones((2, 64, D), "float16"), np.ones((2, D), "float16")
     counted = Counted(captioner)
@@ -271,8 +290,10 @@ def test_image_saliency_is_row_by_row(captioner):
 
 def test_wrong_shapes_are_named(captioner, v):
     encode, step = captioner.encode, captioner.step
-    with pytest.raises(ValueError, match=r"v must be \(N, D\) and y \(T,\), neither empty; received \(1, 11, 3\)"):
-        information_loss(encode, step, v[None], [Y])
+    with pytest.raises(
+        ValueError, match=r"v must be \(N, D\) or \(N, L, D\) and y \(T,\), neither empty; received \(1, 1, 11, 3\)"
+    ):
+        information_loss(encode, step, v[None, None], [Y])
     with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(0,\)"):
         information_loss(encode, step, v, [Y, Y[:0]])
     with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(\)"):
@@ -283,7 +304,7 @@ def test_wrong_shapes_are_named(captioner, v):
         information_loss(encode, step, v, [Y], [np.zeros((3, V))])
     with pytest.raises(ValueError, match="square grid, received 11"):
         image_saliency(encode, step, v, [Y])
-    with pytest.raises(ValueError, match=r"cells must be \(m, G G, D\) and pooled \(m, D\)"):
+    with pytest.raises(ValueError, match=r"cells must be \(m, G G, D\) and frames \(m, D\)"):
         video_saliency(encode, step, np.zeros((2, 4, D)), np.zeros((3, D)), [Y])
 
 
@@ -346,9 +367,9 @@ def test_after_seconds_of_training_the_right_cell_is_hit():
 
     keras.utils.set_random_seed(0)
     captioner = S2VT(vocabulary_size=2 + num_shapes + 1, units=16, embedding_size=6, dropout=0.1)
-    captioner.compile(optimizer=keras.optimizers.Adam(0.02), loss=caption_loss)
+    captioner.compile(optimizer=keras.optimizers.Adam(0.02))
     v, y, _ = pictures(512, num_shapes + 1)
-    captioner.fit({"v": v, "y": y}, y, batch_size=64, epochs=12, verbose=0)
+    captioner.fit({"v": v, "y": y}, batch_size=64, epochs=12, verbose=0)
 
     v, y, place = pictures(20, num_shapes)
     found = []

@@ -46,7 +46,7 @@ ORDERS = [scan_order("raster"), scan_order("snake"), np.random.default_rng(1).pe
 @pytest.mark.parametrize("order", ORDERS, ids=["raster", "snake", "any"])
 def test_a_pictures_attention_lies_on_its_own_cells(captioner, order):
     cells = np.random.default_rng(8).normal(size=(64, D)).astype("float16")
-    maps = MAPS["attention"](captioner, cells, cells[order], order, SENTENCES)
+    maps = MAPS["attention"](captioner, cells, cells[order], order, SENTENCES, "pooled")
     for y, found in zip(SENTENCES, maps, strict=True):
         alpha = captioner.attention({"v": cells[order][None].astype("float32"), "y": y[None]})[0]
         assert found.alpha.shape == (len(y), 1, 8, 8)
@@ -57,7 +57,7 @@ def test_a_pictures_attention_lies_on_its_own_cells(captioner, order):
 
 def test_a_videos_attention_is_over_frames(captioner):
     v = np.random.default_rng(8).normal(size=(6, D)).astype("float32")
-    maps = MAPS["attention"](captioner, None, v, None, SENTENCES)
+    maps = MAPS["attention"](captioner, None, v, None, SENTENCES, "pooled")
     assert [found.alpha.shape for found in maps] == [(3, 6), (1, 6), (4, 6)]
     np.testing.assert_allclose([found.alpha.sum(axis=-1).mean() for found in maps], 1, rtol=1e-5)
 
@@ -67,7 +67,9 @@ def test_several_sentences_at_once_are_one_by_one(captioner, name):
     rng = np.random.default_rng(9)
     encode, step = captioner.encode, captioner.step
     cells = rng.normal(size=(16, D)).astype("float16")
-    for y, found in zip(SENTENCES, MAPS[name](captioner, cells, cells, np.arange(16), SENTENCES), strict=True):
+    for y, found in zip(
+        SENTENCES, MAPS[name](captioner, cells, cells, np.arange(16), SENTENCES, "pooled"), strict=True
+    ):
         log_p = sentence_log_probabilities(encode, step, cells, [y])
         ((loss, kl),) = image_saliency(encode, step, cells, [y], log_p)
         expected = loss if name == "information_loss" else kl
@@ -75,7 +77,7 @@ def test_several_sentences_at_once_are_one_by_one(captioner, name):
         assert found.loss_pooled is None
     cells = rng.normal(size=(2, 4, D)).astype("float16")
     v = cells.mean(axis=1, dtype="float32")
-    for y, found in zip(SENTENCES, MAPS[name](captioner, cells, v, None, SENTENCES), strict=True):
+    for y, found in zip(SENTENCES, MAPS[name](captioner, cells, v, None, SENTENCES, "pooled"), strict=True):
         (video,) = video_saliency(encode, step, cells, v, [y], sentence_log_probabilities(encode, step, v, [y]))
         expected = video[:2] if name == "information_loss" else video[2:]
         np.testing.assert_allclose(found.loss_pooled, expected[0], rtol=1e-4, atol=1e-5)
@@ -91,7 +93,7 @@ def test_descriptors_are_read_once_for_all_sentences(captioner):
             self.encoded.append(len(v))
             return captioner.encode(v)
 
-    MAPS["information_loss"](Counted(), np.ones((16, D), "float16"), None, None, SENTENCES)
+    MAPS["information_loss"](Counted(), np.ones((16, D), "float16"), None, None, SENTENCES, "pooled")
     assert Counted.encoded == [1, 16]  # the trial of one row, and all of them
 
 

@@ -58,12 +58,14 @@ class Protocol:
         average: "phrase" or "class" (TorchRay), see `Tally`.
         resize: which part of a picture counts: "squash", all of it, or "center_crop" (Table 2).
         spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`).
+        frame: what a frame is when it is seen alone, "pooled" or "cells" (see `information_loss.frames_alone`).
     """
 
     tolerance: float = 0.0
     average: str = "phrase"
     resize: str = "squash"
     spread: float = SPREAD
+    frame: str = "pooled"
 
     def tally(self, name):
         """An empty table."""
@@ -73,6 +75,8 @@ class Protocol:
             text += f" Maps between cells: {f'a Gaussian of {self.spread:g} cells' if self.spread else 'bilinear'}."
         if self.resize == "center_crop" and name in SPACE:
             text += " The picture is its centre crop; boxes are cut to it, phrases without a box left are dropped."
+        if self.frame == "cells" and name not in SPACE:
+            text += " A frame seen alone is its cells, read like a picture's, not their mean."
         return Tally(metric, text, self.average, entities.CATEGORIES)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from s2vt.data.files import atomic_path
 from s2vt.errors import UserError
 from s2vt.saliency.heatmaps import phrase_loss
-from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
+from s2vt.saliency.information_loss import frames_alone, image_saliency, sentence_log_probabilities, video_saliency
 
 FUNCTION_WORDS = frozenset(
     "is are was were be been being am has have had does do did not and or but while that which who with without of in"
@@ -86,7 +86,7 @@ class Explanation:
             np.savez_compressed(file, **arrays)
 
 
-def explain(captioner, cells, sentences, words, v=None):
+def explain(captioner, cells, sentences, words, v=None, frame="pooled"):
     """Explains sentences on one medium, all in one call: what they share is computed once.
 
     Args:
@@ -95,6 +95,7 @@ def explain(captioner, cells, sentences, words, v=None):
         sentences: S of them, each word indices, (n,).
         words: the same as strings, kept for labels.
         v: what the captioner reads, (N, D), if the representativeness (Eq. 6) and log p are asked for as well.
+        frame: of a video, what a frame is when it is seen alone, see `frames_alone`.
     Returns:
         list of S Explanation.
     """
@@ -106,10 +107,10 @@ def explain(captioner, cells, sentences, words, v=None):
             for loss, kl in image_saliency(*captioner, cells, sentences, log_p)
         ]
     else:
-        pooled = np.mean(cells, axis=1, dtype=np.float32)
+        frames = frames_alone(cells, frame)
         found = [
             (loss, loss_pooled, kl, kl_pooled)
-            for loss_pooled, loss, kl_pooled, kl in video_saliency(*captioner, cells, pooled, sentences, log_p)
+            for loss_pooled, loss, kl_pooled, kl in video_saliency(*captioner, cells, frames, sentences, log_p)
         ]
     log_p = log_p or [None] * len(sentences)
     return [Explanation(tuple(w), *f, p) for w, f, p in zip(words, found, log_p, strict=True)]

@@ -1,7 +1,7 @@
 """How much information about each word is lost when the captioner sees one descriptor alone (paper section 4).
 
 Letters: N descriptors, T words, V vocabulary, R descriptors in a chunk, m frames, r=64 cells of a frame, G=8 grid,
-S sentences, K words that follow one prefix.
+S sentences, K words that follow one prefix, L descriptors that are seen together.
 
 The captioner is two callables, so any encoder-decoder can be explained:
 
@@ -35,7 +35,7 @@ class InformationLoss(NamedTuple):
 class VideoInformationLoss(NamedTuple):
     """The same for a video, by frame and by cell of each frame, nats.
 
-    loss_pooled: query loss (Eq. 7) of each frame's pooled descriptor, (T, m).
+    loss_pooled: query loss (Eq. 7) of each frame, seen alone as `frames_alone` says, (T, m).
     loss: query loss of each cell (Eq. 13), (T, m, G, G).
     kl_pooled, kl: representativeness (Eq. 6), of the same shapes; None if it was not asked for.
     """
@@ -120,15 +120,15 @@ def information_loss(encode, step, v, sentences, log_p=None, memory_budget=384 *
         q_i(y_t) = P(y_t | y_<t, v_i)
         loss(t, i) = -log q_i(y_t),    kl(t, i) = KL(p(y_t) || q_i(y_t))
 
-    One streamed pass: chunks of R descriptors, each descriptor a sequence of length 1 read from the zero state, then
+    One streamed pass: chunks of R descriptors, each a sequence of its own read from the zero state, then
     teacher forcing on the tree of all sentences: 1 LSTM step, and one for each distinct prefix y_<t. Only a chunk's
     logits of the present step exist. R is what the budget holds of rows of `bytes_per_row`, which a trial step of one
     descriptor measures.
 
     Args:
-        encode, step: the captioner, see the top of the module. `encode` sees (R, 1, D) float32.
-        v: descriptors, (N, D), any float type; anything with `shape` that is read by slices, so a memory map of any
-            length is never read whole.
+        encode, step: the captioner, see the top of the module. `encode` sees (R, L, D) float32, L = 1 for (N, D).
+        v: descriptors, (N, D), or N groups of L that are seen together, (N, L, D), any float type; anything with
+            `shape` that is read by slices, so a memory map of any length is never read whole.
         sentences: S of them, each word indices (T,).
         log_p: log p(y_t) of each sentence, (T, V), from `sentence_log_probabilities` of all of them, so that words
             after equal prefixes have equal ones; None: no kl.
@@ -151,7 +151,7 @@ def information_loss(encode, step, v, sentences, log_p=None, memory_budget=384 *
         raise ValueError(f"log_p must be (T, V) of each sentence, {expected}; received {found}")
 
     tree = prefixes(sentences)
-    row = bytes_per_row(v.shape[1], logits, state, states_held(tree))
+    row = bytes_per_row(v.shape[1:], logits, state, states_held(tree))
     num_chunks = math.ceil(N / max(1, memory_budget // row))
     edges = [N * k // num_chunks for k in range(num_chunks + 1)]
     loss = [np.empty((len(y), N), "float32") for y in sentences]
@@ -231,17 +231,19 @@ def _continued(tree):
     return collections.Counter(prefix[:-1] for prefix in tree if prefix)
 
 
-def bytes_per_row(descriptor_size, logits, state, states=0):
-    """Memory that one descriptor takes in a chunk: 4 (D + 3 V + (8 + states) S) bytes, for float32.
+def bytes_per_row(v_shape, logits, state, states=0):
+    """Memory that one row of a chunk takes: 4 (L D + 4 (L - 1) S + 3 V + (8 + states) S) bytes, for float32.
 
-    D numbers of the descriptor; V logits and the two copies that logsumexp makes; S numbers of state, which for an
-    LSTM (S = 2 H) stand before and after the step beside four gates (2 S), their activations (2 S) and products (2 S).
+    L D numbers of the descriptors; V logits and the two copies that logsumexp makes; S numbers of state, which for an
+    LSTM (S = 2 H) stand before and after the step beside four gates (2 S), their activations (2 S) and products (2 S);
+    for each further descriptor its input (S / 2), gates (2 S) and state.
 
     Args:
-        descriptor_size: D.   logits, state: those of one row, for V and S.   states: held beside, `states_held`.
+        v_shape: (D,) or (L, D).   logits, state: of one row, for V and S.   states: held beside, `states_held`.
     """
     S = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
-    return 4 * (descriptor_size + 3 * logits.shape[-1] + (8 + states) * S)
+    length = math.prod(v_shape[:-1])
+    return 4 * (math.prod(v_shape) + 4 * (length - 1) * S + 3 * logits.shape[-1] + (8 + states) * S)
 
 
 def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=384 * 2**20):
@@ -260,29 +262,62 @@ def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=384
     return [InformationLoss(*(None if a is None else a.reshape(-1, grid, grid) for a in losses)) for losses in found]
 
 
-def video_saliency(encode, step, cells, pooled, sentences, log_p=None, memory_budget=384 * 2**20):
+FRAMES = ("pooled", "cells")
+
+
+def frames_alone(cells, frame):
+    """What the captioner sees of a frame that it sees alone.
+
+    "pooled", the mean of the frame's cells (paper, Eq. 13), is right for a captioner that reads pooled frames. One that
+    has met the cells of a frame in training (`training.cells`), as many as a picture's, but never a frame's mean
+    without the others', is asked with "cells".
+
+    Args:
+        cells: (m, G G, D).   frame: one of `FRAMES`.
+    Returns:
+        (m, D) float32, or the cells, which are seen together.
+    """
+    return np.mean(cells, axis=1, dtype=np.float32) if frame == "pooled" else cells
+
+
+def video_saliency(encode, step, cells, frames, sentences, log_p=None, memory_budget=384 * 2**20):
     """Where and when in a video the evidence for each word lies: one batch of r m + m descriptors (Eq. 13, 14).
 
     Args:
         encode, step, sentences, log_p, memory_budget: as in `information_loss`.
         cells: the descriptors of each frame's cells, row by row, (m, G G, D); a memory map is read by chunks.
-        pooled: those of the frames, (m, D).
+        frames: what stands for each frame, from `frames_alone`: (m, D), or (m, L, D), L descriptors seen together.
     Returns:
         list of S VideoInformationLoss: loss_pooled (T, m), loss (T, m, G, G) and, with log_p, kl_pooled and kl.
     Raises:
         ValueError: as `information_loss`, and if the shapes do not match or the cells do not make a square grid.
     """
-    if len(cells.shape) != 3 or (cells.shape[0], cells.shape[2]) != tuple(pooled.shape):
-        raise ValueError(f"cells must be (m, G G, D) and pooled (m, D), received {cells.shape} and {pooled.shape}")
+    if len(cells.shape) != 3 or cells.shape[::2] != (frames.shape[0], frames.shape[-1]):
+        raise ValueError(f"cells must be (m, G G, D) and frames (m, D), received {cells.shape} and {frames.shape}")
     m, r, D = cells.shape
-    grid = _grid(r)
+    grid, cells = _grid(r), cells.reshape(m * r, D)
 
-    def pooled_and_cells(a):
-        return (None, None) if a is None else (a[:, m * r :], a[:, : m * r].reshape(-1, m, grid, grid))
+    def losses(v):
+        return information_loss(encode, step, v, sentences, log_p, memory_budget)
 
-    batch = _Stacked(cells.reshape(m * r, D), pooled)
-    found = information_loss(encode, step, batch, sentences, log_p, memory_budget)
-    return [VideoInformationLoss(*pooled_and_cells(loss), *pooled_and_cells(kl)) for loss, kl in found]
+    if len(frames.shape) == 2:  # one batch of r m + m (Eq. 14)
+        both = losses(_Stacked(cells, frames))
+        of_cells = [_columns(found, slice(m * r)) for found in both]
+        of_frames = [_columns(found, slice(m * r, None)) for found in both]
+    else:
+        of_cells, of_frames = losses(cells), losses(frames)
+    return [
+        VideoInformationLoss(
+            *(loss_pooled, loss.reshape(-1, m, grid, grid)),
+            *(kl_pooled, None if kl is None else kl.reshape(-1, m, grid, grid)),
+        )
+        for (loss, kl), (loss_pooled, kl_pooled) in zip(of_cells, of_frames, strict=True)
+    ]
+
+
+def _columns(found, columns):
+    """What an InformationLoss says of some of the descriptors."""
+    return InformationLoss(*(None if a is None else a[:, columns] for a in found))
 
 
 class _Stacked:
@@ -299,16 +334,19 @@ class _Stacked:
 
 
 def _alone(v, start, stop):
-    """Descriptors start..stop, each a sequence of its own: (R, 1, D) float32."""
-    return np.asarray(v[start:stop], "float32")[:, None]
+    """Descriptors start..stop, each a sequence of its own, (R, 1, D) float32; or each group, (R, L, D)."""
+    rows = np.asarray(v[start:stop], "float32")
+    return rows if rows.ndim == 3 else rows[:, None]
 
 
 def _checked(v, sentences):
-    """The sentences as tuples of word indices; v must be (N, D), and nothing empty."""
+    """The sentences as tuples of word indices; v must be (N, D) or (N, L, D), and nothing empty."""
     sentences = [np.asarray(y) for y in sentences]
     for y in sentences:
-        if len(v.shape) != 2 or y.ndim != 1 or not v.shape[0] or not len(y):
-            raise ValueError(f"v must be (N, D) and y (T,), neither empty; received {v.shape} and {y.shape}")
+        if len(v.shape) not in (2, 3) or y.ndim != 1 or not v.shape[0] or not len(y):
+            raise ValueError(
+                f"v must be (N, D) or (N, L, D) and y (T,), neither empty; received {v.shape} and {y.shape}"
+            )
     return [tuple(y.tolist()) for y in sentences]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vt.saliency.heatmaps import phrase_loss, scale
-from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
+from s2vt.saliency.information_loss import frames_alone, image_saliency, sentence_log_probabilities, video_saliency
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class AttentionMap:
         return self.alpha[list(words)].sum(axis=0) if self.alpha.ndim == 2 else None
 
 
-def information_loss_maps(captioner, cells, v, order, sentences):
+def information_loss_maps(captioner, cells, v, order, sentences, frame):
     """The paper's maps: query loss (Eq. 7, 13)."""
-    return _loss_maps(captioner, cells, sentences)
+    return _loss_maps(captioner, cells, sentences, frame)
 
 
-def kl_maps(captioner, cells, v, order, sentences):
+def kl_maps(captioner, cells, v, order, sentences, frame):
     """Maps of representativeness (Eq. 6)."""
     log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, sentences)
-    return _loss_maps(captioner, cells, sentences, log_p)
+    return _loss_maps(captioner, cells, sentences, frame, log_p)
 
 
-def attention_maps(captioner, cells, v, order, sentences):
+def attention_maps(captioner, cells, v, order, sentences, frame):
     """The captioner's own attention."""
     T = max(map(len, sentences))
     y = np.zeros((len(sentences), T), np.int32)
@@ -86,9 +86,10 @@ def attention_maps(captioner, cells, v, order, sentences):
     return [AttentionMap(found[: len(sentence)]) for found, sentence in zip(alpha, sentences, strict=True)]
 
 
-# name: (captioner, cells, v, order, sentences) -> a map of each sentence.
+# name: (captioner, cells, v, order, sentences, frame) -> a map of each sentence.
 #   cells: row by row, (G*G, D) of a picture, (m, G*G, D) of a video.   v: what the captioner reads, (N, D).
 #   order: which cell each v_i is, (N,), a picture's; None if v_i are frames.   sentences: word indices, each (n,).
+#   frame: what a frame is when it is seen alone, see `frames_alone`.
 MAPS = {"information_loss": information_loss_maps, "kl": kl_maps, "attention": attention_maps}
 
 NEEDS = {"information_loss": ("encode", "step"), "kl": ("encode", "step"), "attention": ("attention",)}
@@ -107,10 +108,10 @@ def names_of(captioner):
     return [name for name, methods in NEEDS.items() if all(hasattr(captioner, method) for method in methods)]
 
 
-def _loss_maps(captioner, cells, sentences, log_p=None):
+def _loss_maps(captioner, cells, sentences, frame, log_p=None):
     if cells.ndim == 2:
         found = image_saliency(captioner.encode, captioner.step, cells, sentences, log_p)
         return [LossMap((loss if log_p is None else kl)[:, None], None) for loss, kl in found]
-    pooled = np.mean(cells, axis=1, dtype=np.float32)
-    found = video_saliency(captioner.encode, captioner.step, cells, pooled, sentences, log_p)
+    frames = frames_alone(cells, frame)
+    found = video_saliency(captioner.encode, captioner.step, cells, frames, sentences, log_p)
     return [LossMap(*((f.loss, f.loss_pooled) if log_p is None else (f.kl, f.kl_pooled))) for f in found]

@@ -369,7 +369,7 @@ class Told(HardAttention):
     def _draws(self, zeros, training):
         noise = np.full((1, len(self.s), 3), -1e9, "float32")
         noise[0, range(len(self.s)), self.s] = 0
-        return zeros + noise, zeros[..., :1]
+        return zeros[..., :1], zeros + noise
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow's tape")
@@ -429,16 +429,48 @@ def test_every_captioner_learns_in_the_same_loop(name):
     keras.utils.set_random_seed(0)
     settings = {"attention_size": 8} if name in ATTENTION else {}
     captioner = CAPTIONERS[name](5, units=16, embedding_size=6, dropout=0.1, **settings)
-    captioner.compile(optimizer=keras.optimizers.Adam(0.02), loss=caption_loss)
+    captioner.compile(optimizer=keras.optimizers.Adam(0.02))
     v, y, _ = shapes_task(512, rng)
-    history = captioner.fit({"v": v, "y": y}, y, batch_size=64, epochs=12, verbose=0,
-                            validation_data=({"v": v, "y": y}, y)).history  # fmt: skip
+    history = captioner.fit({"v": v, "y": y}, batch_size=64, epochs=12, verbose=0,
+                            validation_data=({"v": v, "y": y},)).history  # fmt: skip
     assert history["val_loss"][-1] < 0.1 < history["val_loss"][0]
     v, y, place = shapes_task(40, rng)
     assert [words[:2] for words in greedy(captioner, v, 3)] == y[:, :2].tolist()
     if name in ATTENTION:
         alpha = captioner.attention({"v": v, "y": y})[:, 1]  # (40, N), at the shape's word
         assert (alpha.argmax(axis=-1) == place).mean() > 0.9
+
+
+def one_step_of_training(name, inputs, **settings):
+    """The loss, and the variables after one step down its gradient, with nothing left to chance."""
+    settings |= {"doubly_stochastic": 0.1} if name in ATTENTION else {}
+    settings |= {"expected": 1.0} if name == "hard_attention" else {}
+    model = random_model(name, dropout=0.0, **settings)
+    model.compile(keras.optimizers.SGD(0.1))
+    loss = float(model.train_on_batch(inputs))
+    return loss, variables(model) | {"baseline": numbers(getattr(model, "baseline", 0.0))}
+
+
+@pytest.mark.parametrize("name", CAPTIONERS)
+def test_shared_media_and_words_without_padding_train_as_the_plain_form(name, v):
+    medium = np.array([1, 0, 1], "int32")
+    y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
+    words = np.array([0, 1, 2, 3, 4, 5, 8, 9, 10, 11, -1, -1], "int32")
+    expected_loss, expected = one_step_of_training(name, {"v": v[medium], "y": np.pad(y, ((0, 0), (0, 5)))})
+    loss, found = one_step_of_training(name, {"v": v, "y": y, "medium": medium, "words": words})
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    for variable, value in expected.items():
+        np.testing.assert_allclose(found[variable], value, rtol=1e-4, atol=1e-5, err_msg=variable)
+    start = variables(random_model(name))
+    assert all(np.abs(expected[variable] - value).max() > 1e-4 for variable, value in start.items())
+
+
+def test_logits_of_words_are_those_of_their_places(model, v):
+    words = np.array([6, 0, 3, -1], "int32")
+    logits = numbers(model({"v": v, "y": Y, "words": words}))
+    assert logits.shape == (4, V)
+    expected = numbers(model({"v": v, "y": Y}))[[1, 0, 0], [2, 0, 3]]
+    np.testing.assert_allclose(logits[:3], expected, rtol=1e-5, atol=1e-6, strict=True)
 
 
 # Engines
@@ -448,20 +480,21 @@ import sys
 import keras
 import numpy as np
 from keras import ops
-from s2vt.captioning.captioner import caption_loss
 from s2vt.captioning.captioners import CAPTIONERS
 
-given = np.load(sys.argv[1])
+inputs = dict(np.load(sys.argv[1]))
 found = {}
 for name, captioner in CAPTIONERS.items():
     settings = {"attention_size": 9, "gate": "beta", "doubly_stochastic": 0.1} if "attention" in name else {}
-    model = captioner(7, units=5, embedding_size=8, **settings)
+    settings |= {"expected": 1.0} if name == "hard_attention" else {}
+    model = captioner(7, units=5, embedding_size=8, dropout=0.0, **settings)
     model.build({"v": (None, None, 3)})
     model.load_weights(f"{sys.argv[2]}/{name}.weights.h5")
-    found[name] = ops.convert_to_numpy(model({"v": given["v"], "y": given["y"]}))
-model.compile(keras.optimizers.SGD(0.01), loss=caption_loss)
-model.train_on_batch({"v": given["v"], "y": given["y"]}, given["y"])  # hard attention, the one with chance and state
-found["baseline"] = ops.convert_to_numpy(model.baseline)
+    found[name] = ops.convert_to_numpy(model(inputs))
+    model.compile(keras.optimizers.SGD(0.1))
+    model.train_on_batch(inputs)
+    found |= {f"{name} {variable.name}": ops.convert_to_numpy(variable) for variable in model.trainable_variables}
+    found[f"{name} baseline"] = ops.convert_to_numpy(getattr(model, "baseline", 0.0))
 np.savez(sys.argv[3], engine=keras.backend.backend(), **found)
 """
 
@@ -469,12 +502,16 @@ np.savez(sys.argv[3], engine=keras.backend.backend(), **found)
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, a test dependency")
 def test_tensorflow_and_jax_agree(v, tmp_path):
-    np.savez(tmp_path / "given.npz", v=v, y=Y)
+    inputs = {"v": v, "y": Y, "medium": np.array([1, 1], "int32"), "words": np.array([0, 1, 2, 3, 4, 5, -1], "int32")}
+    np.savez(tmp_path / "given.npz", **inputs)
     expected = {}
     for name in CAPTIONERS:
-        model = random_model(name, **({"gate": "beta"} if name in ATTENTION else {}))
+        settings = {"gate": "beta"} if name in ATTENTION else {}
+        model = random_model(name, **settings)
         model.save_weights(tmp_path / f"{name}.weights.h5")
-        expected[name] = numbers(model({"v": v, "y": Y}))
+        expected[name] = numbers(model(inputs))
+        _, after = one_step_of_training(name, inputs, **settings)
+        expected |= {f"{name} {variable}": value for variable, value in after.items()}
     other = {"tensorflow": "jax", "jax": "tensorflow"}.get(keras.backend.backend(), "tensorflow")
     subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path / "given.npz", tmp_path, tmp_path / "found.npz"],
@@ -484,6 +521,6 @@ def test_tensorflow_and_jax_agree(v, tmp_path):
         timeout=240,
     )
     found = np.load(tmp_path / "found.npz")
-    assert found["engine"] == other and found["baseline"] < 0
-    for name, logits in expected.items():
-        np.testing.assert_allclose(found[name], logits, rtol=1e-4, atol=1e-5)
+    assert found["engine"] == other and found["hard_attention baseline"] < 0
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)

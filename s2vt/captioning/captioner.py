@@ -1,11 +1,12 @@
-"""What all captioners share: their interface, words in and logits out, the LSTM's step, and the captions' loss.
+"""What all captioners share: their interface, words in and logits out, and the captions' loss.
 
-Letters: B batch, M media, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, E=300 embedding, V vocabulary.
+Letters: B batch, M media, N descriptors, T words, P words of a batch, D=2048 descriptor, H=1300 LSTM units, E=300
+embedding, V vocabulary.
 
 A captioner gives P(y_t | y_<t, v_1..v_N), for any number N of descriptors, by two roads to the same numbers:
 
     encode(v (B, N, D)) -> state        step(state, word) -> logits (B, V), state        one word after the other
-    call({"v", "y", "medium"}) -> logits (B, T, V)                                       teacher forcing, all at once
+    call({"v", "y", "medium", "words"}) -> logits (B, T, V), or (P, V) of P words        teacher forcing, all at once
 
 and one that knows where it looks has `attention({"v", "y", "medium"}) -> alpha (B, T, N)` besides. The leaves of a
 state have leading dimension B. Saliency calls the trained model with N = 1.
@@ -16,34 +17,6 @@ import numpy as np
 from keras import ops
 
 from s2vt.data.text import END
-
-
-class LSTMStep(keras.layers.Layer):
-    """One step of an LSTM whose input half `g_t` of the gates is already known.
-
-        i, f, c~, o = g_t + h_{t-1} U
-        c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(c~)
-        h_t = sigmoid(o) tanh(c_t)
-
-    The order of the gates is that of Keras.
-    """
-
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.state_size = [units, units]
-        self.output_size = units
-
-    def build(self, input_shape=None):
-        units = self.output_size
-        self.U = self.add_weight(name="U", shape=(units, 4 * units), initializer="glorot_uniform")
-
-    def call(self, gates, state):
-        """gates (B, 4H) or (1, 4H), state h and c, each (B, H) -> h (B, H), [h, c]."""
-        h, c = state
-        i, f, candidate, o = ops.split(gates + ops.matmul(h, self.U), 4, axis=-1)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
-        h = ops.sigmoid(o) * ops.tanh(c)
-        return h, [h, c]
 
 
 class Captioner(keras.Model):
@@ -78,6 +51,17 @@ class Captioner(keras.Model):
         self.embedding_size = embedding_size
         self.input_dropout = keras.layers.Dropout(dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
+        # TensorFlow's XLA would compile anew for each shape of a batch, is slower on a CPU than TensorFlow without it,
+        # and cannot go backwards through a loop whose length it does not know.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """`caption_loss` of a batch, and what the model adds to it: for Keras' `fit` and `evaluate`.
+
+        Args:
+            x: the batch's inputs. They hold the captions, so there are no targets y.   y_pred: their logits.
+        """
+        return caption_loss(x["y"], y_pred, x.get("words")) + sum(self.losses)
 
     def _kernel(self, name, *shape):
         return self.add_weight(name=name, shape=shape, initializer="glorot_uniform")
@@ -111,12 +95,27 @@ class Captioner(keras.Model):
         """logits = W_o h + b_o: (..., H) -> (..., V)."""
         return ops.matmul(self.output_dropout(h, training=training), self.W_o) + self.b_o
 
+    def _logits_of(self, inputs, h, training=False):
+        """What `call` gives: h (B, T, H) -> (B, T, V), or, where inputs["words"] says which, (P, V)."""
+        return self._logits(at_words(h, inputs.get("words")), training)
+
 
 def of_sentences(leaves, inputs):
     """Rows of media -> rows of sentences: each leaf (M, ...) -> (B, ...), by inputs["medium"] where there is one."""
     if "medium" not in inputs:
         return leaves
     return keras.tree.map_structure(lambda leaf: ops.take(leaf, inputs["medium"], axis=0), leaves)
+
+
+def at_words(values, words=None):
+    """What belongs to P words of a batch: (B, T, ...) -> (P, ...), or all of it as it is.
+
+    Args:
+        words: (P,) positions b T + t, -1 for what is no word and stands there to fill up the P.
+    """
+    if words is None:
+        return values
+    return ops.take(ops.reshape(values, (-1, *values.shape[2:])), ops.maximum(words, 0), axis=0)
 
 
 def caption_mask(y):
@@ -131,25 +130,29 @@ def caption_mask(y):
     return ops.cast(ops.equal(ops.cumsum(end, axis=-1) - end, 0), "float32")
 
 
-def word_losses(y, logits):
-    """-log P(y_bt | y_b<t, v_b) of each word and each sentence's END, 0 for the padding: (B, T) float32, nats.
+def word_mask(y, words=None):
+    """`caption_mask` (B, T), or that of P words, (P,)."""
+    return caption_mask(y) if words is None else ops.cast(words >= 0, "float32")
+
+
+def word_losses(y, logits, words=None):
+    """-log P(y_bt | y_b<t, v_b) of each word and each sentence's END, 0 for the padding, nats.
 
     Args:
-        y: word indices, (B, T).   logits: (B, T, V).
+        y: word indices, (B, T).   logits: (B, T, V), or (P, V) of the P words listed.   words: see `at_words`.
+    Returns:
+        (B, T) or (P,), float32.
     """
-    y = ops.cast(y, "int32")  # Keras hands targets over as floats
-    loss = ops.sparse_categorical_crossentropy(y, ops.cast(logits, "float32"), from_logits=True)
-    return caption_mask(y) * loss
+    logits = ops.cast(logits, "float32")
+    loss = ops.sparse_categorical_crossentropy(at_words(y, words), logits, from_logits=True)
+    return word_mask(y, words) * loss
 
 
-def caption_loss(y_true, logits):
-    """Mean cross entropy of a batch's words, in nats per word, END included: for `compile(loss=caption_loss)`.
+def caption_loss(y, logits, words=None):
+    """Mean cross entropy of a batch's words, in nats per word, END included: a scalar.
 
         sum over (b, t) of mask(b, t) (-log P(y_bt | y_b<t, v_b)) / sum over (b, t) of mask(b, t)
 
-    A scalar, which Keras passes on as it is: every word of the batch weighs the same, however long its sentence.
-
-    Args:
-        y_true: word indices, (B, T).   logits: (B, T, V).
+    Every word of the batch weighs the same, however long its sentence. Arguments as `word_losses`.
     """
-    return ops.sum(word_losses(y_true, logits)) / ops.sum(caption_mask(ops.cast(y_true, "int32")))
+    return ops.sum(word_losses(y, logits, words)) / ops.sum(word_mask(y, words))

@@ -46,26 +46,31 @@ class HardAttention(SoftAttention):
         self.baseline = self.add_weight(name="baseline", shape=(), initializer="zeros", trainable=False)
 
     def _draws(self, zeros, training):
-        """From zeros (B, T, N): Gumbel noise (B, T, N), and 1 where a sentence takes the expectation, (B, T, 1)."""
+        """From zeros (B, T, N): 1 where a sentence takes the expectation, (B, T, 1), and Gumbel noise (B, T, N)."""
         if not training:
             return ()
         uniform = keras.random.uniform(ops.shape(zeros), 1e-7, 1, seed=self.locations)
         expected = keras.random.uniform(ops.shape(zeros[:, :1, :1]), seed=self.locations) < self.expected
-        return -ops.log(-ops.log(uniform)), ops.cast(expected, zeros.dtype) + zeros[..., :1]
+        return ops.cast(expected, zeros.dtype) + zeros[..., :1], -ops.log(-ops.log(uniform))
 
     def _choose(self, log_alpha, draw):
         """s (B, N): 1 at argmax_i (log alpha_i + noise_i), which with Gumbel noise is a sample of alpha; or alpha."""
-        noise, expected = draw or (0.0, 0.0)
+        expected, noise = draw or (0.0, 0.0)
         location = ops.argmax(log_alpha + noise, axis=-1)
         one = ops.equal(ops.arange(ops.shape(log_alpha)[-1])[None], ops.cast(location, "int32")[:, None])
         return (1 - expected) * ops.cast(one, log_alpha.dtype) + expected * ops.exp(log_alpha)
 
-    def _training_loss(self, y, logits, log_alpha, s):
+    def _training_loss(self, inputs, logits, log_alpha, s):
         """Added to the captions' cross entropy in training; also moves the baseline."""
-        log_p = -ops.sum(word_losses(y, logits), axis=-1)
+        y, words = inputs["y"], inputs.get("words")
+        losses = word_losses(y, logits, words)  # (B, T) or (P,)
+        if words is not None:
+            B, T = ops.shape(y)
+            losses = ops.segment_sum(losses, ops.maximum(words, 0) // T, B)[:, None]
+        log_p = -ops.sum(losses, axis=-1)  # (B,)
         loss = reinforce_loss(log_p, log_alpha, s, caption_mask(y), self.baseline, self.reinforce, self.entropy)
         self.baseline.assign(0.9 * self.baseline + 0.1 * ops.mean(ops.stop_gradient(log_p)))
-        return loss + super()._training_loss(y, logits, log_alpha, s)
+        return loss + super()._training_loss(inputs, logits, log_alpha, s)
 
 
 def reinforce_loss(log_p, log_alpha, s, mask, baseline, reinforce=1.0, entropy=0.0):

@@ -3,11 +3,11 @@
 Letters: B batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, E=300 word embedding, V vocabulary.
 """
 
-import keras
 import numpy as np
 from keras import ops
 
-from s2vt.captioning.captioner import Captioner, LSTMStep, of_sentences
+from s2vt.captioning.captioner import Captioner, of_sentences
+from s2vt.captioning.lstm import RNN
 
 
 class MeanPool(Captioner):
@@ -38,7 +38,7 @@ class MeanPool(Captioner):
 
     def __init__(self, vocabulary_size, units=1300, embedding_size=300, **kwargs):
         super().__init__(vocabulary_size, units, embedding_size, **kwargs)
-        self.lstm = keras.layers.RNN(LSTMStep(units), return_sequences=True)
+        self.lstm = RNN(units)
 
     def build(self, input_shape=None):
         """Makes the variables; `input_shape` {"v": (B, N, D), ...} gives D, which is 2048 without it."""
@@ -49,7 +49,7 @@ class MeanPool(Captioner):
         self.K_x, self.K_y = self._kernel("K_x", H, 4 * H), self._kernel("K_y", E, 4 * H)
         self.b = self._bias_of_gates()
         self.W_o, self.b_o = self._kernel("W_o", H, V), self._bias("b_o", self.initial_b_o)
-        self.lstm.build((None, None, 4 * H))
+        self.lstm.build()
 
     def call(self, inputs, training=False):
         """Teacher forcing; inputs and result as `S2VT.call`."""
@@ -57,7 +57,7 @@ class MeanPool(Captioner):
         x = of_sentences(self._mean(inputs["v"]), inputs)[:, None]  # (B, 1, H)
         x = ops.broadcast_to(x, (*ops.shape(y), self.units))  # at every step, so that each has a mask of its own
         gates = ops.matmul(self.input_dropout(x, training=training), self.K_x) + self._write(y, training)
-        return self._logits(self.lstm(gates), training)
+        return self._logits_of(inputs, self.lstm(gates)[0], training)
 
     def encode(self, v):
         """Descriptors v (B, N, D), any float type -> state (h_0, c_0, x K_x), (B, H), (B, H), (B, 4H)."""

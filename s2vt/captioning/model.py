@@ -1,17 +1,18 @@
 """S2VT: one LSTM reads the descriptors, then writes the sentence (paper section 3; Eq. 1-3).
 
-Letters: B batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, E=300 word embedding, V vocabulary.
+Letters: B batch, M media, N descriptors, T words, P words of a batch, D=2048 descriptor, H=1300 LSTM units, E=300 word
+embedding, V vocabulary.
 
 The paper's single LSTM reads `[x_i ; 0]` and then writes from `[0 ; embed(y_{t-1})]`. The zeros switch half of the
 input kernel off, so that kernel is kept as two, K_x for descriptors and K_y for words: the same function at two thirds
 of the arithmetic. The input halves of the gates, which depend on no state, are one GEMM over all time steps.
 """
 
-import keras
 import numpy as np
 from keras import ops
 
-from s2vt.captioning.captioner import Captioner, LSTMStep, of_sentences
+from s2vt.captioning.captioner import Captioner, of_sentences
+from s2vt.captioning.lstm import RNN
 
 
 class S2VT(Captioner):
@@ -39,7 +40,7 @@ class S2VT(Captioner):
 
     def __init__(self, vocabulary_size, units=1300, embedding_size=300, **kwargs):
         super().__init__(vocabulary_size, units, embedding_size, **kwargs)
-        self.lstm = keras.layers.RNN(LSTMStep(units), return_sequences=True, return_state=True)
+        self.lstm = RNN(units)
 
     def build(self, input_shape=None):
         """Makes the variables; `input_shape` {"v": (B, N, D), ...} gives D, which is 2048 without it."""
@@ -50,7 +51,7 @@ class S2VT(Captioner):
         self.K_x, self.K_y = self._kernel("K_x", H, 4 * H), self._kernel("K_y", E, 4 * H)
         self.b = self._bias_of_gates()
         self.W_o, self.b_o = self._kernel("W_o", H, V), self._bias("b_o", self.initial_b_o)
-        self.lstm.build((None, None, 4 * H))
+        self.lstm.build()
 
     def call(self, inputs, training=False):
         """Teacher forcing: the logits of every word of y, given the true words before it.
@@ -58,19 +59,20 @@ class S2VT(Captioner):
         Args:
             inputs: {"v": (M, N, D) descriptors, any float type, "y": (B, T) word indices, "medium": (B,) which row of
                 v each sentence is about}. Each medium is read once, however many of its sentences are in the batch.
-                Without "medium", sentence b is about v_b.
+                Without "medium", sentence b is about v_b. "words": (P,) the positions b T + t of the words whose
+                logits are wanted, -1 filling up the P; without it, those of all, padding included.
         Returns:
-            Logits, (B, T, V).
+            Logits, (B, T, V), or (P, V) with "words".
         """
-        _, *z = self.lstm(self._read(inputs["v"], training))  # h and c, each (M, H)
+        _, z = self.lstm(self._read(inputs["v"], training))  # h and c, each (M, H)
         z = of_sentences(z, inputs)  # (B, H)
-        h, *_ = self.lstm(self._write(inputs["y"], training), initial_state=z)  # (B, T, H)
-        return self._logits(h, training)
+        h, _ = self.lstm(self._write(inputs["y"], training), z)  # (B, T, H)
+        return self._logits_of(inputs, h, training)
 
     def encode(self, v):
         """Reads descriptors v (B, N, D), any float type, from the zero state -> state z = (h, c), each (B, H)."""
         self._build_for(v)
-        _, h, c = self.lstm(self._read(ops.convert_to_tensor(v)))
+        _, (h, c) = self.lstm(self._read(ops.convert_to_tensor(v)))
         return h, c
 
     def step(self, state, word=None):

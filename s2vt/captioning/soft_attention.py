@@ -6,11 +6,11 @@ word embedding, V vocabulary. Over a video's frames this is Yao et al.'s model, 
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
-from s2vt.captioning.captioner import Captioner, LSTMStep, caption_mask, of_sentences
+from s2vt.captioning.captioner import Captioner, caption_mask, of_sentences
+from s2vt.captioning.lstm import LSTMStep, scan
 
 GATES = ("none", "beta")
 
@@ -65,8 +65,6 @@ class SoftAttention(Captioner):
             raise ValueError(f"gate must be one of {', '.join(GATES)}; received {gate!r}")
         self.attention_size, self.gate, self.doubly_stochastic = attention_size, gate, doubly_stochastic
         self.lstm = LSTMStep(units)
-        # TensorFlow's XLA cannot go backwards through a loop whose length it does not know.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, input_shape=None):
         """Makes the variables; `input_shape` {"v": (B, N, D), ...} gives D, which is 2048 without it."""
@@ -87,9 +85,9 @@ class SoftAttention(Captioner):
     def call(self, inputs, training=False):
         """Teacher forcing; inputs and result as `S2VT.call`."""
         h, log_alpha, s = self._sentences(inputs, training)
-        logits = self._logits(h, training)
+        logits = self._logits_of(inputs, h, training)
         if training:
-            self.add_loss(self._training_loss(inputs["y"], logits, log_alpha, s))
+            self.add_loss(self._training_loss(inputs, logits, log_alpha, s))
         return logits
 
     def attention(self, inputs):
@@ -139,14 +137,14 @@ class SoftAttention(Captioner):
         mask = self.input_dropout(ones, training=training)
         draws = self._draws(gates[..., :1] * ops.zeros_like(state.U_v[:, None, :, 0]), training)  # of (B, T, N)
 
-        def advance(carry, step_inputs):
-            h, c, *_ = carry
-            carry = self._advance(state._replace(h=h, c=c), *step_inputs)
+        def advance(carry, inputs):
+            (h, c, *_), (gates, mask, *draw) = carry, inputs
+            carry = self._advance(state._replace(h=h, c=c), gates, mask, draw)
             return carry, carry  # ops.scan asks for both alike
 
         nowhere = ops.zeros_like(state.U_v[..., 0])
-        steps = keras.tree.map_structure(_time_first, (gates, mask, draws))
-        _, (h, _, log_alpha, s) = ops.scan(advance, (state.h, state.c, nowhere, nowhere), steps)
+        inputs = [_time_first(a) for a in (gates, mask, *draws)]
+        _, (h, _, log_alpha, s) = scan(advance, (state.h, state.c, nowhere, nowhere), inputs)
         return _time_first(h), _time_first(log_alpha), _time_first(s)
 
     def _draws(self, zeros, training):
@@ -157,9 +155,9 @@ class SoftAttention(Captioner):
         """The weights s that z_t is summed with, (B, N): soft attention's are alpha."""
         return ops.exp(log_alpha)
 
-    def _training_loss(self, y, logits, log_alpha, s):
+    def _training_loss(self, inputs, logits, log_alpha, s):
         """Added to the captions' cross entropy in training: Xu's doubly stochastic penalty, a scalar."""
-        mask = caption_mask(y)
+        mask = caption_mask(inputs["y"])
         attended = ops.sum(mask[..., None] * ops.exp(log_alpha), axis=1)  # (B, N)
         return self.doubly_stochastic * ops.sum((1 - attended) ** 2) / ops.sum(mask)
 

@@ -12,7 +12,6 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from s2vt.captioning.captioner import caption_loss
 from s2vt.captioning.decoding import caption_media
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.scoring import MeteorScorer
@@ -58,7 +57,7 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     if resume:
         model.load_weights(run.checkpoint_path(first_epoch - 1))
     # TF1's Adam, which the release used, has epsilon 1e-8 (Keras: 1e-7).
-    model.compile(keras.optimizers.Adam(rate, epsilon=1e-8), caption_loss)
+    model.compile(keras.optimizers.Adam(rate, epsilon=1e-8))
     if resume:
         _restore_state(model, run.folder / "training_state.npz")
     callbacks = [

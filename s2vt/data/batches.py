@@ -1,9 +1,14 @@
-"""Descriptors and captions as training batches. B captions of M media, N descriptors, D=2048, T words."""
+"""Descriptors and captions as training batches.
+
+Letters: B captions of M media in a batch, N descriptors, D=2048, T words of the longest caption, P words of them all.
+"""
 
 import keras
 import numpy as np
 
 from s2vt.data.text import END
+
+STEPS = 4  # T is rounded up to a multiple, and P to one of B, for engines that compile a graph for every shape
 
 
 def caption_matrix(captions, max_words):
@@ -31,6 +36,9 @@ class CaptionBatches(keras.utils.PyDataset):
     read from their files when a batch is made, so the set need not fit in memory.
 
     A batch reads its media whole, or, in a share of the batches, in one of the other `readings`.
+
+    A batch is {"v": (M, N, D), "y": (B, T), "medium": (B,), "words": (P,)}, as `S2VT.call` takes it; its captions are
+    also what the captioner is to say.
     """
 
     def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, readings=()):
@@ -53,7 +61,8 @@ class CaptionBatches(keras.utils.PyDataset):
                 self.media.append(medium)
                 self.rows.append(np.arange(len(captions), len(captions) + len(known)))
                 captions += known
-        self.y = caption_matrix(captions, config.text.max_words)
+        self.y = np.pad(caption_matrix(captions, config.text.max_words), ((0, 0), (0, 1)), constant_values=END)
+        self.num_words = np.minimum([len(words) + 1 for words in captions], config.text.max_words)  # END among them
         self._start(epoch)
 
     def _start(self, epoch):
@@ -75,14 +84,26 @@ class CaptionBatches(keras.utils.PyDataset):
     def __len__(self):
         return -(-len(self.groups) // self.groups_a_batch)
 
+    def _groups_of(self, k):
+        return self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
+
+    def _num_steps(self, k):
+        """T of batch k."""
+        longest = max(self.num_words[rows].max() for _, rows in self._groups_of(k))
+        T = min(-(-longest // STEPS) * STEPS, self.y.shape[1] - 1)
+        return T + 1 if k == 1 and T == self._num_steps(0) else T  # Keras takes the shapes from the first two batches
+
     def __getitem__(self, k):
-        groups = self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
-        y = self.y[np.concatenate([rows for _, rows in groups])]
+        groups = self._groups_of(k)
+        rows = np.concatenate([rows for _, rows in groups])
+        B, T = len(rows), self._num_steps(k)
+        words = np.flatnonzero(np.arange(T) < self.num_words[rows, None]).astype(np.int32)  # b T + t
+        words = np.pad(words, (0, -len(words) % B), constant_values=-1)
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
         rng = np.random.default_rng([self.seed, self.epoch, k])
         v = [self.readings[self.kinds[k]](self.media[m], rng) for m, _ in groups]
         v = np.stack(v).astype(np.float32)  # (M, N, D)
-        return {"v": v, "y": y, "medium": medium}, y
+        return {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
 
     def on_epoch_end(self):
         self._start(self.epoch + 1)

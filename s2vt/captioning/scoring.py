@@ -9,6 +9,7 @@ Legend: references are {id: [caption, ...]}, candidates {id: caption}; an id is 
 an integer). All scores are fractions in [0, 1], but CIDEr's largest value is 10.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import queue
@@ -68,13 +69,12 @@ def score(
         ScoringError: if a Java program fails twice or does not answer in time.
     """
     references, candidates = _tokenize_sets(references, candidates, timeout)
-    if meteor is not None:
-        meteor_score, _ = meteor.score_tokens(references, candidates)
-    else:
-        with MeteorScorer(timeout) as meteor:
-            meteor_score, _ = meteor.score_tokens(references, candidates)
-    rouge, cider = _rouge(references, candidates), _cider(references, candidates)
-    values = (*_bleu(references, candidates), meteor_score, rouge, cider)
+    with contextlib.ExitStack() as stack:
+        meteor = meteor or stack.enter_context(MeteorScorer(timeout))
+        beside = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))  # Java works while Python does
+        meteor_score = beside.submit(meteor.score_tokens, references, candidates)
+        bleu, rouge, cider = (metric(references, candidates) for metric in (_bleu, _rouge, _cider))
+        values = (*bleu, meteor_score.result()[0], rouge, cider)
     return dict(zip(METRICS, map(float, values), strict=True))
 
 

@@ -15,7 +15,10 @@ import inspect
 from benchmarks.timing import RESULTS, machine
 from s2vt.errors import UserError
 
-STAGES = ("saliency", "sentences", "scaling", "rendering", "start")
+STAGES = (
+    "saliency", "sentences", "scaling", "training", "grouping", "extraction", "decoding", "scoring", "rendering",
+    "start", "first_map",
+)  # fmt: skip
 
 
 def main():

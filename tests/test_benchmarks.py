@@ -5,21 +5,33 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import release, rendering, saliency, scaling, sentences, timing
+from benchmarks import extraction, grouping, release, rendering, saliency, scaling, scoring, sentences, timing, training
+from s2vt.captioning.decoding import greedy
 from s2vt.data.files import write_json
+from s2vt.data.media import VideoWriter
 from s2vt.errors import UserError
 from s2vt.saliency.information_loss import video_saliency
 
 TINY = {"V": 11, "H": 5, "E": 4, "D": 3}
 
 
-def test_the_releases_procedure_gives_the_same_numbers():
-    captioner = saliency.random_captioner(**TINY)
-    rng = np.random.default_rng(1)
+def captioner_of_large_weights(seed, **sizes):
+    captioner = saliency.random_captioner(**sizes)
+    rng = np.random.default_rng(seed)
     for variable in captioner.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
+    return captioner
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return captioner_of_large_weights(1, **TINY)
+
+
+def test_the_releases_procedure_gives_the_same_numbers(captioner):
     cells, pooled = saliency.random_clip(m=2, D=3)
     y = [4, 1, 10, 4]
     (found,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [y])
@@ -27,6 +39,83 @@ def test_the_releases_procedure_gives_the_same_numbers():
     assert theirs.shape == (4, 2 * 64 + 2)
     np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.loss, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(theirs[:, 128:], found.loss_pooled, rtol=1e-4, atol=1e-5)
+
+
+def test_the_releases_captions_are_ours():
+    captioner = captioner_of_large_weights(20, **{**TINY, "V": 7})
+    v = 3 * np.random.default_rng(4).normal(size=(5, 6, 3)).astype("float32")
+    found = release.captions(captioner, v, max_words=9)
+    assert found == greedy(captioner, v, 9)
+    assert len({len(words) for words in found}) > 1
+
+
+def test_the_releases_logits_are_ours(captioner):
+    v = np.random.default_rng(2).normal(size=(2, 6, 3)).astype("float32")
+    y = np.array([[4, 10, 5, 0], [2, 0, 0, 0]], "int32")
+    found = np.asarray(release.caption_logits(captioner, v, y))
+    np.testing.assert_allclose(found, np.asarray(captioner({"v": v, "y": y})), rtol=1e-4, atol=1e-5)
+
+
+def test_training_states_each_set(monkeypatch):
+    monkeypatch.setattr(training, "gemm", lambda: lambda: None)
+    monkeypatch.setattr(training, "SETS", {"tiny": (4, 11, 5.0, 2.0)})
+    (row,) = training.measure(repeats=1, captions=6, captions_per_medium=3, H=5, E=4, D=3).values()
+    assert row["captions/s"] == pytest.approx(6 / row["seconds"]) and row["times the release"] > 0
+
+
+def test_a_training_batch_is_of_the_size_asked_for():
+    batch = training.random_batch(200, 5, N=4, V=1000, D=3, words=(9.4, 4.4))
+    assert batch["v"].shape == (40, 4, 3) and len(batch["y"]) == 200
+    lengths = (batch["words"] >= 0).sum() / 200 - 1
+    assert abs(lengths - 9.4) < 0.8
+
+
+class Colour:
+    """A network that gives every cell its picture's mean colour; counts the pictures of each of its calls."""
+
+    def __init__(self):
+        self.network, self.calls = self, []
+
+    def preprocess(self, pictures):
+        return pictures / 255
+
+    def predict_on_batch(self, pictures):
+        self.calls.append(len(pictures))
+        return np.broadcast_to(pictures.mean(axis=(1, 2))[:, None, None], (len(pictures), 8, 8, 3))
+
+
+def test_the_releases_extraction_is_one_picture_a_call(tmp_path):
+    with VideoWriter(tmp_path / "clip.mp4", 64, 48, 25) as video:
+        for k in range(9):
+            video.write(np.full((48, 64, 3), 25 * k, np.uint8))
+    colour = Colour()
+    found = release.cells(tmp_path / "clip.mp4", colour, num_frames=3)
+    assert found.shape == (3, 64, 3) and colour.calls == [1, 1, 1]
+    np.testing.assert_allclose(255 * found[:, 0, 1], [0, 100, 200], atol=4)
+    Image.fromarray(np.full((30, 40, 3), 77, np.uint8)).save(tmp_path / "picture.png")
+    np.testing.assert_allclose(255 * release.cells(tmp_path / "picture.png", colour), 77, atol=2)
+
+
+def test_errors_by_hand():
+    found, expected = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[3.0, 4.5], [0.0, 1.0]])
+    largest, rms = extraction.errors(found, expected)
+    assert largest == 1 and rms == pytest.approx(np.sqrt((0.25 / 29.25 + 1) / 2))
+
+
+def test_grouping_by_hand():
+    rows = grouping.compare([[5.0, 3.0], [5.2, 3.4]], [[5.0, 3.2], [5.4, 3.6]])
+    assert list(rows) == ["epoch 0", "epoch 1"]
+    row = rows["epoch 1"]
+    assert row["difference"] == pytest.approx(0.2) and row["groups"] == pytest.approx(3.4)
+    assert row["its deviation"] == pytest.approx(0.2 * np.sqrt(2))
+    assert row["in standard errors"] == pytest.approx(0.2 / np.sqrt((0.08 + 0.08) / 2))
+
+
+@pytest.mark.slow
+def test_scores_are_pycocoevalcaps():
+    rows = scoring.measure(media=4, references=3, vocabulary=50)
+    parts = ("tokenizer", "BLEU", "METEOR", "ROUGE-L", "CIDEr")
+    assert list(rows) == ["all scores", *(f"release's {part}" for part in parts)]
 
 
 def test_saliency_states_each_size(monkeypatch):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from PIL import Image, ImageOps
 
 from s2vt.data.files import atomic_path
@@ -492,7 +493,7 @@ def _packets(container, stream, flush=False):
 def _to_array(frame, size):
     """A decoded frame as (H, W, 3) uint8, at `size` (w, h) as stored, turned as its display matrix says."""
     picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # frame.side_data would keep the frame until the next gc
     if matrix is None:
         return picture
     # A pixel (x, y) is shown at (a x + c y, b x + d y): a quarter turn swaps the axes, a negative factor mirrors one.

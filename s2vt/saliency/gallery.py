@@ -23,9 +23,9 @@ _PAGE = """<!DOCTYPE html>
 <style>
 body {{ font: 16px/1.4 system-ui, sans-serif; margin: 2em; color: #1a1a1a; background: #fff }}
 main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(17em, 1fr)); gap: 1.5em }}
-img {{ width: 100%; height: 13em; object-fit: contain; background: #0e0e11; border-radius: 4px }}
+img {{ width: 100%; height: 13em; object-fit: contain; background: #f3f2ef; border-radius: 4px }}
 h1 {{ font-size: 1.4em }} h2 {{ font-size: 1em; margin: .3em 0 0; overflow-wrap: anywhere }}
-p {{ margin: 0 }} p.files {{ font-size: .85em; color: #6b6b6b }}
+p {{ margin: 0 }} p.files, a {{ color: #6b6b6b }} p.files {{ font-size: .85em }}
 </style>
 <h1>{title}</h1>
 <main>
@@ -75,7 +75,10 @@ class Gallery:
     def _write_page(self):
         cards = []
         for name, entry in self.entries.items():
-            links = " · ".join(f'<a href="{quote(file)}">{html.escape(Path(file).name)}</a>' for file in entry["files"])
+            links = " · ".join(
+                f'<a href="{quote(file)}">{html.escape(Path(file).name.removeprefix(name).lstrip("._"))}</a>'
+                for file in entry["files"]
+            )
             cards.append(
                 _CARD.format(
                     first=quote(entry["files"][0]),

@@ -25,6 +25,7 @@ def main():
     config = command_line.config_of(options)
 
     from s2vt.data import datasets
+    from s2vt.data.files import lock
     from s2vt.features.store import DescriptorStore, lazy_extractor
 
     @functools.cache
@@ -35,7 +36,9 @@ def main():
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, options.layer)
     datasets.require_folders([m for m in media if options.overwrite or m.id not in store], config)
-    failed = store.extract(media, extractor, options.overwrite, command_line.progress("medium"))
+    layers = [store.folder.parent / layer for layer in ("pool_3", "mixed_10")]
+    with lock(store.folder.parent, "choose another --data_dir", writes=layers):
+        failed = store.extract(media, extractor, options.overwrite, command_line.progress("medium"))
     print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
     if failed:
         print(f"{len(failed)} could not be decoded; {store.folder / 'failed.tsv'} says why:", file=sys.stderr)

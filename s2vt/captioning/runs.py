@@ -1,11 +1,11 @@
 """Runs: the folders of trained captioners, and finding their checkpoints again.
 
-experiments/<RUN>/config.json         the Config, seed, versions, weights' digest, command
+experiments/<RUN>/config.json         the Config, seed, command, versions, weights' digest, git revision
                  /vocabulary.json
                  /log.csv             loss, val_loss, val_METEOR an epoch
                  /tensorboard/
                  /checkpoints/<k>.weights.h5, scores.json ("best" is the best validation METEOR)
-                 /training_state.npz  optimizer and random state, for --resume
+                 /training_state.npz  epochs done, optimizer and random state, for --resume
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Run:
         return self
 
     def check_new(self, config, resume, overwrite):
-        """Whether a training may begin here, or go on.
+        """Whether a training may begin here, or go on. One that was killed before it had a config.json begins anew.
 
         Raises:
             UserError: if the run exists and neither is asked for, or it would go on with another config.
@@ -52,10 +52,12 @@ class Run:
             raise UserError(
                 f"{self.folder} exists; add --resume to go on, --overwrite to start again, or --name another"
             )
-        if resume and dataclasses.replace(self.config(), source=config.source, splits=config.splits) != config:
-            raise UserError(
-                f"{self.folder} was trained with another config; give the same --set, or start again with --overwrite"
-            )
+        if resume and (self.exists() or not self.folder.is_dir()):
+            if dataclasses.replace(self.config(), source=config.source, splits=config.splits) != config:
+                raise UserError(
+                    f"{self.folder} was trained with another config; give the same --set, or start again with "
+                    "--overwrite"
+                )
 
     def config(self):
         """The Config that the run was trained with."""
@@ -68,7 +70,11 @@ class Run:
     def scores(self):
         """{checkpoint number: validation METEOR or None}."""
         path = self.folder / "checkpoints" / "scores.json"
-        return {int(k): v for k, v in read_json(path).items()} if path.exists() else {}
+        values = read_json(path) if path.exists() else {}
+        try:
+            return {int(k): None if v is None else float(v) for k, v in values.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{path} does not hold the checkpoints' scores ({error}); name a --checkpoint") from None
 
     def checkpoint_path(self, number):
         """The weights of one checkpoint."""

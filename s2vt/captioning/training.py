@@ -1,9 +1,12 @@
 """Training a captioner with Keras: Adam on the captions' cross entropy, a scored checkpoint an epoch."""
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
+import zipfile
+import zlib
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from s2vt.captioning.decoding import caption_media
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.scoring import MeteorScorer
 from s2vt.data.batches import CaptionBatches
-from s2vt.data.files import atomic_path, write_json
+from s2vt.data.files import atomic_path, read_json, reserve, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.features.store import DescriptorStore
@@ -34,13 +37,15 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
         UserError: as `Run.check_new`.
     """
     run.check_new(config, resume, overwrite)
-    if overwrite and run.exists():
-        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
-        (run.folder / "log.csv").unlink(missing_ok=True)
-        (run.folder / "training_state.npz").unlink(missing_ok=True)
-    if resume:
-        vocabulary, first_epoch = run.vocabulary(), run.checkpoint("last") + 1
+    state = run.folder / "training_state.npz"
+    if run.exists() and resume:
+        vocabulary, first_epoch = run.vocabulary(), _epochs_done(run)
+        seed = read_json(run.folder / "config.json").get("seed", seed)
     else:
+        # The order is for kills: a run without config.json has not begun, one with it has nothing of an older run.
+        for path in (run.folder / "config.json", run.folder / "log.csv", state):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
         captions = (caption for medium in training for caption in medium.captions)
         vocabulary, first_epoch = Vocabulary.from_captions(captions, config.text.min_count), 0
         vocabulary.save(run.folder / "vocabulary.json")
@@ -54,15 +59,14 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     rate = config.training.learning_rate
     if config.training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.training.epochs * len(batches), alpha=0.05)
-    if resume:
+    if first_epoch:
         model.load_weights(run.checkpoint_path(first_epoch - 1))
     # TF1's Adam, which the release used, has epsilon 1e-8 (Keras: 1e-7).
     model.compile(keras.optimizers.Adam(rate, epsilon=1e-8))
-    if resume:
-        _restore_state(model, run.folder / "training_state.npz")
+    if first_epoch:
+        _restore_state(model, state)
     callbacks = [
         _Checkpoints(run, config, vocabulary, validation, store),
-        keras.callbacks.CSVLogger(run.folder / "log.csv", append=resume),
         keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False),
         _Progress(config.training.epochs),
     ]
@@ -148,17 +152,40 @@ def _state_variables(model):
     return [*seeds, *model.optimizer.variables]
 
 
+def _save_state(model, path, epochs):
+    """The epochs that are done, and `_state_variables` after them: written last, it says that the epoch is whole."""
+    arrays = {str(k): ops.convert_to_numpy(variable) for k, variable in enumerate(_state_variables(model))}
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, epochs=epochs, **arrays)
+
+
+def _epochs_done(run):
+    """How many epochs a run has behind it; 0 where it was killed in its first one."""
+    path = run.folder / "training_state.npz"
+    if not path.exists() and {p.name for p in run.checkpoint_path(0).parent.glob("*.h5")} <= {"0.weights.h5"}:
+        return 0
+    with _open_state(path) as arrays:
+        return int(arrays["epochs"])
+
+
 def _restore_state(model, path):
+    with _open_state(path) as arrays:
+        for k, variable in enumerate(_state_variables(model)):
+            variable.assign(arrays[str(k)])
+
+
+@contextlib.contextmanager
+def _open_state(path):
+    """The arrays that `_save_state` wrote; what the block finds wrong with them is told in one line."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for k, variable in enumerate(_state_variables(model)):
-                variable.assign(arrays[f"{k}"])
-    except (OSError, KeyError, ValueError) as error:
+            yield arrays
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} does not fit this run ({error}); start again with --overwrite") from None
 
 
 class _Checkpoints(keras.callbacks.Callback):
-    """Saves each epoch's weights and optimizer, and scores them by METEOR on the validation media."""
+    """Saves each epoch's weights, METEOR on the validation media, row of log.csv and optimizer, in this order."""
 
     def __init__(self, run, config, vocabulary, validation, store):
         super().__init__()
@@ -180,13 +207,23 @@ class _Checkpoints(keras.callbacks.Callback):
         bare = new_model(self.config, self.vocabulary)  # a compiled model's file would hold the optimizer, too
         bare.set_weights(self.model.get_weights())
         with atomic_path(self.run.checkpoint_path(epoch)) as partial:
+            reserve(partial, 2**17 + sum(weights.nbytes for weights in bare.get_weights()))
             bare.save_weights(partial)
-        with atomic_path(self.run.folder / "training_state.npz") as partial, open(partial, "wb") as file:
-            np.savez(file, **{str(k): ops.convert_to_numpy(v) for k, v in enumerate(_state_variables(self.model))})
         scores = {**self.run.scores(), epoch: score}
         write_json(self.run.folder / "checkpoints" / "scores.json", {str(k): v for k, v in scores.items()})
-        if logs is not None:
-            logs["val_METEOR"] = float("nan") if score is None else score
+        logs["val_METEOR"] = float("nan") if score is None else score
+        self._log(epoch, logs)
+        _save_state(self.model, self.run.folder / "training_state.npz", epoch + 1)
+
+    def _log(self, epoch, logs):
+        """Writes the epoch's row of log.csv, in the place of one that a killed run has left."""
+        path = self.run.folder / "log.csv"
+        rows = path.read_text("utf-8").splitlines()[1:] if path.exists() else []
+        names = sorted(logs)
+        rows = [row for row in rows if row.split(",")[0] in map(str, range(epoch))]
+        rows.append(",".join(str(value) for value in (epoch, *(logs[name] for name in names))))
+        with atomic_path(path) as partial:
+            partial.write_text("\n".join([",".join(["epoch", *names]), *rows, ""]), "utf-8")
 
 
 class _Progress(keras.callbacks.Callback):

@@ -1,7 +1,9 @@
-"""Files that are whole or not there: written aside, then renamed; and JSON whose mistakes are told by line."""
+"""Files that are whole or not there: written aside, then renamed, in folders that one process at a time may write;
+and JSON whose mistakes are told by line."""
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -52,6 +54,51 @@ def atomic_path(path):
             raise  # about another file, which the block was reading
         reason = " ".join(str(error.strerror or error).split())
         raise UserError(f"cannot write {path}: {reason}; choose another place or make room") from error
+
+
+def reserve(path, num_bytes):
+    """Fills a file with zeros, so that a full disk is found out before a writer opens it that would crash (HDF5 does)."""
+    with open(path, "wb") as file:
+        file.write(bytes(num_bytes))
+
+
+@contextlib.contextmanager
+def lock(folder, instead, writes=()):
+    """Keeps other processes that ask for the same lock out of a folder, until the block or the process ends.
+
+    The system releases the lock of a process that dies, however it dies; the file `.lock` stays behind and means
+    nothing by itself.
+
+    Args:
+        folder: made if it is not there.
+        instead: what the user may do instead of waiting, such as "choose another --name".
+        writes: folders that are written under this lock only; what a killed process left unfinished there (see
+            `atomic_path`) is removed.
+    Raises:
+        UserError: if another process holds the lock, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            process = f"another process (pid {file.read(20).strip() or 'unknown'})"
+            raise UserError(f"{folder} is being written by {process}; wait for it, or {instead}") from None
+        except OSError:
+            pass  # a file system without locks
+        with contextlib.suppress(OSError):  # who holds it is only told, and a full disk is told by what comes next
+            file.truncate(0)
+            print(os.getpid(), file=file, flush=True)
+        for leftover in (path for place in writes for path in Path(place).glob(f".{'[0-9a-f]' * 8}.*")):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 def write_json(path, value):

@@ -1,0 +1,458 @@
+"""Killed at any moment, given twice at once, out of room: nothing lost, nothing half there, the same numbers.
+
+Every command is the real script in a process of its own, killed by SIGKILL. The engine is imported once, by a server
+that forks a process for each of them, so that hundreds can be killed. InceptionV3 and Java have stand-ins; the last
+tests do without them.
+"""
+
+import contextlib
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import resource
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cfg
+
+MANY = 40  # kills of each command in the slow test
+PATIENCE = 900  # seconds that any one process may take on a busy machine
+WRITING = {"open": 2, "os.rename": None, "os.remove": None, "os.mkdir": None}  # audited events; 2: where the flags are
+
+
+# --- one script in a process of its own
+
+
+class Network:
+    """Stands in for InceptionV3: 64 cells of 2048 numbers that depend on the pixels alone."""
+
+    def __init__(self, features):
+        pass
+
+    def cells(self, pictures):
+        shown = np.asarray(pictures, np.float32)[:, ::38, ::38].reshape(len(pictures), 64, 3) / 255
+        return np.tile(shown, 683)[..., :2048]
+
+
+def shared_words(references, candidates):
+    """Stands in for METEOR: the share of the candidates' words that their references hold."""
+    hits = [word in " ".join(references[i]) for i in references for word in candidates[i].split()]
+    return float(np.mean(hits)) if hits else 0.0
+
+
+def script(name, arguments, folder, output, killed_at=None, delay=0.0, count=None, largest_file=None):
+    """What the process does: one of the scripts as the shell would run it, in `folder`.
+
+    Args:
+        killed_at: dies `delay` seconds after the event of this number, counted from 0: a file of its is about to be
+            opened for writing, renamed or removed. count: a multiprocessing value that the events are counted in.
+        largest_file: bytes; what is longer finds the disk full.
+    """
+    os.chdir(folder)
+    for stream in (1, 2):
+        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    from s2vt.captioning import scoring
+    from s2vt.features import store
+
+    store.FeatureExtractor = Network
+    scoring.MeteorScorer.score = lambda scorer, *captions: shared_words(*captions)
+    scoring.MeteorScorer.score_tokens = lambda scorer, *captions: (shared_words(*captions), {})
+    scoring.tokenize = lambda captions, timeout: [caption.lower() for caption in captions]
+    cfg.ROOT, root = Path(folder), cfg.ROOT
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    events = itertools.count()
+
+    def hook(event, details):
+        if event not in WRITING or not str(details[0]).startswith(("DATA", "experiments", "coco", folder)):
+            return
+        if event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        number = next(events)
+        if count is not None:
+            count.value = number + 1
+        if number == killed_at:
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            if not delay:
+                time.sleep(60)
+
+    sys.addaudithook(hook)
+    sys.argv = [f"{name}.py", *arguments]
+    runpy.run_path(str(root / f"{name}.py"), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Starts processes that have the engine already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(cfg.ROOT), str(Path(__file__).parent)]))
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+        context = multiprocessing.get_context("forkserver")
+        modules = "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.saliency.video PIL.Image"
+        context.set_forkserver_preload(
+            [*modules.split(), "s2vt.saliency.figures", "s2vt.saliency.gallery", "test_kill"]
+        )
+        multiprocessing.forkserver.ensure_running()
+        yield context
+        multiprocessing.forkserver._forkserver._stop()
+
+
+class Place:
+    """A folder with DATA and experiments in it, and the commands run there."""
+
+    def __init__(self, server, folder):
+        self.server, self.folder = server, folder
+        self.output = folder.with_suffix(".txt")
+
+    def start(self, command, *more, **how):
+        """The process of a command that has begun."""
+        name, arguments = COMMANDS[command]
+        self.output.write_text("")
+        arguments = [*arguments.split(), "--dataset", "Balls", "--weights", "DATA/w.pb", *more]
+        process = self.server.Process(
+            target=script, args=(name, arguments, str(self.folder), str(self.output)), kwargs=how
+        )
+        process.start()
+        return process
+
+    def run(self, command, *more, **how):
+        """(exit status, what it printed)."""
+        process = self.start(command, *more, **how)
+        process.join(PATIENCE)
+        return process.exitcode, self.output.read_text()
+
+    def finish(self, command):
+        """Gives the command again, as a user would after a kill."""
+        resumed = ["--resume"] if command == "training" and (self.folder / "experiments" / "Balls").exists() else []
+        status, output = self.run(command, *resumed)
+        assert status == 0, output
+
+
+COMMANDS = {
+    "extraction": ("preprocessing", "--layer mixed_10"),
+    "training": ("run_s2vt", "--train"),
+    "test": ("run_s2vt", "--test --checkpoint last"),
+    "localize": ("run_s2vt", "--localize --checkpoint last"),
+    "visualization": (
+        "visualization",
+        "--checkpoint last --media_id all --sentence ball --layout single --size 320x240",
+    ),
+}
+
+
+def write_balls(folder):
+    """A data set of one's own with truth: eight clips in which a ball crosses the picture."""
+    from s2vt.data.files import write_json
+    from s2vt.data.media import VideoWriter
+
+    settings = {"features.num_frames": 3, "features.batch_size": 4, "text.min_count": 1, "model.units": 7,
+                "model.embedding_size": 5, "training.epochs": 3, "training.batch_size": 4}  # fmt: skip
+    write_json(folder / "dataset.json", {"layout": "msr_vtt", "media": "video", "truth": "tracks", "set": settings})
+    listed = {"train_val": ([], []), "test": ([], [])}
+    for k, split in enumerate(["train", "train", "validate", *["test"] * 5]):
+        name, kind = f"clip{k}", "test" if split == "test" else "train_val"
+        boxes = [[8 * f, 5 * k, 8 * f + 12, 5 * k + 12] for f in range(6)]
+        frames = np.full((6, 64, 64, 3), 30 * k, np.uint8)
+        for frame, (x1, y1, x2, y2) in zip(frames, boxes, strict=True):
+            frame[y1:y2, x1:x2] = 255, 20 * k, 0
+        with VideoWriter(
+            folder / ("TestVideo" if kind == "test" else "TrainValVideo") / f"{name}.mp4", 64, 64, 10
+        ) as video:
+            for frame in frames:
+                video.write(frame)
+        captions = [f"a ball rolls over number {word}" for word in ("one", "two", "three")]
+        listed[kind][0].append({"video_id": name, "split": split})
+        listed[kind][1].extend({"video_id": name, "caption": caption} for caption in captions)
+        ball = {"event": "right", "boxes": boxes, "seen": [1.0] * 6, "happens": [0, 5]}
+        phrases = [{"tokens": [0, 2], "kind": "object", "object": 0}]
+        truth = {"num_frames": 6, "objects": [ball], "captions": [{"caption": c, "phrases": phrases} for c in captions]}
+        write_json(folder / "truth" / f"{name}.json", truth)
+    for kind, (videos, sentences) in listed.items():
+        write_json(folder / f"{kind}_videodatainfo.json", {"videos": videos, "sentences": sentences})
+
+
+class Undisturbed(Place):
+    """Where every command has run to its end, with a copy of the folder as it was before each."""
+
+    def __init__(self, server, folder):
+        super().__init__(server, folder / "whole")
+        write_balls(self.folder / "DATA" / "Balls")
+        (self.folder / "DATA" / "w.pb").write_bytes(b"weights")
+        self.before, self.seconds, self.events = {}, {}, {}
+        for command in COMMANDS:
+            self.before[command] = folder / f"before_{command}"
+            shutil.copytree(self.folder, self.before[command])
+            count, start = server.Value("i", 0), time.monotonic()
+            status, output = self.run(command, count=count)
+            assert status == 0, output
+            self.seconds[command], self.events[command] = time.monotonic() - start, count.value
+
+    def stage(self, command):
+        """The folder as it was when a command had run."""
+        commands = list(COMMANDS)
+        return {**self.before, None: self.folder}[(*commands, None)[commands.index(command) + 1]]
+
+    def copy(self, command, folder):
+        """A new place in which all has run that comes before a command."""
+        shutil.copytree(self.before[command], folder)
+        return Place(self.server, folder)
+
+
+@pytest.fixture(scope="module")
+def whole(server, tmp_path_factory):
+    return Undisturbed(server, tmp_path_factory.mktemp("kill"))
+
+
+# --- what lies there
+
+
+def content(path):
+    """What a file holds, to be compared; fails where it is not whole."""
+    match path.suffix:
+        case ".npy":
+            return np.load(path, allow_pickle=False)
+        case ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays}
+        case ".h5":
+            return weights_of(path)
+        case ".json":
+            value = json.loads(path.read_text("utf-8"))
+            return {k: v for k, v in value.items() if k != "command"} if path.name == "config.json" else value
+        case ".png" | ".jpg":
+            return np.asarray(Image.open(path))
+        case ".mp4":
+            from s2vt.data.media import iterate_frames
+
+            return np.stack([frame for _, frame in iterate_frames(path)])
+        case _:
+            return path.read_bytes()
+
+
+def weights_of(path):
+    import h5py
+
+    found = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if hasattr(item, "shape") else None)
+    return found
+
+
+def files_of(folder):
+    """{name: path} of all files but hidden ones and TensorBoard's, which are added to line by line."""
+    paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in paths.items() if "/." not in name and "/tensorboard/" not in name}
+
+
+def assert_same(folder, whole):
+    """The same files, bit for bit where what is in them has a shape."""
+    found, expected = files_of(folder), files_of(whole)
+    assert set(found) == set(expected)
+    for name, path in expected.items():
+        np.testing.assert_equal(content(found[name]), content(path), name)
+
+
+GROWING = (".json", ".csv", ".html", "training_state.npz")  # written anew, whole, as the command goes on
+
+
+def assert_whole(folder, whole):
+    """Nothing is half there: each file is as the undisturbed run left it, or one of those that are written anew."""
+    expected = files_of(whole)
+    for name, path in files_of(folder).items():
+        value = content(path)
+        if not name.endswith(GROWING):
+            np.testing.assert_equal(value, content(expected[name]), name)
+
+
+def kill_again_and_again(whole, command, folder, kills, seed=0):
+    """Kills a command, gives it again, kills it again, ..., lets it finish, and so on until it was killed often enough.
+
+    Every other kill comes at a random moment, the others just before or amid a random one of the writes.
+
+    Returns:
+        how often it was let finish.
+    """
+    rng, killed, seconds = np.random.default_rng([seed, len(command)]), 0, whole.seconds[command]
+    for finished in range(1, 5 * kills):
+        place = whole.copy(command, folder / f"{finished}")
+        for _ in range(max(2, kills // 3)):
+            resumed = command == "training" and (place.folder / "experiments" / "Balls").exists()
+            how = {
+                "killed_at": int(rng.integers(whole.events[command])),
+                "delay": float(rng.choice([0, rng.uniform(0, 0.01)])),
+            }
+            start = time.monotonic()
+            process = place.start(command, *(["--resume"] if resumed else []), **(how if killed % 2 else {}))
+            process.join(PATIENCE if killed % 2 else rng.uniform(0, seconds))
+            process.kill()
+            process.join()
+            assert process.exitcode in (0, -signal.SIGKILL), place.output.read_text()
+            assert_whole(place.folder, whole.stage(command))
+            if process.exitcode == 0:
+                seconds = time.monotonic() - start  # the machine may have been busier before
+                break
+            if (killed := killed + 1) == kills:
+                break
+        place.finish(command)
+        assert_same(place.folder, whole.stage(command))
+        assert not list(place.folder.glob("DATA/Balls/descriptors/w/*/.*.npy"))  # what the killed ones left is gone
+        shutil.rmtree(place.folder)
+        if killed == kills:
+            return finished
+    raise AssertionError(f"killed {killed} times only")
+
+
+@pytest.mark.parametrize(
+    ("command", "kills"), [("extraction", 14), ("training", 8), ("test", 8), ("localize", 12), ("visualization", 12)]
+)
+def test_killed_commands_go_on_and_come_to_the_same_end(whole, tmp_path, command, kills):
+    kill_again_and_again(whole, command, tmp_path, kills)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", COMMANDS)
+def test_hundreds_of_kills(whole, tmp_path, command, capsys):
+    finished = kill_again_and_again(whole, command, tmp_path, MANY, seed=1)
+    with capsys.disabled():
+        print(f"\n{command}: killed {MANY} times, let finish {finished} times, nothing lost")
+
+
+# --- two at once
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_two_at_once_do_no_harm(whole, tmp_path, command):
+    place = whole.copy(command, tmp_path / "place")
+    beside = Place(whole.server, place.folder)
+    beside.output = tmp_path / "beside.txt"
+    processes = [each.start(command) for each in (place, beside)]
+    for process in processes:
+        process.join(PATIENCE)
+    statuses = sorted(process.exitcode for process in processes)
+    assert statuses in ([0, 0], [0, 2]), place.output.read_text() + beside.output.read_text()
+    assert_same(place.folder, whole.stage(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "folder", "instead"),
+    [
+        ("extraction", "DATA/Balls/descriptors/w", "choose another --data_dir"),
+        ("training", "experiments/Balls", "choose another --name"),
+        ("visualization", "experiments/Balls/saliency", "choose another --output"),
+    ],
+)
+def test_a_second_run_is_told_of_the_first(whole, tmp_path, command, folder, instead):
+    from s2vt.data.files import lock
+
+    place = whole.copy(command, tmp_path / "place")
+    with lock(place.folder / folder, "wait"):
+        before = set(files_of(place.folder))
+        status, output = place.run(command)
+        assert (status, output.count("\n")) == (2, 1)
+        pid = f"another process (pid {os.getpid()})"
+        assert f"{folder} is being written by {pid}; wait for it, or {instead}" in output
+        assert set(files_of(place.folder)) == before
+
+
+def test_a_lock_is_free_again_however_its_holder_ends(tmp_path):
+    from s2vt.data.files import lock
+    from s2vt.errors import UserError
+
+    code = f"import os; from s2vt.data.files import lock\nwith lock({str(tmp_path)!r}, ''): print(flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cfg.ROOT)
+    with holder:
+        holder.stdout.readline()
+        with pytest.raises(UserError, match=rf"another process \(pid {holder.pid}\); wait for it, or do"):
+            with lock(tmp_path, "do"):
+                pass
+        holder.kill()
+    (tmp_path / ".0123abcd.a.npy").touch()
+    (tmp_path / ".hidden.npy").touch()
+    with lock(tmp_path, "do", writes=[tmp_path]):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hidden.npy"}
+    with lock(tmp_path, "do"):
+        pass
+
+
+# --- a full disk
+
+
+@pytest.mark.parametrize(
+    ("command", "largest_file"),  # bytes: the descriptors, the checkpoint, the scores, the partial scores, the video
+    [("extraction", 300_000), ("training", 40_000), ("test", 1000), ("localize", 1000), ("visualization", 3_000)],
+)
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(whole, tmp_path, command, largest_file):
+    place = whole.copy(command, tmp_path / "place")
+    status, output = place.run(command, largest_file=largest_file)
+    assert status in (1, 2) and "Traceback" not in output, output
+    told = [line for line in re.split("[\r\n]+ *", output) if "cannot write" in line]
+    assert told and all(re.search(": cannot write .*; choose another place or make room$", line) for line in told), (
+        output
+    )
+    assert len(told) == 1 or command == "visualization"  # a line a medium
+    assert_whole(place.folder, whole.stage(command))
+    before, after = files_of(whole.before[command]), files_of(place.folder)
+    assert all(content(after[name]) is not None for name in before)
+    assert not [path for path in place.folder.rglob(".*") if path.name != ".lock"]
+    place.finish(command)
+    assert_same(place.folder, whole.stage(command))
+
+
+# --- Java, and the shell
+
+
+def test_java_ends_with_the_process_that_asked_it():
+    code = "from s2vt.captioning.scoring import MeteorScorer\nwith MeteorScorer() as meteor:\n"
+    code += "    meteor.score({1: ['a dog']}, {1: 'a dog'}); print(meteor._dialogue.process.pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cfg.ROOT
+    ) as asker:
+        java = int(asker.stdout.readline())
+        asker.kill()
+    for _ in range(300):
+        if not alive(java):
+            break
+        time.sleep(0.1)
+    assert not alive(java)
+
+
+def alive(process):
+    """Whether a process is there and not only waiting to be buried."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.long
+def test_a_training_killed_from_the_shell(whole, tmp_path):
+    """No stand-in but for the network: descriptors are there already."""
+    place = whole.copy("training", tmp_path / "place")
+    arguments = ["--dataset", "Balls", "--weights", "DATA/w.pb", "--train"]
+    command = [sys.executable, str(cfg.ROOT / "run_s2vt.py"), *arguments]
+    undisturbed = subprocess.run([*command, "--name", "whole"], cwd=place.folder, check=True, capture_output=True)
+    assert undisturbed.returncode == 0
+    rng = np.random.default_rng(2)
+    for k in range(4):
+        resumed = ["--resume"] if (place.folder / "experiments" / "Balls").exists() else []
+        with contextlib.suppress(subprocess.TimeoutExpired):  # which kills
+            subprocess.run(
+                [*command, *resumed], cwd=place.folder, timeout=rng.uniform(2, 8 + 4 * k), capture_output=True
+            )
+    subprocess.run([*command, "--resume"], cwd=place.folder, check=True, capture_output=True)
+    names = ("log.csv", "vocabulary.json", "checkpoints/2.weights.h5", "checkpoints/scores.json")
+    for name in names:
+        folder = place.folder / "experiments"
+        np.testing.assert_equal(content(folder / "Balls" / name), content(folder / "whole" / name), name)

@@ -83,32 +83,20 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
 
 
 def readings(config, store):
-    """What a video is read as in some of the batches: the shares that `TrainingConfig` gives them, and the readings.
+    """What a video is read as in some of the batches: the cells of one frame, like a picture.
 
-    Saliency asks what the captioner says of a single descriptor (Eq. 13), which one trained on whole videos never
-    meets: not a cell, not a frame without the others.
+    Saliency asks what the captioner says of a single cell (Eq. 13); one trained on frames alone has never met one.
 
     Returns:
-        pairs (share, (Medium, random generator) -> (N, D)), for `CaptionBatches`.
-    Raises:
-        UserError: if the shares' sum is above 1.
+        pairs (share of the batches, (Medium, random generator) -> (N, D)), for `CaptionBatches`.
     """
-    shares = config.training
-    if shares.cells + shares.frames > 1:
-        raise UserError(
-            f"training.cells={shares.cells} and training.frames={shares.frames} are shares: at most 1 in all"
-        )
     cells = DescriptorStore(config, store.data_dir, layer="mixed_10")
 
-    def cells_of_a_frame(medium, rng):  # (G*G, D), row by row
+    def cells_of_a_frame(medium, rng):  # row by row
         frames = cells.load(medium)
         return frames[rng.integers(len(frames))]
 
-    def a_frame(medium, rng):  # (1, D)
-        frames = store.v(medium)
-        return frames[rng.integers(len(frames))][None]
-
-    return [(shares.cells, cells_of_a_frame), (shares.frames, a_frame)]
+    return [(config.training.cells, cells_of_a_frame)]
 
 
 def provenance(store, seed, command):

@@ -35,7 +35,8 @@ def main():
     parser.add_argument("--tolerance", type=float, default=0.0,
                         help="with --localize: source pixels a point may miss by (paper: 0, TorchRay: 15)")  # fmt: skip
     parser.add_argument("--spread", type=float, default=0.75,
-                        help="with --localize: how far a cell's value reaches, in cells; 0: bilinear maps")  # fmt: skip
+                        help="with --localize: how far a cell's value reaches, in cells, and a frame's, in sampled "
+                             "frames; 0: bilinear maps, each frame's own value")  # fmt: skip
     parser.add_argument("--frame", choices=("pooled", "cells"), help=command_line.FRAME_HELP)
     parser.add_argument("--average", choices=("phrase", "class"), default="phrase",
                         help="with --localize: over phrases (paper) or over the categories (TorchRay)")  # fmt: skip

@@ -15,8 +15,8 @@ from s2vt.captioning.model import S2VT
 from s2vt.saliency.heatmaps import phrase_loss, scale
 from s2vt.saliency.information_loss import (
     bytes_per_row,
-    frames_alone,
     decode_prefixes,
+    frames_alone,
     image_saliency,
     information_loss,
     prefixes,

@@ -89,6 +89,27 @@ def test_a_map_that_points_elsewhere_gets_nothing(data):
     assert tallies["space"].averages()["information loss"][0] < 0.3
 
 
+def test_one_frame_that_stands_out_is_outweighed_by_its_neighbours(data):
+    know = all_knowing(data)
+
+    def explain(medium, words, geometry):
+        loss, pooled = know(medium, words, geometry)
+        for of_word in pooled:  # 0 where the object is, else 1
+            there = np.flatnonzero(of_word == 0)
+            far = [i for i in range(26) if len(there) and np.abs(there - i).min() > 2]
+            of_word[far[len(far) // 2 :][:1]] = -0.5
+        return loss, pooled
+
+    def found(protocol):
+        return score(cfg.MOVING_SHAPES, data, explain, protocol=protocol)["time: object"]
+
+    own, smooth = found(Protocol(spread=0)), found(TABLE_1)
+    assert own.averages()["information loss"][0] < 0.2
+    assert smooth.averages()["information loss"][0] > 0.97
+    assert "a Gaussian mean of 0.75 sampled frames" in smooth.protocol and "Gaussian" not in own.protocol
+    assert "its cells, read like a picture's" in found(Protocol(frame="cells")).protocol
+
+
 def test_a_blind_map_is_the_centre_and_the_first_frame(data):
     tallies = score(
         cfg.MOVING_SHAPES, data, lambda m, words, g: (np.ones((len(words), 26, 8, 8)), np.ones((len(words), 26)))

@@ -57,7 +57,7 @@ def atomic_path(path):
 
 
 def reserve(path, num_bytes):
-    """Fills a file with zeros, so that a full disk is found out before a writer opens it that would crash (HDF5 does)."""
+    """Fills a file with zeros: a full disk is found out before a writer opens it that would crash (HDF5 does)."""
     with open(path, "wb") as file:
         file.write(bytes(num_bytes))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from s2vt.data.files import read_json, write_json
 from s2vt.data.media import Geometry
@@ -57,7 +58,8 @@ class Protocol:
         tolerance: how far outside a box a point still hits, source pixels (TorchRay: 15).
         average: "phrase" or "class" (TorchRay), see `Tally`.
         resize: which part of a picture counts: "squash", all of it, or "center_crop" (Table 2).
-        spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`).
+        spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`). And how
+            far a frame's reaches, in sampled frames: a Gaussian mean of them; 0: each frame's own.
         frame: what a frame is when it is seen alone, "pooled" or "cells" (see `information_loss.frames_alone`).
     """
 
@@ -75,6 +77,8 @@ class Protocol:
             text += f" Maps between cells: {f'a Gaussian of {self.spread:g} cells' if self.spread else 'bilinear'}."
         if self.resize == "center_crop" and name in SPACE:
             text += " The picture is its centre crop; boxes are cut to it, phrases without a box left are dropped."
+        if self.spread and name not in SPACE:
+            text += f" Saliency over time: a Gaussian mean of {self.spread:g} sampled frames."
         if self.frame == "cells" and name not in SPACE:
             text += " A frame seen alone is its cells, read like a picture's, not their mean."
         return Tally(metric, text, self.average, entities.CATEGORIES)
@@ -401,6 +405,11 @@ def _values(mention, names, found, window, protocol):
     for name in names:
         if name not in SPACE:
             times = {row: sentence.time(words) for row, (sentence, words) in found.items()}
-            hits = {row: temporal_hit(time, mention.present) for row, time in times.items() if time is not None}
+            times = {
+                row: gaussian_filter(time, protocol.spread, mode="nearest")  # things stay for more than one frame
+                for row, time in times.items()
+                if time is not None
+            }
+            hits = {row: temporal_hit(time, mention.present) for row, time in times.items()}
             values[name] = hits | baselines.temporal_rows(mention.present)
     return values

@@ -20,9 +20,9 @@ def variables(model):
     return {variable.name: numbers(variable) for variable in model.trainable_variables}
 
 
-def random_model(dropout=0.5, vocabulary_size=V, **kwargs):
+def random_model(dropout=0.5, vocabulary_size=V, kind=S2VT, **kwargs):
     rng = np.random.default_rng(5)
-    model = S2VT(vocabulary_size, units=H, embedding_size=E, dropout=dropout, **kwargs)
+    model = kind(vocabulary_size, units=H, embedding_size=E, dropout=dropout, **kwargs)
     model.build({"v": (None, None, D), "y": (None, None)})
     for variable in model.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
@@ -233,6 +233,34 @@ def test_keras_trains_and_validates_on_the_sum_over_the_masks_sum(v):
     assert abs(expected - np.mean([-np.mean(words[:4]), -np.mean(words[4:])])) > 0.01  # not the mean over sentences
     history = model.fit({"v": v, "y": Y}, validation_data=({"v": v, "y": Y},), verbose=0).history
     np.testing.assert_allclose([history["loss"][0], history["val_loss"][0]], [expected] * 2, rtol=1e-5)
+
+
+class StepByStep(S2VT):
+    """S2VT by the LSTM's single steps, so that its gradient is the engine's own."""
+
+    def call(self, inputs, training=False):
+        gates, logits = self._read(inputs["v"]), []
+        h = c = ops.zeros_like(gates[:, 0, : self.units])
+        for i in range(gates.shape[1]):
+            h, (_, c) = self.lstm.cell(gates[:, i], [h, c])
+        state = h, c
+        for t in range(inputs["y"].shape[1]):
+            step_logits, state = self.step(state, inputs["y"][:, t - 1] if t else None)
+            logits.append(step_logits)
+        return ops.stack(logits, axis=1)
+
+
+def test_the_gradient_of_all_steps_at_once_is_that_of_step_by_step(v):
+    trained = []
+    for kind in (S2VT, StepByStep):
+        model = random_model(dropout=0, kind=kind)
+        model.compile(keras.optimizers.SGD(0.3))
+        model.train_on_batch({"v": v, "y": Y})
+        trained.append(variables(model))
+    start = variables(random_model())
+    for name, value in trained[1].items():
+        np.testing.assert_allclose(trained[0][name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert np.abs(value - start[name]).max() > 1e-3, name
 
 
 # Weights file

@@ -64,6 +64,7 @@ class Network:
 
 
 @linux
+@pytest.mark.long
 def test_extraction_of_two_thousand_clips(tmp_path):
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, 64, 48, 10) as video:
@@ -94,6 +95,7 @@ def test_decoded_frames_are_freed_without_the_collector(tmp_path):
 
 
 @linux
+@pytest.mark.long
 def test_localization_of_two_thousand_pictures(tmp_path):
     """The same 20 pictures again and again, through the engine: a graph for each would show as well."""
     from s2vt.captioning.model import S2VT

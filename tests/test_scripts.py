@@ -174,7 +174,9 @@ def test_one_command_prints_a_table_of_all_captioners_and_maps(place, attention_
     record = read_json(path)
     assert [row["map"] for row in record["rows"]] == ["information_loss", "kl"] * 2 + ["attention"]
     assert {row["model"] for row in record["rows"]} == {"s2vt", "soft_attention"}
-    assert record["protocol"] == {"tolerance": 15, "average": "class", "resize": "center_crop", "spread": 0.75}
+    frame = "cells" if dataset == "MovingShapes" else "pooled"  # as training was
+    expected = {"tolerance": 15, "average": "class", "resize": "center_crop", "spread": 0.75, "frame": frame}
+    assert record["protocol"] == expected
     assert all(len(row["sha256"]) == 64 for row in record["rows"])
     attention = f"{names[1]}: attention"
     assert (attention in record["tables"]["space"]["rows"]) == (dataset == "StillShapes")

@@ -34,6 +34,7 @@ HUNDREDTHS = 100  # GIF's clock, ticks a second
 FASTEST = {".gif": 50}  # frames a second: browsers slow down GIFs with shorter delays
 ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
 MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}  # which PyAV 19 always is
 NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
 
 
@@ -445,7 +446,7 @@ def _open_video(path):
     path = Path(path)
     _check_file(path)
     try:  # "file:" and the white list: a name with a colon is not an address, and no file leads to the network
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **_LENIENT)
     except av.error.InvalidDataError as error:
         raise _refusal(path, "not a video that FFmpeg can read, or only a part of one; get it again") from error
     except (av.FFmpegError, OSError, ValueError) as error:

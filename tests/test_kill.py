@@ -8,7 +8,6 @@ tests do without them.
 import contextlib
 import itertools
 import json
-import multiprocessing
 import os
 import re
 import resource
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from processes import stand_in, write_balls
 
 import cfg
 
@@ -33,23 +33,6 @@ WRITING = {"open": 2, "os.rename": None, "os.remove": None, "os.mkdir": None}  #
 
 
 # --- one script in a process of its own
-
-
-class Network:
-    """Stands in for InceptionV3: 64 cells of 2048 numbers that depend on the pixels alone."""
-
-    def __init__(self, features):
-        pass
-
-    def cells(self, pictures):
-        shown = np.asarray(pictures, np.float32)[:, ::38, ::38].reshape(len(pictures), 64, 3) / 255
-        return np.tile(shown, 683)[..., :2048]
-
-
-def shared_words(references, candidates):
-    """Stands in for METEOR: the share of the candidates' words that their references hold."""
-    hits = [word in " ".join(references[i]) for i in references for word in candidates[i].split()]
-    return float(np.mean(hits)) if hits else 0.0
 
 
 def script(name, arguments, folder, output, killed_at=None, delay=0.0, count=None, largest_file=None):
@@ -63,13 +46,7 @@ def script(name, arguments, folder, output, killed_at=None, delay=0.0, count=Non
     os.chdir(folder)
     for stream in (1, 2):
         os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
-    from s2vt.captioning import scoring
-    from s2vt.features import store
-
-    store.FeatureExtractor = Network
-    scoring.MeteorScorer.score = lambda scorer, *captions: shared_words(*captions)
-    scoring.MeteorScorer.score_tokens = lambda scorer, *captions: (shared_words(*captions), {})
-    scoring.tokenize = lambda captions, timeout: [caption.lower() for caption in captions]
+    stand_in()
     cfg.ROOT, root = Path(folder), cfg.ROOT
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
@@ -91,23 +68,6 @@ def script(name, arguments, folder, output, killed_at=None, delay=0.0, count=Non
     sys.addaudithook(hook)
     sys.argv = [f"{name}.py", *arguments]
     runpy.run_path(str(root / f"{name}.py"), run_name="__main__")
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Starts processes that have the engine already."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(cfg.ROOT), str(Path(__file__).parent)]))
-        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-        patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
-        context = multiprocessing.get_context("forkserver")
-        modules = "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.saliency.video PIL.Image"
-        context.set_forkserver_preload(
-            [*modules.split(), "s2vt.saliency.figures", "s2vt.saliency.gallery", "test_kill"]
-        )
-        multiprocessing.forkserver.ensure_running()
-        yield context
-        multiprocessing.forkserver._forkserver._stop()
 
 
 class Place:
@@ -151,37 +111,6 @@ COMMANDS = {
         "--checkpoint last --media_id all --sentence ball --layout single --size 320x240",
     ),
 }
-
-
-def write_balls(folder):
-    """A data set of one's own with truth: eight clips in which a ball crosses the picture."""
-    from s2vt.data.files import write_json
-    from s2vt.data.media import VideoWriter
-
-    settings = {"features.num_frames": 3, "features.batch_size": 4, "text.min_count": 1, "model.units": 7,
-                "model.embedding_size": 5, "training.epochs": 3, "training.batch_size": 4}  # fmt: skip
-    write_json(folder / "dataset.json", {"layout": "msr_vtt", "media": "video", "truth": "tracks", "set": settings})
-    listed = {"train_val": ([], []), "test": ([], [])}
-    for k, split in enumerate(["train", "train", "validate", *["test"] * 5]):
-        name, kind = f"clip{k}", "test" if split == "test" else "train_val"
-        boxes = [[8 * f, 5 * k, 8 * f + 12, 5 * k + 12] for f in range(6)]
-        frames = np.full((6, 64, 64, 3), 30 * k, np.uint8)
-        for frame, (x1, y1, x2, y2) in zip(frames, boxes, strict=True):
-            frame[y1:y2, x1:x2] = 255, 20 * k, 0
-        with VideoWriter(
-            folder / ("TestVideo" if kind == "test" else "TrainValVideo") / f"{name}.mp4", 64, 64, 10
-        ) as video:
-            for frame in frames:
-                video.write(frame)
-        captions = [f"a ball rolls over number {word}" for word in ("one", "two", "three")]
-        listed[kind][0].append({"video_id": name, "split": split})
-        listed[kind][1].extend({"video_id": name, "caption": caption} for caption in captions)
-        ball = {"event": "right", "boxes": boxes, "seen": [1.0] * 6, "happens": [0, 5]}
-        phrases = [{"tokens": [0, 2], "kind": "object", "object": 0}]
-        truth = {"num_frames": 6, "objects": [ball], "captions": [{"caption": c, "phrases": phrases} for c in captions]}
-        write_json(folder / "truth" / f"{name}.json", truth)
-    for kind, (videos, sentences) in listed.items():
-        write_json(folder / f"{kind}_videodatainfo.json", {"videos": videos, "sentences": sentences})
 
 
 class Undisturbed(Place):

@@ -1,0 +1,26 @@
+"""Fixtures that several test files share."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+import cfg
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Starts processes that have the engine already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(cfg.ROOT), str(Path(__file__).parent)]))
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+        context = multiprocessing.get_context("forkserver")
+        modules = "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.saliency.video PIL.Image"
+        context.set_forkserver_preload(
+            [*modules.split(), "s2vt.saliency.figures", "s2vt.saliency.gallery", "processes", "test_kill"]
+        )
+        multiprocessing.forkserver.ensure_running()
+        yield context
+        multiprocessing.forkserver._forkserver._stop()

@@ -13,6 +13,8 @@ from pathlib import Path
 import cfg
 from s2vt import command_line
 
+KINDS = ("information_loss", "kl", "attention")  # the names in s2vt.saliency.maps.MAPS
+
 
 def main():
     parser = command_line.parser("run_s2vt.py", __doc__.split("\n")[0])
@@ -30,8 +32,9 @@ def main():
     parser.add_argument("--beam", type=int, default=1, help="with --test: beam width; 1 is greedy")
     parser.add_argument("--split", default="test", help="with --test, --localize: train, val or test")
     parser.add_argument("--limit", type=int, help="with --test, --localize: at most so many media")
-    parser.add_argument("--map", choices=("information_loss", "kl", "attention", "all"), default="information_loss",
-                        help="with --localize: which maps; all: every one that each run can give")  # fmt: skip
+    parser.add_argument("--map", default="information_loss", metavar="A,B,...",
+                        help=f"with --localize: which maps, of {', '.join(KINDS)}; all: every one that each run "
+                        "can give")  # fmt: skip
     parser.add_argument("--tolerance", type=float, default=0.0,
                         help="with --localize: source pixels a point may miss by (paper: 0, TorchRay: 15)")  # fmt: skip
     parser.add_argument("--spread", type=float, default=0.75,
@@ -55,6 +58,9 @@ def main():
         parser.error(f"--spread {options.spread}: expected cells, 0 or more")
     if len(set(folders)) < len(folders) or options.train and len(folders) > 1:
         parser.error(f"--name {options.name}: expected {'one run' if options.train else 'each run once'}")
+    options.map = list(KINDS) if options.map == "all" else options.map.split(",")
+    if not set(options.map) <= set(KINDS) or len(set(options.map)) < len(options.map):
+        parser.error(f"--map {','.join(options.map)}: expected all, or some of {', '.join(KINDS)}, each once")
 
     from s2vt.captioning.runs import Run
 
@@ -179,7 +185,7 @@ def localize(configs, runs, options):
            "protocol": dataclasses.asdict(protocol)}  # fmt: skip
     parts = ["localization", "+".join(run.name for run in runs), options.split]
     parts += [str(number) if len(runs) == 1 else options.checkpoint]
-    parts += [options.map] if options.map != "information_loss" else []
+    parts += ["+".join(options.map)] if options.map != ["information_loss"] else []
     parts += [f"tolerance{options.tolerance:g}"] if options.tolerance else []
     parts += [f"spread{options.spread:g}"] if options.spread != localization.SPREAD else []
     parts += [frame] if frame != config.frame else []
@@ -207,10 +213,10 @@ def maps_of(captioner, config, run, store, wanted, frame):
     from s2vt.features.store import scan_order, v_of
     from s2vt.saliency.maps import MAPS, names_of
 
-    names = [name for name in names_of(captioner) if wanted in (name, "all")]
+    names = [name for name in names_of(captioner) if name in wanted]
     if not names:
         raise UserError(
-            f"{run.folder} has no {wanted} maps, being of the kind {config.model.name}; it can give "
+            f"{run.folder} has no {' or '.join(wanted)} maps, being of the kind {config.model.name}; it can give "
             f"{', '.join(names_of(captioner))} (--map), or choose another run with --name"
         )
     order = scan_order(config.features.scan) if config.features.layer == "mixed_10" else None

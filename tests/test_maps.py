@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import run_s2vt
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.soft_attention import SoftAttention
 from s2vt.features.store import scan_order
@@ -104,4 +105,4 @@ def test_what_each_captioner_can_give():
         "s2vt": losses, "mean_pool": losses,
         "soft_attention": [*losses, "attention"], "hard_attention": [*losses, "attention"],
     }  # fmt: skip
-    assert list(MAPS) == list(NEEDS)
+    assert list(MAPS) == list(NEEDS) == list(run_s2vt.KINDS)

@@ -308,6 +308,8 @@ def test_media_that_cannot_be_decoded_are_listed_and_the_rest_is_done(place, cap
             ("--localize", "--map", "attention"),
             "has no attention maps, .* s2vt; it can give information_loss",
         ),
+        ("run_s2vt", ("--localize", "--map", "kl,gradient"), "expected all, or some of information_loss, kl, att"),
+        ("run_s2vt", ("--localize", "--map", "kl,kl"), "each once"),
         ("run_s2vt", ("--localize", "--tolerance", "-1"), "expected source pixels, 0 or more"),
         ("run_s2vt", ("--localize", "--name", "MovingShapes,MovingShapes"), "expected each run once"),
         ("run_s2vt", ("--train", "--name", "a,b"), "expected one run"),

@@ -8,7 +8,7 @@ This module imports nothing heavy, so that `--help` answers at once.
 
 import dataclasses
 import difflib
-import json
+import sys
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,17 +115,26 @@ class Config:
     @classmethod
     def from_json(cls, values):
         """The inverse of `to_json`. A section's field that is missing has its default: what every run did before there
-        was a choice. Unknown fields are an error."""
+        was a choice. Unknown fields, and values that a field cannot have, are an error."""
         try:
             sections = {f.name: f.type(**values[f.name]) for f in dataclasses.fields(cls) if f.type in SECTIONS}
-            return cls(**{**values, **sections})
-        except (TypeError, KeyError, AttributeError) as error:
+            config = cls(**{**values, **sections})
+            for f in dataclasses.fields(cls):
+                if f.type not in SECTIONS:
+                    _check(f.name, f.type, getattr(config, f.name))
+            for key in keys(config):
+                _check(key, *_kind_and_value(config, key))
+        except (TypeError, KeyError, AttributeError, UserError) as error:
             raise UserError(f"this config does not fit the program: {error}; make it again with --train") from None
+        return config
 
 
 SECTIONS = (FeatureConfig, TextConfig, ModelConfig, TrainingConfig)
 
 CHOICES = {
+    "layout": ("msr_vtt", "msvd", "flickr30k", "coco"),
+    "media": ("video", "picture"),
+    "truth": ("none", "entities", "tracks"),
     "features.layer": ("pool_3", "mixed_10"),
     "features.resize": ("squash", "center_crop"),
     "features.scan": ("raster", "snake"),
@@ -134,6 +143,7 @@ CHOICES = {
     "model.gate": ("none", "beta"),
     "training.decay": ("constant", "cosine"),
 }
+SHARES = ("model.dropout", "model.expected", "training.cells")  # from 0 to 1
 
 
 def keys(config):
@@ -159,18 +169,40 @@ def _replace(config, key, text):
         )
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"--set {key}: no such setting{hint} There are: {', '.join(valid)}")
-    section, name = key.split(".")
-    part = getattr(config, section)
-    kind = typing.get_type_hints(type(part))[name]
+    kind, old = _kind_and_value(config, key)
     try:
         value = kind(text)
     except ValueError:
-        raise UserError(f"--set {key}={text}: expected {kind.__name__}, such as {getattr(part, name)}") from None
-    if value not in CHOICES.get(key, (value,)):
-        raise UserError(f"--set {key}={text}: expected one of {', '.join(CHOICES[key])}")
-    if kind in (int, float) and not 0 <= value < float("inf") or (kind is int and value < 1):
-        raise UserError(f"--set {key}={text}: expected a {'positive ' if kind is int else ''}number")
-    return dataclasses.replace(config, **{section: dataclasses.replace(part, **{name: value})})
+        raise UserError(f"--set {key}={text}: expected {kind.__name__}, such as {old}") from None
+    try:
+        _check(key, kind, value)
+    except UserError as error:
+        raise UserError(f"--set {error}") from None
+    section, name = key.split(".")
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **{name: value})})
+
+
+def _kind_and_value(config, key):
+    section, name = key.split(".")
+    part = getattr(config, section)
+    return typing.get_type_hints(type(part))[name], getattr(part, name)
+
+
+def _check(key, kind, value):
+    """Raises UserError if a field cannot have a value."""
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        expected = kind.__name__
+    elif key == "dataset" and (value != Path(value).name or value in ("", "..")):
+        expected = "the plain name of a folder"
+    elif value not in CHOICES.get(key, (value,)):
+        expected = f"one of {', '.join(CHOICES[key])}"
+    elif kind is int and value < 1:
+        expected = "a positive number"
+    elif kind is float and not 0 <= value <= (1 if key in SHARES else sys.float_info.max):
+        expected = "a number from 0 to 1" if key in SHARES else "a number"
+    else:
+        return
+    raise UserError(f"{key}={value}: expected {expected}")
 
 
 MSR_VTT = Config(
@@ -260,7 +292,6 @@ OWN = "dataset.json"  # describes a folder of your own media
 
 # What `dataset.json` may say; the layouts, and the kinds of media that each can hold.
 OWN_LAYOUTS = {"msr_vtt": ("video", "picture"), "coco": ("picture", "video"), "flickr30k": ("picture",)}
-OWN_TRUTHS = ("none", "entities", "tracks")
 
 
 def find(dataset, data_dir):
@@ -298,7 +329,7 @@ def own(path):
         if key not in known:
             raise UserError(f"{path}: nothing is called {key!r}; expected {', '.join(known)}")
     values = known | values
-    for key, choices in (("layout", list(OWN_LAYOUTS)), ("truth", OWN_TRUTHS)):
+    for key, choices in (("layout", list(OWN_LAYOUTS)), ("truth", CHOICES["truth"])):
         if values[key] not in choices:
             raise UserError(f"{path}: {key!r} is {values[key]!r}; expected one of {', '.join(choices)}")
     if values["media"] not in OWN_LAYOUTS[values["layout"]]:
@@ -322,4 +353,19 @@ def own(path):
 
 def load(path):
     """The config of a run, from its `config.json`."""
-    return Config.from_json(json.loads(Path(path).read_text("utf-8"))["config"])
+    return record(path)["config"]
+
+
+def record(path):
+    """What a run's `config.json` records: its `config`, a Config, its `seed`, the digest of its `weights`, ...
+
+    Raises:
+        UserError: if it is no such file.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict) or not isinstance(values.get("config"), dict):
+        raise UserError(f"{path}: expected the config.json of a run, such as experiments/RUN/config.json")
+    values = {"seed": 0, "weights": None, **values, "config": Config.from_json(values["config"])}
+    if type(values["seed"]) is not int or not 0 <= values["seed"] < 2**32:
+        raise UserError(f"{path}: the seed is {values['seed']!r}; expected a whole number from 0 to 2^32 - 1")
+    return values

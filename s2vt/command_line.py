@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 
 import cfg
-from s2vt.data.files import read_json
 from s2vt.errors import ToolError, UserError
 
 
@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose mistakes are one line on stderr and exit status 2."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: error: {_one_line(message)}; see {self.prog} --help\n")
 
     def parse_args(self, args=None, namespace=None):
         """As argparse does; `--dataset FOLDER/dataset.json` is short for `--data_dir PARENT --dataset FOLDER`.
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         options = super().parse_args(args, namespace)
         options.record = None
         if options.config is not None:
-            options.record = _record(options.config)
+            options.record = cfg.record(options.config)
             dataset = options.record["config"].dataset
             if options.dataset not in (None, dataset):
                 self.error(f"--config {options.config} is of {dataset}, not {options.dataset}; drop --dataset")
@@ -55,20 +55,14 @@ def parser(prog, description):
                         help="change a field of cfg.py, such as model.units=512; may be repeated")  # fmt: skip
     result.add_argument("--weights",
                         help="imagenet, inception-2015, inception-shapes or a file (default: cfg.py's)")  # fmt: skip
-    result.add_argument("--seed", type=int, help="of all that is random (default: that of --config, or 0)")
+    result.add_argument("--seed", type=_seed, help="of all that is random (default: that of --config, or 0)")
     return result
 
 
-def _record(path):
-    """What a run's config.json records: its `config`, a Config, its `seed`, the digest of its `weights`, ...
-
-    Raises:
-        UserError: if it is no such file.
-    """
-    record = read_json(path)
-    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
-        raise UserError(f"--config {path}: expected the config.json of a run, such as experiments/RUN/config.json")
-    return {"seed": 0, "weights": None, **record, "config": cfg.Config.from_json(record["config"])}
+def _seed(text):
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2^32 - 1")
+    return int(text)
 
 
 def config_of(options):
@@ -163,16 +157,27 @@ def load_engine():
 
 def run(main):
     """Calls a script's `main() -> exit status` and turns the user's mistakes into one line and status 2."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name that is not UTF-8 is printed as it is
     try:
         status = main()
-    except UserError as error:
-        line = " ".join(str(error).split())
-        print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    except (UserError, OSError) as error:  # an OSError that nobody has met: of a name that is too long, say
+        _tell(f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error)
         status = 2
     except ToolError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        _tell(error)
         status = 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def _tell(error):
+    print(f"{Path(sys.argv[0]).name}: {_one_line(error)}", file=sys.stderr)
+
+
+def _one_line(error):
+    """A message on one line, with what cannot be printed (a terminal's escapes, bidirectional marks) as its number."""
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(str(error).split()))
+    return line if len(line) <= 1000 else f"{line[:500]} ... {line[-500:]}"

@@ -1,6 +1,18 @@
-"""What tests of whole scripts share: a small data set, and what takes the place of InceptionV3 and of Java."""
+"""What tests of whole scripts share: a small data set, what takes the place of InceptionV3 and of Java, and a process
+that runs one script after the other."""
+
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
 
 import numpy as np
+
+import cfg
+
+PATIENCE = 120  # seconds that one command may take on a busy machine
+CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 
 class Network:
@@ -60,3 +72,78 @@ def write_balls(folder):
         write_json(folder / "truth" / f"{name}.json", truth)
     for kind, (videos, sentences) in listed.items():
         write_json(folder / f"{kind}_videodatainfo.json", {"videos": videos, "sentences": sentences})
+
+
+class Worker:
+    """Runs scripts in `folder`, in a process that is replaced when it dies or does not answer within PATIENCE.
+
+    Attributes:
+        folder: the process' working directory, with DATA and experiments in it.
+    """
+
+    def __init__(self, server, folder):
+        self.server, self.folder, self.process = server, Path(folder), None
+
+    def run(self, script, *arguments):
+        """(exit status, what it printed on stdout, and on stderr, audited changes of files outside the folder)."""
+        if self.process is None:
+            self.connection, its = self.server.Pipe()
+            self.process = self.server.Process(target=_work, args=(its, str(self.folder)), daemon=True)
+            self.process.start()
+            its.close()
+        self.connection.send((script, [str(argument) for argument in arguments]))
+        try:
+            if self.connection.poll(PATIENCE):
+                return self.connection.recv()
+            problem = f"no end within {PATIENCE} s"
+        except EOFError:
+            self.process.join()
+            problem = f"died with status {self.process.exitcode}"
+        self.close()
+        raise AssertionError(f"{script} {' '.join(map(str, arguments))}: {problem}")
+
+    def close(self):
+        """Ends the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+
+def _work(connection, folder):
+    """What a Worker's process does."""
+    os.chdir(folder)
+    cfg.ROOT, root = Path(folder), cfg.ROOT
+    outputs = [Path(folder).parent / name for name in ("stdout", "stderr")]
+    for stream, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    os.environ["TMPDIR"] = folder
+    stand_in()
+    outside = []
+
+    def hook(event, details):
+        if event in CHANGING and (event != "open" or details[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+            for path in details[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
+                path = os.path.realpath(path) if isinstance(path, (str, bytes)) else folder
+                if not os.fsdecode(path).startswith((folder, "/dev/null")):
+                    outside.append((event, path))
+        if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"):
+            if details[0] not in ("git", "uname"):  # for provenance
+                outside.append((event, str(details[:2])))
+
+    sys.addaudithook(hook)
+    while True:
+        script, arguments = connection.recv()
+        sys.argv, status = [f"{script}.py", *arguments], 1
+        outside.clear()
+        try:
+            runpy.run_path(str(root / f"{script}.py"), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush(), sys.stderr.flush()
+        printed, changes = [path.read_text(errors="replace") for path in outputs], list(outside)
+        for path in outputs:
+            os.truncate(path, 0)
+        connection.send((status, *printed, changes))

@@ -214,7 +214,7 @@ def test_floating_point_pictures_are_refused(tmp_path):
         read_picture(path)
 
 
-def test_pictures_that_cannot_be_read(tmp_path, recwarn, monkeypatch):
+def test_pictures_that_cannot_be_read(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
     whole = save_picture(tmp_path / "whole.jpg", noise)
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:-500])
@@ -236,7 +236,6 @@ def test_pictures_that_cannot_be_read(tmp_path, recwarn, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(MediaError, match="whole.jpg: too big: more than"):
             read_picture(whole)
-    assert not recwarn.list
 
 
 def test_media_error_passes_between_processes():

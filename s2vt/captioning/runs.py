@@ -73,7 +73,7 @@ class Run:
         values = read_json(path) if path.exists() else {}
         try:
             return {int(k): None if v is None else float(v) for k, v in values.items()}
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} does not hold the checkpoints' scores ({error}); name a --checkpoint") from None
 
     def checkpoint_path(self, number):
@@ -90,13 +90,13 @@ class Run:
         """
         self.require()
         names = (path.name.split(".")[0] for path in (self.folder / "checkpoints").glob("*.weights.h5"))
-        there = sorted(int(name) for name in names if name.isdigit())
+        there = sorted(int(name) for name in names if name.isdecimal())
         scored = {k: score for k, score in self.scores().items() if score is not None and k in there}
         if which == "best" and scored:
             return max(scored, key=lambda k: (scored[k], -k))
         if which == "last" and there:
             return there[-1]
-        if str(which).isdigit() and int(which) in there:
+        if str(which) in map(str, there):
             return int(which)
         listed = ", ".join(map(str, there)) or "none"
         raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
@@ -110,13 +110,21 @@ class Run:
         """(the trained captioner, checkpoint number)."""
         number = self.checkpoint(which)
         model = new_model(self.config(), self.vocabulary())
+        self.load_weights(model, number)
+        return model, number
+
+    def load_weights(self, model, number):
+        """Gives a captioner the weights of a checkpoint.
+
+        Raises:
+            UserError: if the file is damaged or does not fit.
+        """
         path = self.checkpoint_path(number)
         try:
             model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
+            reason = " ".join((str(error) or type(error).__name__).split())[:200]
             raise UserError(f"{path} does not fit {self.folder / 'config.json'} ({reason})") from None
-        return model, number
 
 
 def new_model(config, vocabulary):

@@ -5,8 +5,6 @@ import os
 import platform
 import shutil
 import subprocess
-import zipfile
-import zlib
 from importlib import metadata
 from pathlib import Path
 
@@ -15,11 +13,12 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+import cfg
 from s2vt.captioning.decoding import caption_media
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.scoring import MeteorScorer
 from s2vt.data.batches import CaptionBatches
-from s2vt.data.files import atomic_path, read_json, reserve, write_json
+from s2vt.data.files import atomic_path, reserve, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.features.store import DescriptorStore
@@ -40,7 +39,7 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     state = run.folder / "training_state.npz"
     if run.exists() and resume:
         vocabulary, first_epoch = run.vocabulary(), _epochs_done(run)
-        seed = read_json(run.folder / "config.json").get("seed", seed)
+        seed = cfg.record(run.folder / "config.json")["seed"]
     else:
         # The order is for kills: a run without config.json has not begun, one with it has nothing of an older run.
         for path in (run.folder / "config.json", run.folder / "log.csv", state):
@@ -60,7 +59,7 @@ def train(config, run, training, validation, store, seed=0, resume=False, overwr
     if config.training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.training.epochs * len(batches), alpha=0.05)
     if first_epoch:
-        model.load_weights(run.checkpoint_path(first_epoch - 1))
+        run.load_weights(model, first_epoch - 1)
     # TF1's Adam, which the release used, has epsilon 1e-8 (Keras: 1e-7).
     model.compile(keras.optimizers.Adam(rate, epsilon=1e-8))
     if first_epoch:
@@ -168,7 +167,7 @@ def _open_state(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             yield arrays
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # on damaged files NumPy and zipfile raise nearly anything
         raise UserError(f"{path} does not fit this run ({error}); start again with --overwrite") from None
 
 

@@ -73,8 +73,10 @@ def select(media, split=None, limit=None):
     """Media of one split (all if None), at most `limit` of them, as a list.
 
     Raises:
-        UserError: on a split without media.
+        UserError: on a split without media, or a limit that leaves none.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: expected 1 or more media")
     splits = sorted({medium.split for medium in media.values()})
     if split is not None and split not in splits:
         raise UserError(f"no media in split {split!r}; there are: {', '.join(splits)}")
@@ -99,7 +101,7 @@ def _plain(name, where):
         not isinstance(name, str)
         or not name.isprintable()
         or name != Path(name).name
-        or name in ("", "..")
+        or name[:1] in ("", ".")
         or len(name.encode()) > 200
     ):
         raise UserError(f"{where}: {name!r} cannot be a media id; expected a plain file name without folders")

@@ -37,6 +37,9 @@ MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}  # which PyAV 19 always is
 NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
 
+# About details that do not change the pixels, and sizes, which are checked. Once for all threads that decode.
+warnings.filterwarnings("ignore", module="PIL")
+
 
 class MediaError(UserError):
     """A picture or video that cannot be read: one line that names the file and says why."""
@@ -170,18 +173,24 @@ def read_picture(path):
     path = Path(path)
     _check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about details that do not change the pixels; the size is checked below
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                return np.array(_to_rgb(_upright(image)))
+        with _open_picture(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            return np.array(_to_rgb(_upright(image)))
     except Image.DecompressionBombError as error:
         raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
     except Image.UnidentifiedImageError as error:
         raise _refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
         raise _refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _open_picture(path):
+    image = Image.open(path)
+    if image.format == "EPS":  # a program, which Pillow would give to Ghostscript
+        image.close()
+        raise Image.UnidentifiedImageError
+    return image
 
 
 def _upright(image):
@@ -228,7 +237,7 @@ def is_picture(path):
     path = Path(path)
     _check_file(path)
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with _open_picture(path) as image:
             moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
             return image.format not in MOVING_PICTURES and not moves
     except Exception:  # whatever Pillow thinks of it, it may still be a video

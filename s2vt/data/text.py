@@ -35,8 +35,8 @@ class Vocabulary:
 
     def __init__(self, words, counts):
         self.words, self.counts = list(words), np.asarray(counts, np.int64)
-        self.index = {word: i for i, word in enumerate(self.words)}
-        if self.words[:1] != [END_WORD] or len(self.index) != len(self.words) or len(self.counts) != len(self.words):
+        self.index = {str(word): i for i, word in enumerate(self.words)}
+        if self.words[:1] != [END_WORD] or [*self.index] != self.words or self.counts.shape != (len(self.words),):
             raise ValueError("a vocabulary starts with '.' and holds every word once, with its count")
 
     @classmethod
@@ -76,6 +76,10 @@ class Vocabulary:
         tokens = tokenize(sentence)
         if not tokens:
             raise UserError('the sentence has no words; expected something like --sentence "a red circle moves left"')
+        if len(tokens) > max_words - 1:
+            raise UserError(
+                f"the sentence has {len(tokens)} words; the decoder takes at most {max_words - 1}; shorten it"
+            )
         unknown = [word for word in dict.fromkeys(tokens) if word not in self.index]
         if unknown:
             named = []
@@ -84,10 +88,6 @@ class Vocabulary:
                 named.append(f"{word!r}" + (f" (nearest: {', '.join(near)})" if near else ""))
             raise UserError(
                 f"not in the vocabulary of {len(self) - 1} words: {'; '.join(named)}; use words of vocabulary.json"
-            )
-        if len(tokens) > max_words - 1:
-            raise UserError(
-                f"the sentence has {len(tokens)} words; the decoder takes at most {max_words - 1}; shorten it"
             )
         return np.array([self.index[word] for word in tokens], np.int32)
 
@@ -110,5 +110,5 @@ class Vocabulary:
         values = read_json(path)
         try:
             return cls(values["words"], values["counts"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is not a vocabulary ({error}); make it again with --train") from None

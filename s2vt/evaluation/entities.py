@@ -223,10 +223,10 @@ def read_annotations(path):
         return found
 
     def number(element):
-        try:
-            return int(element.text or "")
-        except ValueError:
-            raise wrong(element, f"<{element.tag}> is {element.text!r}", "a whole number") from None
+        text = (element.text or "").strip()
+        if not re.fullmatch("[+-]?[0-9]{1,9}", text):
+            raise wrong(element, f"<{element.tag}> is {text[:40]!r}", "a whole number")
+        return int(text)
 
     def box(element):
         xmin, ymin, xmax, ymax = (number(child(element, tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))

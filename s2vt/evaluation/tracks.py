@@ -8,6 +8,8 @@ The kinds of phrases: "object" names an object ("a red circle"), "event" says wh
 names what it lies on and cannot be pointed at. Boxes are in source pixels, x2 and y2 exclusive.
 """
 
+import math
+
 from s2vt.data.files import read_json
 from s2vt.errors import UserError
 
@@ -24,15 +26,36 @@ def read_tracks(path):
     truth = read_json(path)
     try:
         for track in truth["objects"]:
-            if not len(track["boxes"]) == len(track["seen"]) == truth["num_frames"]:
-                raise ValueError("an object has not one box and one share a frame")
+            _check_track(track, truth["num_frames"])
         for entry in truth["captions"]:
             for phrase in entry["phrases"]:
-                if phrase["kind"] != "ground":
-                    truth["objects"][phrase["object"]]["event"]
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+                _check_phrase(phrase, len(entry["caption"].split()), len(truth["objects"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} is not a truth file ({type(error).__name__}: {error}); make the set again") from None
     return truth
+
+
+def _check_track(track, num_frames):
+    first, last = track["happens"]
+    if not len(track["boxes"]) == len(track["seen"]) == num_frames:
+        raise ValueError("an object has not one box and one share a frame")
+    for x1, y1, x2, y2 in filter(None, track["boxes"]):
+        if not (math.isfinite(x2 - x1) and math.isfinite(y2 - y1) and x1 <= x2 and y1 <= y2):
+            raise ValueError(f"{[x1, y1, x2, y2]} is no box")
+    if not (0 <= first <= last < num_frames and all(0 <= share <= 1 for share in track["seen"])):
+        raise ValueError("an object is seen, or something happens to it, outside of its clip")
+    track["event"].strip()
+
+
+def _check_phrase(phrase, num_tokens, num_objects):
+    first, end = phrase["tokens"]
+    if not range(num_tokens)[first:end] == range(first, end) or first >= end:
+        raise ValueError(f"there are no words {first} to {end} in a caption of {num_tokens}")
+    if phrase["kind"] not in ("object", "event", "ground"):
+        raise ValueError(f"no kind of phrase is called {phrase['kind']!r}")
+    named = phrase["object"]
+    if not (named is None if phrase["kind"] == "ground" else type(named) is int and 0 <= named < num_objects):
+        raise ValueError(f"there is no object {named!r}, being of {phrase['kind']}")
 
 
 def boxes_at(track, indices):

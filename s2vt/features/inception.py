@@ -6,8 +6,6 @@ Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
 """
 
 import contextlib
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -166,10 +164,10 @@ def _open_arrays(path):
         else:
             with np.load(path, allow_pickle=False) as arrays:
                 yield arrays
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # on damaged files NumPy and zipfile raise nearly anything
         raise UserError(
-            f"{path} does not hold this InceptionV3 ({error}); expected an .npz of save_weights, or the frozen graph "
-            "of 2015 as .pb or as an .npz of <scope>/kernel and <scope>/bias"
+            f"{path} does not hold this InceptionV3 ({error or type(error).__name__}); expected an .npz of "
+            "save_weights, or the frozen graph of 2015 as .pb or as an .npz of <scope>/kernel and <scope>/bias"
         ) from None
 
 

@@ -16,6 +16,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -164,6 +165,8 @@ class DescriptorStore:
         if not path.exists():
             raise UserError(f"no descriptors in {self.folder}; run: {self.command()}")
         found, expected = read_json(path), self.meta()
+        if not isinstance(found, dict):
+            raise UserError(f"{path} does not say what made the descriptors; run: {self.command()} --overwrite")
         if not precision or "precision" not in found:
             del expected["precision"]
         for key, value in expected.items():
@@ -192,12 +195,16 @@ class DescriptorStore:
         Raises:
             UserError: if they are missing or not whole.
         """
+        path = self.path(medium.id)
+        if not path.exists():
+            raise UserError(f"no {self.layer} descriptors of {medium.id}; run: {self.command(medium.split)}")
         try:
-            return np.load(self.path(medium.id), mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise UserError(f"no {self.layer} descriptors of {medium.id}; run: {self.command(medium.split)}") from None
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(f"{self.path(medium.id)} is damaged ({error}); delete it, then: {self.command()}") from None
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if (array.dtype, array.shape) != (np.float16, self._shape):
+                raise ValueError(f"{array.dtype} {array.shape} instead of float16 {self._shape}")
+            return array
+        except Exception as error:  # on damaged files NumPy raises nearly anything
+            raise UserError(f"{path} is damaged ({error}); delete it, then: {self.command()}") from None
 
     def v(self, medium):
         """The captioner's input, (N, D)."""
@@ -206,13 +213,20 @@ class DescriptorStore:
 
     def details(self, medium):
         """Geometry of the medium, and its sampled frames' indices and times in seconds."""
-        values = read_json(self.folder / f"{medium.id}.json")
-        return Geometry.from_json(values["geometry"]), values["indices"], values["times"]
+        path = self.folder / f"{medium.id}.json"
+        values = read_json(path)
+        try:
+            indices, times = np.asarray(values["indices"], int), np.asarray(values["times"], float)
+            if indices.shape != times.shape or indices.shape not in ((0,), (self.num_pictures,)) or (indices < 0).any():
+                raise ValueError(f"indices {indices.shape}, times {times.shape}")
+            return Geometry.from_json(values["geometry"]), indices.tolist(), times.tolist()
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path} is damaged ({error}); delete {medium.id}.npy, then: {self.command()}") from None
 
     def failures(self):
         """{id: reason} of the media that could not be decoded when they were last tried (failed.tsv)."""
         path = self.folder / "failed.tsv"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
         failed = dict(line.partition("\t")[::2] for line in lines)
         return {medium_id: reason for medium_id, reason in failed.items() if medium_id not in self}
 
@@ -323,10 +337,15 @@ class DescriptorStore:
             return [self.path(medium.id) for medium in media if medium.id in self]
         return [*self.folder.glob("*.npy"), *self.folder.glob("meta.json")]  # in this order, in case of a kill
 
+    @property
+    def _shape(self):
+        """Of one medium's descriptors."""
+        m = (self.num_pictures,) if self.config.media == "video" or self.layer == "pool_3" else ()
+        return (*m, *((GRID * GRID,) if self.layer == "mixed_10" else ()), NUM_CHANNELS)
+
     def _num_bytes(self):
         """What one medium takes on disk."""
-        num_cells = GRID * GRID if self.layer == "mixed_10" else 1
-        return self.num_pictures * num_cells * NUM_CHANNELS * np.dtype(np.float16).itemsize + FILE_OVERHEAD
+        return math.prod(self._shape) * np.dtype(np.float16).itemsize + FILE_OVERHEAD
 
     def _write(self, medium, details, cells, meta):
         """Writes one medium's files from its cells, (m, G*G, D) or (G*G, D) float16."""

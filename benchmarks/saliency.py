@@ -10,10 +10,10 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
     """m r + m = 1,690 descriptors and n words (Eq. 14); and the same of a clip of which 300 frames are looked at."""
     captioner, rows = random_captioner(V, H, E, D), {}
     y = np.random.default_rng(1).integers(1, V, n)
-    for m in (frames, long_frames):
-        clip = random_clip(m, D)
+    clips = {m: random_clip(m, D) for m in (frames, long_frames)}
+    memories = peak_memory(*(lambda clip=clip: losses(captioner, clip, [y]) for clip in clips.values()))
+    for (m, clip), memory in zip(clips.items(), memories, strict=True):
         calls = [lambda clip=clip: losses(captioner, clip, [y]), gemm()]
-        memory = peak_memory(calls[0])
         if m == frames:
             calls.append(lambda clip=clip: release.video_saliency(captioner, *clip, y))
             (found,) = calls[0]()

@@ -43,32 +43,50 @@ def gemm(size=4096):
     return lambda: ops.convert_to_numpy(ops.matmul(a, a)[0, 0])
 
 
-def peak_memory(call):
-    """Bytes that a call needs at its peak, beyond what was held before it: resident memory, from Linux's /proc.
+def peak_memory(*calls):
+    """Bytes that each call needs at its peak, beyond what was held before the first, in the order given.
 
-    On a GPU through JAX: of the device's memory instead, whose peak is that of the process's whole life so far.
+    Resident memory, from Linux's /proc: what the engine keeps from one call for the next counts for both. On a GPU
+    through JAX it is the device's memory, and the peak that of the process's whole life so far.
+
+    Returns:
+        Bytes of one call, or a list for several.
     """
+    held, peak = _gpu_memory() or _process_memory()
+    before, peaks = held(), []
+    for call in calls:
+        held()
+        call()
+        peaks.append(peak() - before)
+    return peaks[0] if len(calls) == 1 else peaks
+
+
+def _process_memory():
+    def read(key):
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
+
+    def held():
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide what the next one takes
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak starts again from what is held now
+        return read("VmRSS")
+
+    return held, lambda: read("VmHWM")
+
+
+def _gpu_memory():
+    """The same of JAX's GPU; None without one."""
     import keras
 
-    if keras.backend.backend() == "jax":
-        import jax
+    if keras.backend.backend() != "jax":
+        return None
+    import jax
 
-        device = jax.devices()[0]
-        if device.platform != "cpu":
-            before = device.memory_stats()["bytes_in_use"]
-            call()
-            return device.memory_stats()["peak_bytes_in_use"] - before
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide what this one takes
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak starts again from what is held now
-    before = _resident("VmRSS")
-    call()
-    return _resident("VmHWM") - before
-
-
-def _resident(key):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return None
+    return lambda: device.memory_stats()["bytes_in_use"], lambda: device.memory_stats()["peak_bytes_in_use"]
 
 
 def machine():

@@ -58,7 +58,7 @@ def test_the_releases_logits_are_ours(captioner):
 
 def test_training_states_each_set(monkeypatch):
     monkeypatch.setattr(training, "gemm", lambda: lambda: None)
-    monkeypatch.setattr(training, "SETS", {"tiny": (4, 11, 5.0, 2.0)})
+    monkeypatch.setattr(training, "SETS", {"tiny": (4, 11, (5.0, 2.0))})
     (row,) = training.measure(repeats=1, captions=6, captions_per_medium=3, H=5, E=4, D=3).values()
     assert row["captions/s"] == pytest.approx(6 / row["seconds"]) and row["times the release"] > 0
 

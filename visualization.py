@@ -67,7 +67,8 @@ def _parser():
     parser.add_argument("--cmap", default="inferno", help="a colour map of matplotlib's, such as jet")
     parser.add_argument("--normalize", choices=("clip", "frame", "release"), default="clip",
                         help="each word over the clip, in each frame, or the 2017 release's two steps")  # fmt: skip
-    parser.add_argument("--size", type=_size, metavar="WxH", help="of a video's canvas, at most (default: 1920x1080)")
+    parser.add_argument("--size", type=_size, metavar="WxH",
+                        help="of a video's canvas, at most, unless text needs more (default: 1920x1080)")  # fmt: skip
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: show it from here")
     parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: show it up to here")
     parser.add_argument("--stride", type=int, default=1, metavar="FRAMES",
@@ -222,18 +223,22 @@ class Seen:
 
     Attributes:
         inputs: (m, S, S, 3) uint8; m = 1 for a picture.
-        shown: a picture, (1, H, W, 3), or a video's sampled frames at the size of thumbnails, (m, h, w, 3) uint8.
+        shown: a picture, (1, H, W, 3), or a video's sampled frames at the size of thumbnails, (m', h, w, 3) uint8.
         geometry: of the source.
-        clip: `media.SampledFrames` of a video; None for a picture.
+        clip: `media.SampledFrames` of a video, without the repeats of a clip shorter than m frames; None for a picture.
+        once: which of the m these are, (m',); None for a picture.
     """
 
     inputs: object
     shown: object
     geometry: object
     clip: object = None
+    once: object = None
 
 
 def _see(job, config, options):
+    import numpy as np
+
     from s2vt.data import media
     from s2vt.saliency.drawing import thumbnail
 
@@ -244,7 +249,9 @@ def _see(job, config, options):
     if job.moving:
         clip = media.read_frames(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
         geometry = media.Geometry.of(*clip.size, config.features.resize)
-        return Seen(clip.frames["input"], clip.frames["shown"], geometry, clip)
+        _, once = np.unique(clip.indices, return_index=True)
+        distinct = dataclasses.replace(clip, indices=clip.indices[once], times=clip.times[once], frames=None)
+        return Seen(clip.frames["input"], clip.frames["shown"][once], geometry, distinct, once)
     picture = media.read_picture(job.medium.path)
     geometry = media.Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
     return Seen(media.resize(picture, geometry)[None], picture[None], geometry)
@@ -293,7 +300,7 @@ class Explainer:
         asked = [y for y in sentences if y]
         words = [[self.vocabulary.words[i] for i in y] for y in asked]
         both_losses = self.options.loss == "kl" or any(_wants_page(job, self.options) for job in jobs)
-        cells = cells if job.moving else cells[0]
+        cells = cells[seen.once] if job.moving else cells[0]
         frame = self.options.frame or self.config.frame
         found = iter(explain(self.captioner, cells, asked, words, v if both_losses else None, frame))
         return [next(found) if y else None for y in sentences]

@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from s2vt.data.media import Geometry
-from s2vt.saliency.heatmaps import cell_centres, maximum, phrase_loss, scale, temporal_alpha, upsample
+from s2vt.saliency.heatmaps import (
+    cell_centres,
+    maximum,
+    over_time,
+    phrase_loss,
+    scale,
+    temporal_alpha,
+    temporal_saliency,
+    upsample,
+)
 
 GEOMETRIES = {
     "squash": Geometry.of(320, 240),
@@ -69,7 +79,20 @@ def test_scaling_after_the_sum_differs_from_summing_scaled_maps():
 def test_temporal_alpha_sums_to_one():
     loss = np.array([[2.0, 6.0, 3.0, 6.0], [5.0, 5.0, 5.0, 5.0]])
     expected = np.array([[1 / 1.75, 0.0, 0.75 / 1.75, 0.0], [0.25, 0.25, 0.25, 0.25]])
-    np.testing.assert_allclose(temporal_alpha(loss), expected, strict=True)
+    np.testing.assert_allclose(temporal_alpha(loss, spread=0), expected, strict=True)
+    smooth = temporal_alpha(loss)
+    np.testing.assert_allclose(smooth.sum(axis=-1), np.ones(2), strict=True)
+    np.testing.assert_array_equal(smooth[1], [0.25] * 4)
+    np.testing.assert_allclose(smooth / smooth.max(axis=-1, keepdims=True), temporal_saliency(loss) + [[0], [1]])
+
+
+def test_a_frame_is_the_gaussian_mean_of_its_neighbours():
+    values = np.random.default_rng(0).normal(size=(2, 26))
+    expected = scipy.ndimage.gaussian_filter1d(values, 0.75, axis=-1, mode="nearest", truncate=6)
+    np.testing.assert_allclose(over_time(values), expected, atol=1e-4, strict=True)
+    np.testing.assert_allclose(over_time(values, spread=0), values, strict=True)
+    np.testing.assert_array_equal(over_time(np.full((1, 1), 7.3)), [[7.3]])
+    assert (temporal_saliency(np.full(26, 7.3)) == 0).all()  # no rounding that is scaled up
 
 
 # The grid in pixels

@@ -462,7 +462,7 @@ def test_every_control_is_reached_and_named(visit, tmp_path):
 
 def test_time_moves_the_map_the_cursor_and_the_clip(visit, tmp_path):
     tab = visit(write_video(tmp_path / "a.html"))
-    e = heatmaps.scale(heatmaps.phrase_loss(explanation().loss_pooled, [0, 1, 2, 3]))
+    e = heatmaps.temporal_saliency(heatmaps.phrase_loss(explanation().loss_pooled, [0, 1, 2, 3]))
     assert tab.evaluate("state.time") == TIMES[int(np.argmax(e))]  # it opens on the frame with the most evidence
     tab.locator("#opacity").fill("0")  # the bare clip
     for seconds, frame in ((0.5, 5), (1.45, 14), (2.0, 20), (0.0, 0)):
@@ -489,7 +489,7 @@ def test_the_curve_is_e_of_the_frames_and_alpha_is_told(visit, tmp_path):
     pooled = heatmaps.phrase_loss(explanation().loss_pooled, [1, 3])
     path = np.array(re.findall(r"[\d.]+", tab.locator("#curve .line").get_attribute("d")), float).reshape(-1, 2)
     np.testing.assert_allclose(path[:, 0], np.divide(TIMES, 2) * 1000)
-    np.testing.assert_allclose(1 - path[:, 1] / 100, heatmaps.scale(pooled), atol=1e-4)
+    np.testing.assert_allclose(1 - path[:, 1] / 100, heatmaps.temporal_saliency(pooled), atol=1e-4)
     for seconds, alpha in zip(TIMES, heatmaps.temporal_alpha(pooled), strict=True):
         tab.evaluate("seconds => goTo(seconds)", seconds)
         assert tab.locator("#readout").text_content() == f"{seconds:.2f} s · α {alpha:.3f} (even share 0.200)"

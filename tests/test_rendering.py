@@ -192,8 +192,9 @@ def test_cursor_moves_and_bars_follow_alpha(made):
     places = [int(strip[2:-2].mean(axis=(0, 2)).argmax()) for strip in strips]
     np.testing.assert_allclose(places, (np.arange(11) / 5 + 0.5) / 3 * tiles.width, atol=3)
     filled = (strips[0][:, [tiles.width // 3 + 60, tiles.width * 5 // 6]].mean(axis=-1) > 70).sum(axis=0)
-    assert filled[0] == pytest.approx(tiles.strip - 6, abs=2)  # e = 1, 0.5: full and half height
-    assert filled[1] == pytest.approx((tiles.strip - 6) / 2, abs=2)
+    alpha = heatmaps.temporal_alpha(losses()[1])[0]
+    assert filled[0] == pytest.approx(tiles.strip - 6, abs=1)  # the highest: full height
+    assert filled[1] == pytest.approx((tiles.strip - 6) * alpha[2] / alpha[1], abs=1)
 
 
 def test_words_stand_above_the_evidence_and_the_leading_one_is_marked(made):
@@ -238,7 +239,8 @@ def test_every_layout_at_any_size_has_room_for_its_words(size, limit, layout):
         assert last <= tiles.canvas[1] - tiles.footer
         size_of_text = video._sentence_size(tiles)
         lines = drawing.wrap(words[:n], inside - size_of_text, drawing.font_of(size_of_text, True))
-        assert 8 + len(lines) * round(1.5 * size_of_text) <= tiles.header
+        assert tiles.header == 14 + len(lines) * round(1.5 * size_of_text)  # no more room than that
+        assert tiles.canvas[1] - tiles.footer - last <= 2 * tiles.gap + 1
 
 
 def test_single_layout_shows_the_leaders_map(tmp_path):

@@ -252,6 +252,25 @@ def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
     assert times[0] == pytest.approx(1.0, abs=0.1)  # blue begins when it should, not at a third of the frames
 
 
+def test_a_clip_shorter_than_the_sample_is_explained_without_repeats(show, tmp_path, monkeypatch):
+    """7 frames, 5 a second, 26 asked for: each is explained, drawn and saved once; the captioner still reads 26."""
+    read, drawn = [], []
+    encode, storyboard = Captioner.encode, figures.storyboard
+    monkeypatch.setattr(Captioner, "encode", lambda self, v: (read.append(v.shape), encode(self, v))[1])
+    monkeypatch.setattr(figures, "storyboard", lambda *a, **k: (drawn.append(a[2]), storyboard(*a, **k)))
+    source, maps = write_clip(tmp_path / "clip.mp4", colour_clip(7), rate=5), tmp_path / "m.npz"
+    arguments = ("--media", source, "--sentence", "red blue", "--loss", "kl", "--output", tmp_path / "o.mp4")
+    status, _, err = show(*arguments, "--save_maps", maps, num_frames=26)
+    assert status == 0, err
+    assert (1, 26, 3) in read
+    np.testing.assert_allclose(drawn, [np.arange(7) / 5], atol=1e-6)
+    with np.load(maps) as arrays:
+        assert arrays["loss"].shape == (2, 7, 8, 8) and arrays["kl"].shape == (7, 2)
+        np.testing.assert_array_equal(arrays["frame_indices"], np.arange(7))
+        red, blue = arrays["loss_pooled"]
+    assert red[:3].max() < red[3:].min() and blue[3:].max() < blue[:3].min()
+
+
 def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
     """The frames of the source are held one at a time: counted where they are decoded and where they are freed."""
     import weakref

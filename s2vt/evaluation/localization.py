@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from s2vt.data.files import read_json, write_json
 from s2vt.data.media import Geometry
@@ -30,7 +29,7 @@ from s2vt.evaluation.pointing import (
     pointing_game,
     temporal_hit,
 )
-from s2vt.saliency.heatmaps import SPREAD, maximum, upsample
+from s2vt.saliency.heatmaps import SPREAD, maximum, over_time, upsample
 
 
 @dataclass(frozen=True)
@@ -405,11 +404,7 @@ def _values(mention, names, found, window, protocol):
     for name in names:
         if name not in SPACE:
             times = {row: sentence.time(words) for row, (sentence, words) in found.items()}
-            times = {
-                row: gaussian_filter(time, protocol.spread, mode="nearest")  # things stay for more than one frame
-                for row, time in times.items()
-                if time is not None
-            }
+            times = {row: over_time(time, protocol.spread) for row, time in times.items() if time is not None}
             hits = {row: temporal_hit(time, mention.present) for row, time in times.items()}
             values[name] = hits | baselines.temporal_rows(mention.present)
     return values

@@ -161,6 +161,14 @@ def text_height(words, width, size, bold=False):
     return round(1.45 * size) * len(wrap(words, width, font_of(size, bold)))
 
 
+BAR = 7  # length of the small colour bar, in sizes of its text
+
+
+def scale_width(note, size):
+    """What `Page.scale` will need, in pixels."""
+    return math.ceil((3 + BAR) * size + font_of(size).getlength(note))
+
+
 # --- pages ----------------------------------------------------------------------------------------------------------
 
 
@@ -246,18 +254,22 @@ class Page:
 
     def rank(self, x, y, rank, colour):
         """A numbered disc centred on (x, y)."""
-        self.dots([(x, y)], colour, 20)
-        self.text(x, y, str(rank), 13, PAPER, bold=True, anchor="mm")
+        self.dots([(x, y)], colour, 24)
+        self.text(x, y, str(rank), 16, PAPER, bold=True, anchor="mm")
 
-    def scale(self, x, y, bar, note):
-        """A small colour bar from 0 to 1 and what it means, centred on y; the x after the note."""
-        width, height = bar.size
-        self.text(x, y, "0", 14, FAINT_INK)
-        self.picture(bar, x + 14, y - height // 2)
-        self.frame(x + 14, y - height // 2, x + 14 + width, y + height - height // 2, "#b0b0b0")
-        self.text(x + 20 + width, y, "1", 14, FAINT_INK)
-        self.text(x + 42 + width, y, note, 14, FAINT_INK)
-        return x + 42 + width + round(font_of(14).getlength(note))
+    def scale(self, x, y, cmap, note, size):
+        """A small colour bar from 0 to 1, as wide as `scale_width` says, and what it means, centred on y.
+
+        Args:
+            cmap: name of a matplotlib colour map, or the bar's colours, (1, k, 3) uint8.   size: of the text, pixels.
+        """
+        left, right, half = x + size, x + size + BAR * size, round(0.45 * size)
+        bar = colour_bar(BAR * size, 1, cmap) if isinstance(cmap, str) else cmap
+        self.text(x, y, "0", size, FAINT_INK)
+        self.picture(np.repeat(bar, 2 * half, axis=0), left, y - half)
+        self.frame(left, y - half, right, y + half, "#b0b0b0")
+        self.text(right + 0.4 * size, y, "1", size, FAINT_INK)
+        self.text(right + 2 * size, y, note, size, FAINT_INK)
 
     def save(self, path):
         """Writes the page; the name's ending chooses PNG, PDF or SVG.

@@ -17,11 +17,11 @@ from s2vt.saliency.drawing import (
     Backdrop,
     Page,
     blend,
-    colour_bar,
     e_to_draw,
     fit,
     font_of,
     resized,
+    scale_width,
     shrunk,
     text_height,
     wrap,
@@ -43,6 +43,7 @@ UNINFORMATIVE_WORDS = frozenset(
 )
 
 # Dark and far apart on white; neighbours differ in hue and in lightness.
+LABEL, SMALL = 28, 17  # text of a storyboard, pixels; 8 and 5 points where it is as wide as a page of a paper
 WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
 
 
@@ -79,9 +80,9 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
                cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
     """Each word's saliency over time and its most salient frames, after the paper's Fig. 5.
 
-    One row per word or phrase: e_t = scale(-Loss(t, .)) over the sampled frames as a curve and as greys (darker = more
-    salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by rank and marked
-    on the curve, with its map and the time.
+    One row per word or phrase: e over the sampled frames (`heatmaps.temporal_saliency`) as a curve and as greys
+    (darker = more salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by
+    rank and marked on the curve, with its map and the time.
 
     Args:
         path: the file to write, *.png, *.pdf or *.svg.
@@ -95,7 +96,7 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
         UserError: if path cannot be written.   ValueError: if the shapes disagree.
     """
     loss, loss_pooled = checked(phrases, loss, loss_pooled, frame_times)
-    e_cells, e_frames = e_to_draw(loss, geometry, normalize), heatmaps.scale(loss_pooled, axes=(1,))
+    e_cells, e_frames = e_to_draw(loss, geometry, normalize), heatmaps.temporal_saliency(loss_pooled)
     colours = [WORD_COLOURS[k % len(WORD_COLOURS)] for k in range(len(phrases))]
 
     aspect = geometry.width / geometry.height
@@ -103,14 +104,20 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
     size = (thumb_width, max(1, round(thumb_width / aspect)))
     if size[1] > 420:
         size = (max(1, round(420 * aspect)), 420)
-    margin, gap, plot, stamp = 28, 14, 640, 26
-    column = max(size[0], 110) + gap
-    label = int(np.clip(max(font_of(24, True).getlength(phrase.name) for phrase in phrases) + 40, 120, 300))
+    margin, gap, plot, stamp = 28, 14, 640, 32
+    column = max(size[0], 120) + gap
+    label = int(np.clip(max(font_of(LABEL, True).getlength(phrase.name) for phrase in phrases) + 40, 120, 340))
     row_height = max(size[1] + stamp, 130) + gap
-    width = 2 * margin + label + plot + 24 + 3 * column - gap
-    title = 27
+    notes = (
+        f"curve and greys: saliency over time, a Gaussian mean over {heatmaps.SPREAD} sampled frames, "
+        "each word or phrase scaled to [0, 1] (Eq. 8)",
+        f"map: {heatmaps.NORMALIZATIONS[normalize]}",
+    )
+    width = label + plot + 24 + min(3, len(frames)) * column - gap
+    width = 2 * margin + max(width, *(scale_width(note, SMALL) for note in notes))
+    title = 31
     top = margin + text_height(sentence, width - 2 * margin, title, bold=True) + 18
-    page = Page(width, top + len(phrases) * (row_height + gap) + 92)
+    page = Page(width, top + len(phrases) * (row_height + gap) + 104)
     shades = ["#8a8a8a"] * len(sentence)
     for phrase, colour in zip(phrases, colours, strict=True):
         for k in phrase.words:
@@ -129,15 +136,14 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
         for rank, i in enumerate(ranks):
             x = left + plot + 24 + rank * column
             e_map = heatmaps.upsample(e_cells[row, i], thumb_geometry)
-            page.text(x + 26, y + stamp // 2 - 2, f"{frame_times[i]:.2f} s", 15)
-            page.rank(x + 10, y + stamp // 2 - 2, rank + 1, colour)
+            page.text(x + 32, y + stamp // 2 - 2, f"{frame_times[i]:.2f} s", 19)
+            page.rank(x + 12, y + stamp // 2 - 2, rank + 1, colour)
             page.picture(blend(Backdrop(np.asarray(shrunk(frames[i], size))), e_map, cmap), x, y + stamp)
             page.frame(x - 1, y + stamp - 1, x + size[0] + 1, y + stamp + size[1] + 1, colour, 2)
     y = top + len(phrases) * (row_height + gap)
     _draw_time_axis(page, left, left + plot, y - gap // 2, span)
-    greys = Image.fromarray(np.broadcast_to(_grey(np.linspace(0, 1, 90)), (12, 90, 3)).copy())
-    page.scale(margin, y + 52, greys, "curve and greys: the frame's saliency e, linear in [0, 1] for each word (Eq. 8)")
-    page.scale(margin, y + 76, colour_bar(90, 12, cmap), f"map: {heatmaps.NORMALIZATIONS[normalize]}")
+    for row, bar in enumerate((_grey(np.linspace(0, 1, 90))[None], cmap)):
+        page.scale(margin, y + 56 + 28 * row, bar, notes[row], SMALL)
     page.save(path)
 
 
@@ -162,10 +168,10 @@ def _grey(e):
 def _draw_label(page, x, y, name, width, colour):
     """A row's name, centred on y, in as many lines as it takes."""
     words = name.split()
-    lines = wrap(words, width, font_of(24, True))
+    lines = wrap(words, width, font_of(LABEL, True))
     for k, line in enumerate(lines):
-        text, font = fit(" ".join(words[j] for j in line), width, 24, bold=True)
-        page.text(x, y + (k - (len(lines) - 1) / 2) * 31, text, font.size, colour, bold=True)
+        text, font = fit(" ".join(words[j] for j in line), width, LABEL, bold=True)
+        page.text(x, y + (k - (len(lines) - 1) / 2) * 1.3 * LABEL, text, font.size, colour, bold=True)
 
 
 def _draw_curve(page, box, e, times, span, ranks, colour):
@@ -173,7 +179,7 @@ def _draw_curve(page, box, e, times, span, ranks, colour):
     left, top, right, bottom = box
     e, times = np.asarray(e), np.asarray(times, float)
     shades = 28  # height of the grey strip
-    high, low = top + 26, bottom - shades - 6
+    high, low = top + 30, bottom - shades - 6
     x, y = _time_to_x(times, left, right, span), low - e * (low - high)
     for level in (0.0, 0.5, 1.0):
         rule = low - level * (low - high)
@@ -184,9 +190,9 @@ def _draw_curve(page, box, e, times, span, ranks, colour):
     page.line(np.stack([x, y], axis=1), colour, 2.2)
     page.dots(np.stack([x, y], axis=1), colour, 4.5)
     for level, text in ((high, "1"), (low, "0")):
-        page.text(left - 7, level, text, 13, FAINT_INK, anchor="rm")
+        page.text(left - 7, level, text, SMALL, FAINT_INK, anchor="rm")
     for rank, i in reversed(list(enumerate(ranks))):
-        page.rank(float(np.clip(x[i], left + 10, right - 10)), max(y[i] - 14, top + 10), rank + 1, colour)
+        page.rank(float(np.clip(x[i], left + 12, right - 12)), max(y[i] - 17, top + 12), rank + 1, colour)
 
     # Each sampled frame's grey reaches halfway to its neighbours.
     edges = _time_to_x((times[1:] + times[:-1]) / 2, left, right, span)
@@ -216,8 +222,8 @@ def _draw_time_axis(page, left, right, y, span):
     for k in range(math.ceil(span[0] / step - 1e-6), math.floor(span[1] / step + 1e-6) + 1):
         x = _time_to_x(k * step, left, right, span)
         page.line([(x, y), (x, y + 5)], FAINT_INK)
-        page.text(x, y + 8, f"{k * step:.{digits}f}", 14, FAINT_INK, anchor="ma")
-    page.text(right + 12, y, "s", 14, FAINT_INK)
+        page.text(x, y + 8, f"{k * step:.{digits}f}", SMALL, FAINT_INK, anchor="ma")
+    page.text(right + 12, y, "s", SMALL, FAINT_INK)
 
 
 # --- the figure of phrases ------------------------------------------------------------------------------------------
@@ -250,17 +256,22 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     size, cell = (width, height), max(width, 240)  # a narrow picture's panel is as wide as its label
     ratio = np.array([width / geometry.width, height / geometry.height])
     radius = min(13, 0.09 * min(size))  # of a star: maxima lie an eighth of the picture or more from its edges
-    margin, gap, band = 24, 16, 36
+    margin, gap = 24, 16
     panels = [None, *range(len(phrases))] if layout != "single" else list(range(len(phrases)))
     columns = len(panels) if layout == "strip" else max(1, min(len(panels), (2048 - 2 * margin + gap) // (cell + gap)))
     rows = -(-len(panels) // columns)
     columns = -(-len(panels) // rows)
-    page_width = max(2 * margin + columns * (cell + gap) - gap, 480)
-    text = 22
+    page_width = 2 * margin + columns * (cell + gap) - gap
+    unit = np.clip(page_width / 1300, 1, 1.6)  # text keeps its size on paper, where a wider page is shrunk more
+    label, text, small, band = (round(size * unit) for size in (21, 22, 14, 36))
+    note = f"saliency: {heatmaps.NORMALIZATIONS[normalize]}"
+    note = note.replace(" over the clip", "").replace("then each frame over", "then over")
+    page_width = max(page_width, 2 * margin + scale_width(note, small))
     below = margin + rows * (band + height + gap)
-    notes = [f"saliency: {heatmaps.NORMALIZATIONS[normalize]}".replace(" over the clip", "")]
-    wide = page_width >= 200 + font_of(14).getlength(notes[0]) + 260
-    page = Page(page_width, below + text_height(sentence, page_width - 2 * margin, text) + (56 if wide else 80))
+    star = margin + scale_width(note, small) + 2 * small  # beside the note where there is room, else below it
+    wide = star + 20 * small <= page_width - margin
+    lines = (4 if wide else 5.7) * small
+    page = Page(page_width, below + text_height(sentence, page_width - 2 * margin, text) + round(lines))
     drawn = np.asarray(shrunk(picture, size))
     backdrop, drawn_geometry = Backdrop(drawn), resized(geometry, *size)
 
@@ -270,8 +281,8 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
         if k is None:
             page.picture(drawn, x, y)
             continue
-        label, font = fit(phrases[k].name, cell - 8, 21, bold=True)
-        page.text(x + 2, y - band // 2, label, font.size, bold=True)
+        name, font = fit(phrases[k].name, cell - 8, label, bold=True)
+        page.text(x + 2, y - band // 2, name, font.size, bold=True)
         page.picture(blend(backdrop, heatmaps.upsample(e_cells[k], drawn_geometry), cmap), x, y)
         for box in np.reshape(boxes[k], (-1, 4)):
             (x1, y1), (x2, y2) = np.clip(box.reshape(2, 2) * ratio, 0, size)
@@ -280,16 +291,16 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
             at = np.asarray(heatmaps.maximum(heatmaps.upsample(e_cells[k], geometry))) * ratio
             page.star(x + at[0], y + at[1], radius)
 
-    y = page.words(margin, below, sentence, [INK] * len(sentence), page_width - 2 * margin, text) + 20
-    x = page.scale(margin, y, colour_bar(90, 12, cmap), notes[0]) + 24
-    x, y = (x, y) if wide else (margin, y + 24)
-    page.star(x + 8, y, 9)
-    page.text(x + 26, y, "maximum", 14, FAINT_INK)
+    y = page.words(margin, below, sentence, [INK] * len(sentence), page_width - 2 * margin, text) + 1.4 * small
+    page.scale(margin, y, cmap, note, small)
+    x, y = (star, y) if wide else (margin, y + 1.7 * small)
+    page.star(x + 0.6 * small, y, 0.65 * small)
+    page.text(x + 1.9 * small, y, "maximum", small, FAINT_INK)
     if any(len(found) for found in boxes):
-        x += 120
-        page.area([(x, y - 11), (x + 32, y - 11), (x + 32, y + 11), (x, y + 11)], "#7a7a7a")
-        page.box(x + 4, y - 7, x + 28, y + 7)
-        page.text(x + 40, y, "true box", 14, FAINT_INK)
+        x, half = x + 9 * small, 0.75 * small
+        page.area([(x, y - half), (x + 3 * half, y - half), (x + 3 * half, y + half), (x, y + half)], "#7a7a7a")
+        page.box(x + 4, y - half + 4, x + 3 * half - 4, y + half - 4)
+        page.text(x + 2.9 * small, y, "true box", small, FAINT_INK)
     page.save(path)
 
 

@@ -88,21 +88,63 @@ def normalize(loss, how="clip"):
     return e
 
 
-def temporal_alpha(loss):
+# How far a value reaches: the standard deviation of a Gaussian, in cells (32 input pixels) or in sampled frames.
+SPREAD = 0.75
+
+
+def over_time(values, spread=SPREAD):
+    """Values of the sampled frames, each the Gaussian mean of all of them: what is seen stays for more than one frame.
+
+    The first and the last value go on outside. Every curve, bar and score over time is made here, as every map is in
+    `upsample`.
+
+    Args:
+        values: (..., m), m frames.
+        spread: standard deviation of the Gaussian, in sampled frames; 0: the values as they are.
+    Returns:
+        (..., m).
+
+    Example:
+        >>> over_time(np.array([0.0, 0.0, 1.0, 0.0])).round(3).tolist()
+        [0.016, 0.221, 0.531, 0.236]
+    """
+    values = np.asarray(values)
+    low, m = values.min(axis=-1, keepdims=True), values.shape[-1]  # of what lies above it: equal values stay equal
+    return low + (values - low) @ _gaussian(np.arange(m), m, spread).T
+
+
+def temporal_saliency(loss, spread=SPREAD):
+    """When a word has its evidence: e of the sampled frames (Eq. 8), of their Gaussian mean over time.
+
+        e = scale(-over_time(Loss))
+
+    Args:
+        loss: (..., m), nats, of m frames, each seen alone.   spread: as in `over_time`.
+    Returns:
+        e, (..., m), in [0, 1]; 0 everywhere if all losses are equal.
+
+    Example:
+        >>> temporal_saliency(np.array([3.0, 1.0, 2.0, 3.0]), spread=0).tolist()
+        [0.0, 1.0, 0.5, 0.0]
+    """
+    return scale(over_time(loss, spread), axes=-1)
+
+
+def temporal_alpha(loss, spread=SPREAD):
     """How much of a word's evidence lies in each frame: e normalised to sum 1 (Eq. 5's alpha, from Eq. 8).
 
         alpha_ti = e_ti / sum_k e_tk
 
     Args:
-        loss: (..., m), nats, m frames.
+        loss: (..., m), nats, of m frames, each seen alone.   spread: as in `over_time`.
     Returns:
         alpha, (..., m), sums to 1 over the frames; uniform where all losses are equal.
 
     Example:
-        >>> temporal_alpha(np.array([[3.0, 1.0, 2.0, 3.0], [7.0, 7.0, 7.0, 7.0]])).round(3).tolist()
+        >>> temporal_alpha(np.array([[3.0, 1.0, 2.0, 3.0], [7.0, 7.0, 7.0, 7.0]]), spread=0).round(3).tolist()
         [[0.0, 0.667, 0.333, 0.0], [0.25, 0.25, 0.25, 0.25]]
     """
-    e = scale(loss, axes=-1)
+    e = temporal_saliency(loss, spread)
     e = np.where(e.any(axis=-1, keepdims=True), e, 1).astype(e.dtype)
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -119,10 +161,6 @@ def cell_centres(grid=8):
         [37, 69, 101, 133, 165, 197, 229, 261]
     """
     return 32 * np.arange(grid) + 37
-
-
-# How far a cell's value reaches: the standard deviation of a Gaussian, in cells (32 input pixels).
-SPREAD = 0.75
 
 
 def upsample(cells, geometry, spread=SPREAD):
@@ -157,12 +195,17 @@ def _weights(geometry, length, grid, axis, spread):
     points[:, axis] = np.arange(length) + 0.5
     first, second = cell_centres(grid)[:2] + 0.5
     position = np.clip((geometry.to_input(points)[:, axis] - first) / (second - first), 0, grid - 1)  # in cells
-    cell = np.arange(-4, grid + 4)  # the edge cells go on outside
-    distance = np.abs(position[:, None] - cell)
+    return _gaussian(position, grid, spread).astype("float32")
+
+
+def _gaussian(position, count, spread):
+    """How much each position takes from each of 0..count-1: (positions, count), rows sum to 1; spread 0: bilinear."""
+    item = np.arange(-4, count + 4)  # the first and the last one go on outside
+    distance = np.abs(position[:, None] - item)
     kernel = np.exp(-((distance / spread) ** 2) / 2) if spread else np.maximum(1 - distance, 0)
-    weights = np.zeros((grid, length))
-    np.add.at(weights, np.clip(cell, 0, grid - 1), kernel.T)
-    return (weights / weights.sum(axis=0)).T.astype("float32")
+    weights = np.zeros((count, len(position)))
+    np.add.at(weights, np.clip(item, 0, count - 1), kernel.T)
+    return (weights / weights.sum(axis=0)).T
 
 
 def maximum(pixel_map):

@@ -28,23 +28,37 @@ function aboveMean(e) {
   return e.map((value) => Math.max(value - mean, 0));
 }
 
+/** The frames' values, each the Gaussian mean of all of them. */
+function overTime(values) {
+  const [low] = range(values); // of what lies above it: equal values stay equal
+  return values.map((_, i) => {
+    const weight = gaussian(i, values.length);
+    return values.reduce((sum, value, k) => sum + weight[k] * (value - low), low);
+  });
+}
+
 /** e normalised to sum 1, uniform where all are equal. */
 function temporalAlpha(e) {
   const sum = e.reduce((a, b) => a + b);
   return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
 }
 
-/** How much each pixel along one axis takes from each cell (length grid): a Gaussian of the distance, in cells. */
-function weights(length, start, stop, size, grid, spread) {
+/** How much a position takes from each of 0..count-1: a Gaussian of the distance. */
+function gaussian(position, count) {
+  const row = new Float64Array(count);
+  for (let item = -4; item < count + 4; item++) // the first and the last one go on outside
+    row[Math.min(Math.max(item, 0), count - 1)] += Math.exp(-(((position - item) / page.spread) ** 2) / 2);
+  const sum = row.reduce((a, b) => a + b);
+  return row.map((value) => value / sum);
+}
+
+/** How much each pixel along one axis takes from each cell (length grid). */
+function weights(length, start, stop, size, grid) {
   const all = new Float64Array(length * grid);
   for (let pixel = 0; pixel < length; pixel++) {
     const input = (pixel + 0.5 - start) * size / (stop - start); // inverse of the resize and crop
     const position = Math.min(Math.max((input - 37.5) / 32, 0), grid - 1); // centre of cell k: input pixel 32 k + 37
-    const row = all.subarray(pixel * grid, (pixel + 1) * grid);
-    for (let cell = -4; cell < grid + 4; cell++) // the edge cells go on outside
-      row[Math.min(Math.max(cell, 0), grid - 1)] += Math.exp(-(((position - cell) / spread) ** 2) / 2);
-    const sum = row.reduce((a, b) => a + b);
-    row.forEach((value, cell) => { row[cell] = value / sum; });
+    all.set(gaussian(position, grid), pixel * grid);
   }
   return all;
 }
@@ -93,8 +107,8 @@ function drawnAt(width, height) {
   const [x1, y1, x2, y2] = page.crop, across = width / page.width, down = height / page.height;
   return {
     width, height, grid: G,
-    x: weights(width, across * x1, across * x2, page.size, G, page.spread),
-    y: weights(height, down * y1, down * y2, page.size, G, page.spread),
+    x: weights(width, across * x1, across * x2, page.size, G),
+    y: weights(height, down * y1, down * y2, page.size, G),
   };
 }
 
@@ -125,7 +139,7 @@ function wordsShown() {
 
 function makeScene() {
   const { cells, pooled } = losses[state.loss], words = wordsShown();
-  const frames = pooled ? scale(phraseLoss(pooled, words)) : Float64Array.of(1);
+  const frames = pooled ? scale(overTime(phraseLoss(pooled, words))) : Float64Array.of(1);
   return { words, frames, alpha: temporalAlpha(frames), ...saliency(cells, words) };
 }
 
@@ -274,7 +288,7 @@ const wordElements = page.words.map((word, t) => {
   element.dataset.position = t;
   return element;
 });
-const momentOfWord = Object.fromEntries(Object.entries(losses).map(([kind, { pooled }]) => [kind, pooled?.map(scale)]));
+const momentOfWord = Object.fromEntries(Object.entries(losses).map(([kind, { pooled }]) => [kind, pooled?.map((loss) => scale(overTime(loss)))]));
 
 function choose(words, current) {
   if (words.length === 0) return; // something is always shown
@@ -468,6 +482,7 @@ function start() {
   $("instead").hidden = !page.alternatives;
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
+  $("spread").textContent = page.spread;
   $("error").textContent = `Losses are kept here in 16 bits, off by at most ${page.error.toExponential(0)} nats.`;
   if (moving) {
     listenToTime();

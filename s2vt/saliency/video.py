@@ -145,7 +145,9 @@ def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
         lines = wrap(sentence, tiles.canvas[0] - 2 * pad - size, font_of(size, True))
         small = wrap(notes, tiles.canvas[0] - 2 * pad - 130, font_of(13))
         needed = (round(1.5 * size) * len(lines) + 14, 18 * len(small) + 14)
-    return tiles
+    width, height = tiles.canvas
+    height -= sum(heights) - sum(needed)  # narrower canvases on the way here took more lines
+    return dataclasses.replace(tiles, canvas=(width, height + height % 2), header=needed[0], footer=needed[1])
 
 
 def _sentence_size(tiles):
@@ -256,10 +258,13 @@ def small_print(num_sampled, normalize, loss_name):
     """What stands below a video, as words."""
     notes = (
         f"colour: saliency, from the {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
-        f"bars: α over {num_sampled} sampled frames, the word's highest = full height",
-        "marked: the word with the largest α now",
+        f"bars: α of {num_sampled} sampled frames, a Gaussian mean over {heatmaps.SPREAD}, each word's highest in full",
+        "marked: the content word with the largest α now",
     )
-    return "   ·   ".join(notes).replace("  ", " ").split(" ")
+    text = "   ·   ".join(notes).replace("  ", " ")
+    for together in ("[0, 1]", "Eq. "):
+        text = text.replace(together, together.replace(" ", "\u00a0"))
+    return text.split(" ")
 
 
 class _Scene:
@@ -376,7 +381,7 @@ class _Scene:
         page.paste(colour_bar(90, 12, self.cmap), (pad + 13, top - 6))
         draw.text((pad + 108, top), "1", fill=NIGHT_FAINT, font=font, anchor="lm")
         for row, line in enumerate(wrap(self.notes, self.tiles.canvas[0] - 2 * pad - 130, font)):
-            text = " ".join(self.notes[k] for k in line)
+            text = " ".join(self.notes[k] for k in line).strip("· ")
             draw.text((pad + 130, top + 18 * row), text, fill=NIGHT_FAINT, font=font, anchor="lm")
 
     def _draw_cursor(self, picture, x, y, share):

@@ -196,7 +196,7 @@ def _check(key, kind, value):
         expected = "the plain name of a folder"
     elif value not in CHOICES.get(key, (value,)):
         expected = f"one of {', '.join(CHOICES[key])}"
-    elif kind is int and value < 1:
+    elif kind is int and not 1 <= value < 2**31:
         expected = "a positive number"
     elif kind is float and not 0 <= value <= (1 if key in SHARES else sys.float_info.max):
         expected = "a number from 0 to 1" if key in SHARES else "a number"

@@ -148,7 +148,7 @@ def _chosen(media, options):
         return [(_medium(media, options.media_id), options.sentence)]
     found = []
     try:
-        lines = Path(options.media_id).read_text("utf-8").splitlines()
+        lines = Path(options.media_id).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{options.media_id} cannot be read as a list of media_id<TAB>sentence ({error})") from None
     for number, line in enumerate(lines, start=1):

@@ -1,6 +1,7 @@
 """What every stage measures with: median seconds, the machine's own GEMM rate, peak memory, and the machine's name."""
 
 import ctypes
+import importlib
 import os
 import platform
 import statistics
@@ -95,7 +96,7 @@ def machine():
 
     engine = keras.backend.backend()
     return {
-        "engine": f"{engine} {__import__(engine).__version__}",
+        "engine": f"{engine} {importlib.import_module(engine).__version__}",
         "keras": f"Keras {keras.__version__}",
         "precision": keras.config.dtype_policy().name,
         "device": ", ".join(keras.distribution.list_devices()),

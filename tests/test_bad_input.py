@@ -6,7 +6,9 @@ folder. A case says what must come of it: True, a result; False, a refusal; None
 """
 
 import contextlib
+import io
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -92,7 +94,8 @@ READ = {  # commands that end at once where everything is there already
 }
 BALLS = ("--dataset", "Balls", "--weights", "DATA/w.pb", "--checkpoint")
 EXPLAIN = ("visualization", *BALLS, "best", "--media_id", "clip3", "--sentence", "a ball", "--output", "out/clip3.png")
-MANY = ("visualization", *BALLS, "last", "--media_id", "DATA/list.tsv", "--output", "out/{id}.png", "--words", "ball")
+MANY = ("visualization", *BALLS, "last", "--media_id", "DATA/list.tsv", "--output", "out/{id}.png")
+BALLS_ALL = ("visualization", *BALLS, "last", "--media_id", "all", "--sentence", "a ball", "--output", "out")
 LOCALIZE = ("run_s2vt", *BALLS, "last", "--localize", "--limit", "1")
 FIND_DOTS = ("run_s2vt", "--dataset", "Dots", "--weights", "DATA/w.pb", "--checkpoint", "last", "--localize")
 RESUME = ("run_s2vt", *BALLS[:-1], "--set", "training.epochs=1", "--train", "--resume")
@@ -416,3 +419,291 @@ def test_lists_of_media(place, files, command, shown):
 )  # fmt: skip
 def test_settings(place, files, command, shown):
     place.check_with(files, command, shown)
+
+
+# --- the files of runs, descriptors and truth
+
+
+def arrays(**changes):
+    """A function of an `.npz`: arrays changed; None takes one out."""
+
+    def change(content):
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            kept = {name: array for name, array in ({**found, **changes}).items() if array is not None}
+        np.savez(file := io.BytesIO(), **kept)
+        return file.getvalue()
+
+    return change
+
+
+def npy(array, allow_pickle=False):
+    """An array's file."""
+    np.save(file := io.BytesIO(), array, allow_pickle=allow_pickle)
+    return file.getvalue()
+
+
+def header(text):
+    """An `.npy` whose header is `text`."""
+    return b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text.encode() + bytes(100)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return exec, ("open('/tmp/trapped', 'w').close()",)
+
+
+def hdf5(change):
+    """A function of an HDF5 file: what `change` does to it, opened."""
+
+    def edit(content):
+        import h5py
+
+        file = io.BytesIO(content)
+        with h5py.File(file, "r+") as opened:
+            change(opened)
+        return file.getvalue()
+
+    return edit
+
+
+def layers(file):
+    """The names of the arrays of a checkpoint."""
+    names = []
+    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return sorted(names)
+
+
+def replaced(make):
+    """`hdf5`: the first array replaced by what `make` puts there: (file, name, array) -> None."""
+
+    def change(file):
+        name = layers(file)[0]
+        array = file[name][()]
+        del file[name]
+        make(file, name, array)
+
+    return hdf5(change)
+
+
+def _external_link(file, name, array):
+    import h5py
+
+    file[name] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def _external_data(file, name, array):
+    file.create_dataset(name, array.shape, "float32", external=[("/etc/passwd", 0, array.nbytes)])
+
+
+TRAP = np.array([Trap()], object)
+RECORD, WORDS = f"{RUN}/config.json", f"{RUN}/vocabulary.json"
+SCORES, STATE = f"{RUN}/checkpoints/scores.json", f"{RUN}/training_state.npz"
+CHECKPOINT = f"{RUN}/checkpoints/0.weights.h5"
+DESCRIPTORS = "DATA/Balls/descriptors/w/mixed_10"
+SHAPE = (3, 64, 2048)
+REFUSED_JSON = {how: (content, shown) for how, (content, shown) in ANY_JSON.items() if not shown}
+
+
+@cases(
+    *((f"{Path(file).name} {how}", {file: content}, EXPLAIN, None if (file, how) == (SCORES, "{}") else shown)
+      for file in (RECORD, WORDS) for how, (content, shown) in REFUSED_JSON.items()),
+    *((f"scores.json {how}", {SCORES: content}, EXPLAIN, shown) for how, (content, shown) in REFUSED_JSON.items()),
+    *((f"{value!r:.20} as {'.'.join(key)}", {RECORD: with_(value, "config", *key)}, EXPLAIN, False)
+      for key, values in {
+          ("dataset",): (None, 3, "../x", "MSVD"), ("layout",): (None, "x", []), ("media",): ("film", 3),
+          ("truth",): ({}, "x"), ("features",): (None, [], {"x": 1}), ("model",): (3,), ("unknown",): (1,),
+          ("model", "units"): ("7", -1, 0, 1e3, None, 10**30, True), ("model", "name"): ("gru", 3, None, ["s2vt"]),
+          ("model", "dropout"): ("x", -0.5, 7), ("text", "max_words"): (0, "x", 2.5),
+          ("features", "weights"): (3, None),
+          ("features", "layer"): ("pool_4", {}), ("features", "num_frames"): (0, "3"),
+      }.items() for value in values),
+    *((f"seed {value!r}", {RECORD: with_(value, "seed")}, RESUME, False) for value in ("x", -1, None, 1.5, [], 2**70)),
+    *((f"--config with {value!r} as dataset", {RECORD: with_(value, "config", "dataset")},
+       ("preprocessing", "--config", RECORD), False) for value in ("../place", "/etc", "", "..", None)),
+    *((f"words {how}", {WORDS: edited(change)}, EXPLAIN, False) for how, change in {
+        "none": lambda v: v.pop("words"), "no counts": lambda v: v.pop("counts"),
+        "a number": lambda v: v["words"].__setitem__(2, 3), "twice": lambda v: v["words"].__setitem__(2, v["words"][1]),
+        "no end": lambda v: v["words"].__setitem__(0, "end"), "a list": lambda v: v["words"].__setitem__(2, []),
+        "a text": lambda v: v.update(words="." + "a" * 9), "fewer": lambda v: (v["words"].pop(), v["counts"].pop()),
+        "no count": lambda v: v["counts"].pop(), "a word as count": lambda v: v["counts"].__setitem__(1, "x"),
+        "a huge count": lambda v: v["counts"].__setitem__(1, 10**30), "counts of counts": lambda v: v.update(
+            counts=[[count] for count in v["counts"]]),
+    }.items()),
+    *((f"scores {value!r:.30}", {SCORES: json.dumps(value).encode()}, EXPLAIN, False)
+      for value in ([], {"0": "x"}, {"x": 1.0}, {"0": []}, {"0": 10**400}, {"9": 1.0}, {"²": 1.0})),
+    *((f"checkpoint {value}", {}, (*EXPLAIN[:4], "--checkpoint", value, *EXPLAIN[6:]), False)
+      for value in ("7", "-1", "00", "²", "x", "", "../0", "9" * 5000, "nan")),
+    *((f"weights {how}", {CHECKPOINT: content}, EXPLAIN, shown) for how, (content, shown) in {
+        **{f"cut {part}": (share(part), False) for part in (0.05, 0.3, 0.6, 0.9)},
+        **{f"flip {k}": (flip(k), None) for k in range(5)},
+        "nothing": (b"", False), "text": (b"weights", False), "a pickle": (pickle.dumps(Trap()), False),
+        "a zip": (b"PK\5\6" + bytes(18), False), "not there": (None, False),
+        "another file": (hdf5(lambda file: [file.__delitem__(name) for name in list(file)]), False),
+        "a layer less": (hdf5(lambda file: file.__delitem__(layers(file)[0])), False),
+        "another shape": (replaced(lambda file, name, array: file.create_dataset(name, data=array[..., :1])), False),
+        "text as numbers": (replaced(lambda file, name, array: file.create_dataset(name, data="text")), False),
+        "a folder": (replaced(lambda file, name, array: file.create_group(name)), False),
+        "a link": (replaced(_external_link), False), "data elsewhere": (replaced(_external_data), False),
+    }.items()),
+    *((f"state {how}", {STATE: content}, RESUME, shown) for how, (content, shown) in {
+        "as it was": (share(1), True), "nothing": (b"", False), "text": (b"text", False), "half": (share(0.5), False),
+        **{f"flip {k}": (flip(k), None) for k in range(3)},
+        "a pickle": (pickle.dumps(Trap()), False), "one array": (npy(np.zeros(3)), False),
+        "pickled": (arrays(epochs=TRAP), False), "no epochs": (arrays(epochs=None), False),
+        "epochs in words": (arrays(epochs=np.array("one")), False), "epochs": (arrays(epochs=np.array([1, 1])), False),
+        "epochs unlike": (arrays(epochs=np.array(7)), False), "negative": (arrays(epochs=np.array(-1)), False),
+    }.items()),
+    *((f"descriptors {how}", {f"{DESCRIPTORS}/clip3.npy": content}, LOCALIZE, shown) for how, (content, shown) in {
+        "nothing": (b"", False), "text": (b"text", False), "half": (share(0.5), False), "head": (share(0.0001), False),
+        "a pickle": (pickle.dumps(Trap()), False), "objects": (npy(TRAP, allow_pickle=True), False),
+        "one number": (npy(np.float16(1)), False), "other frames": (npy(np.zeros((4, 64, 2048), np.float16)), False),
+        "other cells": (npy(np.zeros((3, 9, 2048), np.float16)), False), "words": (npy(np.full(SHAPE, "a")), False),
+        "other channels": (npy(np.zeros((3, 64, 5), np.float16)), False),
+        "complex": (npy(np.zeros(SHAPE, "c8")), False),
+        **{f"header {k}": (header(text), False) for k, text in enumerate((
+            "{'descr': '<f2', 'fortran_order': False, 'shape': (10000000000000,)}", "{'descr': '<f2'", "(" * 200,
+            "{'descr': '|O', 'fortran_order': False, 'shape': (3, 64, 2048)}", "__import__('os')", "\0" * 9,
+            "{'descr': '<f2', 'fortran_order': False, 'shape': (-3, -64, 2048)}"))},
+    }.items()),
+    *((f"meta.json {how}", {f"{DESCRIPTORS}/meta.json": content}, LOCALIZE, shown)
+      for how, (content, shown) in REFUSED_JSON.items()),
+    *((f"details {how}", {f"{DESCRIPTORS}/clip3.json": content}, LOCALIZE, shown)
+      for how, (content, shown) in REFUSED_JSON.items()),
+    *((f"details {value!r:.20} as {'.'.join(key)}", {f"{DESCRIPTORS}/clip3.json": with_(value, *key)}, LOCALIZE, False)
+      for key, values in {
+          ("geometry",): (None, [], 3), ("geometry", "width"): (0, -5, "x", None, 10**400),
+          ("geometry", "crop"): (None, [], [0, 0, 9], [9, 9, 0, 0], ["a"] * 4),
+          ("indices",): (None, "abc", [0], [-9] * 3), ("times",): (None, [[0]], ["x"] * 3),
+      }.items() for value in values),
+    ("failed.tsv", {f"{DESCRIPTORS}/failed.tsv": b"\xff\xfe\0\0\nclip9\n\n\tx\n"}, LOCALIZE, None),
+    *((f"truth {how}", {"DATA/Balls/truth/clip3.json": content}, LOCALIZE, shown)
+      for how, (content, shown) in REFUSED_JSON.items()),
+    *((f"truth {value!r:.20} as {'.'.join(map(str, key))}", {"DATA/Balls/truth/clip3.json": with_(value, *key)},
+       LOCALIZE, False)
+      for key, values in {
+          ("num_frames",): (5, None), ("objects",): (None, {}), ("captions",): (None, [3]),
+          ("objects", 0, "boxes"): (None, [], [[1, 2]] * 6, [["a"] * 4] * 6, [[9, 9, 0, 0]] * 6),
+          ("objects", 0, "event"): (3,),
+          ("objects", 0, "seen"): (None, ["x"] * 6, [None] * 6), ("objects", 0, "happens"): (None, [], [3, 1], [0, 99]),
+          ("captions", 0, "phrases", 0, "tokens"): (None, [0], [0, 99], [2, 0], ["a", "b"]),
+          ("captions", 0, "phrases", 0, "object"): (None, 7, -1, "0", 0.0), ("captions", 0, "caption"): (None, "", 3),
+          ("captions", 0, "phrases", 0, "kind"): ("x", None),
+      }.items() for value in values),
+)  # fmt: skip
+def test_files_of_runs(place, files, command, shown):
+    place.check_with(files, command, shown)
+    assert not Path("/tmp/trapped").exists()
+
+
+ANNOTATION, SENTENCES = "DATA/Dots/Entities/Annotations/dot3.xml", "DATA/Dots/Entities/Sentences/dot3.txt"
+
+
+def instead(old, new):
+    """A function of a file's content."""
+    return lambda content: content.replace(old, new)
+
+
+@cases(
+    *((f"boxes {how}", {ANNOTATION: content}, FIND_DOTS, shown) for how, (content, shown) in {
+        **ANY_TEXT, **{f"cut {part}": (share(part), False) for part in (0.1, 0.3, 0.5, 0.7, 0.9)},
+        "BOM": (recoded("utf-8-sig"), True), "CRLF": (instead(b"><", b">\r\n<"), True),
+        "UTF-16": (recoded("utf-16"), True),
+        "nested": (b"<a>" * 20_000 + b"</a>" * 20_000, False),
+        "billion laughs": (lambda content: b'<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + content, False),
+        "another file": (lambda content: b'<!DOCTYPE a [<!ENTITY a SYSTEM "/etc/passwd">]>' + content, False),
+        **{f"encoding {codec}": (lambda content, codec=codec: f'<?xml version="1.0" encoding="{codec}"?>'.encode()
+                                 + content, shown)
+           for codec, shown in {"none": False, "base64": False, "utf-7": None, "idna": None, "undefined": False,
+                                "latin-1": True, "x" * 3000: False, "unicode_escape": None}.items()},
+        **{f"{new.decode():.20} as xmin": (instead(b"<xmin>9<", b"<xmin>" + new + b"<"), shown)
+           for new, shown in ((b"x", False), (b"", False), (b"nan", False), (b"1e3", False), (b"9" * 5000, False),
+                              (b"-9", True), (b"40", False), (b" 9 ", True), ("٩".encode(), False))},
+        **{f"{new.decode():.20} as width": (instead(b"<width>64<", b"<width>" + new + b"<"), shown)
+           for new, shown in ((b"0", False), (b"-1", False), (b"9" * 400, False), (b"64.0", False))},
+        "no size": (instead(b"size", b"sighs"), False), "no name": (instead(b"<name>1</name>", b""), False),
+        "no corner": (instead(b"<ymax>31</ymax>", b""), False), "html": (b"<html><body>404</body></html>", False),
+        "not there": (None, False),
+    }.items()),
+    *((f"sentences {how}", {SENTENCES: content}, FIND_DOTS, shown) for how, (content, shown) in {
+        "empty": (b"", False), "one": (b"a dot\n", False), "latin_1": (b"\xe9\n\xe9\n", False),
+        "zeros": (bytes(300) + b"\n" + bytes(9), None), "BOM": (recoded("utf-8-sig"), True),
+        "CRLF": (recoded("utf-8", "\r\n"), True), "UTF-16": (recoded("utf-16"), False), "not there": (None, False),
+        "open": (instead(b"dot]", b"dot"), False), "in another": (instead(b"red", b"[/EN#2/other red]"), False),
+        "no type": (instead(b"#1/other", b"#1"), False), "no chain": (instead(b"#1", b"#"), False),
+        "separators": (instead(b"red", "red\u2028\x0b".encode()), True), "others": (b"nothing\n\n", True),
+        "long": (lambda content: b"word " * 10_000 + content, True),
+    }.items()),
+    *((f"unrelated {how}", {"DATA/Dots/Entities/UNRELATED_CAPTIONS": content}, FIND_DOTS, shown)
+      for how, (content, shown) in {"zeros": (bytes(9), False), "words": (b"dot3 one\n", False),
+                                    "digits": (b"dot3 " + b"9" * 5000 + b"\n", None),
+                                    "BOM": (b"\xef\xbb\xbf# \n", True), "latin 1": (b"\xe9 1\n", False)}.items()),
+)  # fmt: skip
+def test_entities(place, files, command, shown):
+    place.check_with(files, command, shown)
+
+
+# --- sentences, names and lists
+
+
+def explain(**flags):
+    """EXPLAIN with other flags."""
+    given = [item for name, value in flags.items() for item in (f"--{name}", value)]
+    kept = list(EXPLAIN)
+    for flag in given[::2]:
+        if flag in kept:
+            del kept[kept.index(flag) : kept.index(flag) + 2]
+    return (*kept, *given)
+
+
+@cases(
+    *((f"sentence {how}", {}, explain(sentence=sentence.replace("\0", "")),
+       None if how in ("newlines", "separators", "bars") else False)
+      for how, sentence in CAPTIONS.items() if how not in ("surrogate",)),
+    ("sentence surrogate", {}, explain(sentence="a \udcff ball"), True),
+    ("sentence unlike", {}, explain(sentence="zebra " * 20), False),
+    *((f"{flag} {value:.20}", {}, explain(**{flag: value}), False) for flag, value in (
+        ("media_id", "../x"), ("media_id", "x" * 300), ("media_id", "x" * 5000), ("media_id", ""), ("media_id", "."),
+        ("media_id", "/etc/passwd"), ("media_id", "a\nb"), ("media_id", "\udcff"), ("media_id", "<script>"),
+        ("name", "../x"), ("name", "/etc"), ("name", "."), ("name", ""), ("name", "a\nb"), ("name", "x" * 300),
+        ("output", "out"), ("output", "out/"), ("output", "out/x"), ("output", "secret/x.png"), ("output", "out/x.exe"),
+        ("output", "out/" + "x" * 300 + ".png"), ("words", "zebra"),
+        ("cmap", "x\ny"), ("start", "5"), ("start", "nan"), ("end", "-1"), ("stride", "0"), ("stride", "x"),
+        ("stride", "9" * 5000), ("size", "0x0"), ("size", "99999x9"), ("loss", "a\nb"),
+        ("save_maps", "out/x.npy"), ("save_maps", "out/" + "x" * 300 + ".npz"))),
+    *((f"media {value:.20}", {}, (*EXPLAIN[:6], "--media", value, *EXPLAIN[8:]), False) for value in (
+        "", ".", "x" * 300, "x" * 5000, "secret", "/dev/zero", "http://127.0.0.1/x.mp4", "concat:secret", "a\nb",
+        "\udcff.mp4", "DATA")),
+    *((f"list {how}", {"DATA/list.tsv": content}, MANY, shown) for how, (content, shown) in {
+        "empty": (b"", False), "zeros": (bytes(99), False), "latin 1": (b"clip3\ta \xe9\n", False),
+        "BOM": (b"\xef\xbb\xbfclip3\ta ball\nclip4\ta ball\n", True), "CRLF": (b"clip3\ta ball\r\nclip4\t\r\n", None),
+        "separators": ("clip3\ta\u2028ball\nclip4\ta ball\n".encode(), True),
+        "escape": (b"../x\ta ball\nclip4\ta ball\n", False), "words": (b"clip3\ta zebra\nclip4\ta ball\n", False),
+        "twice": (b"clip3\ta ball\nclip3\ta ball\n", True), "no sentence": (b"clip3\nclip4\n", None),
+    }.items()),
+    ("no medium", {}, (*BALLS_ALL, "--limit", "0"), False),
+    *((f"index.json {how}", {"out/index.json": content}, MANY, None if how == "{}" else shown)
+      for how, (content, shown) in REFUSED_JSON.items()),
+)  # fmt: skip
+def test_sentences_names_and_lists(place, files, command, shown):
+    place.check_with(files, command, shown)
+
+
+@pytest.mark.slow
+def test_odd_captions_go_through_it_all(place):
+    """Training, test and scores of captions of every kind; the run is another one, and the truth is not asked for."""
+    captions = tuple(CAPTIONS.values())
+    train = json.loads(media_list("clip0", "clip1", captions=captions, split="train"))
+    train["videos"][1]["split"] = "validate"
+    files = {
+        "DATA/Balls/train_val_videodatainfo.json": json.dumps(
+            {"videos": train["videos"][:2], "sentences": train["sentences"]}
+        ).encode(),
+        TEST_LIST: media_list(captions=captions),
+    }
+    flags = ("--dataset", "Balls", "--weights", "DATA/w.pb", "--name", "odd")
+    place.check_with(files, ("run_s2vt", *flags, "--set", "training.epochs=1", "--train"), True)
+    place.check_with(files, ("run_s2vt", *flags, "--test"), True)
+    words = json.loads((place.folder / "experiments" / "odd" / "vocabulary.json").read_bytes())["words"]
+    assert {"ball", "כדור", "script", "b" * 100_000} <= set(words) and all(word.split() == [word] for word in words)

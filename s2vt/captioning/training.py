@@ -152,7 +152,10 @@ def _epochs_done(run):
     if not path.exists() and {p.name for p in run.checkpoint_path(0).parent.glob("*.h5")} <= {"0.weights.h5"}:
         return 0
     with _open_state(path) as arrays:
-        return int(arrays["epochs"])
+        epochs = int(arrays["epochs"])
+        if epochs < 1:
+            raise ValueError(f"{epochs} epochs")
+        return epochs
 
 
 def _restore_state(model, path):

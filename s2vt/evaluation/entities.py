@@ -223,10 +223,9 @@ def read_annotations(path):
         return found
 
     def number(element):
-        text = (element.text or "").strip()
-        if not re.fullmatch("[+-]?[0-9]{1,9}", text):
-            raise wrong(element, f"<{element.tag}> is {text[:40]!r}", "a whole number")
-        return int(text)
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", element.text or ""):
+            raise wrong(element, f"<{element.tag}> is {element.text!r}", "a whole number")
+        return int(element.text)
 
     def box(element):
         xmin, ymin, xmax, ymax = (number(child(element, tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))

@@ -221,7 +221,7 @@ def download():
         ) from None
     try:
         with tarfile.open(archive) as members:
-            member = next(m for m in members if PurePosixPath(m.name).name == GRAPH)
+            member = next(m for m in members if PurePosixPath(m.name).name == GRAPH and m.isreg())  # no link
             graph = members.extractfile(member).read()
         if (digest := hashlib.sha256(graph).hexdigest()) == GRAPH_DIGEST:
             return graph

@@ -165,7 +165,7 @@ def main(arguments=None):
     head = keras.layers.Dense(len(LABELS), dtype="float32", bias_initializer=keras.initializers.Constant(-3.0))
     model = keras.Model(network.input, head(pooled))
     if options.weights and Path(options.weights + ".head.npy").exists():
-        values = np.load(options.weights + ".head.npy")
+        values = np.load(options.weights + ".head.npy", allow_pickle=False)
         head.kernel.assign(values[:-1])
         head.bias.assign(values[-1])
 
@@ -202,7 +202,8 @@ def main(arguments=None):
             f"{(time.time() - start) / 60:.1f} min", flush=True,
         )  # fmt: skip
         save_weights(network, options.output)
-        np.save(options.output + ".head.npy", np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]]))
+        kernel_and_bias = np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]])
+        np.save(options.output + ".head.npy", kernel_and_bias, allow_pickle=False)
 
     source, start, recent = batches(options.size, options.window, options.batch_size, options.seed), time.time(), []
     for step in range(1, options.steps + 1):

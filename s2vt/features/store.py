@@ -27,7 +27,7 @@ import numpy as np
 
 import cfg
 from s2vt.data.files import atomic_path, read_json, write_json
-from s2vt.data.media import Geometry, MediaError, read_frames, read_picture, resize
+from s2vt.data.media import MAX_PIXELS, Geometry, MediaError, read_frames, read_picture, resize
 from s2vt.errors import UserError
 from s2vt.features.inception import GRID, INPUT_SIZE, NUM_CHANNELS, FeatureExtractor, weights_digest, weights_tag
 
@@ -219,7 +219,10 @@ class DescriptorStore:
             indices, times = np.asarray(values["indices"], int), np.asarray(values["times"], float)
             if indices.shape != times.shape or indices.shape not in ((0,), (self.num_pictures,)) or (indices < 0).any():
                 raise ValueError(f"indices {indices.shape}, times {times.shape}")
-            return Geometry.from_json(values["geometry"]), indices.tolist(), times.tolist()
+            geometry = Geometry.from_json(values["geometry"])
+            if geometry.width * geometry.height > MAX_PIXELS:
+                raise ValueError("a picture too big to have been read")
+            return geometry, indices.tolist(), times.tolist()
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is damaged ({error}); delete {medium.id}.npy, then: {self.command()}") from None
 

@@ -5,6 +5,7 @@ shows it in `index.html`, a plain page that works from disk.
 """
 
 import html
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from s2vt.data.files import atomic_path, read_json, write_json
+from s2vt.errors import UserError
 from s2vt.saliency import heatmaps
 from s2vt.saliency.drawing import e_to_draw, overlay, resized, shrunk
 
@@ -37,6 +39,17 @@ _CARD = """<article><a href="{first}"><img src="{thumbnail}" alt="" loading="laz
 <h2>{name}</h2><p>{sentence}</p><p class="files">{files}</p></article>"""
 
 
+def _is_entry(value):
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"sentence", "files", "made_with"}
+        and isinstance(value["sentence"], str)
+        and isinstance(value["files"], list)
+        and all(isinstance(file, str) for file in value["files"])
+        and value["files"] != []
+    )
+
+
 class Gallery:
     """A folder of results and what is in it.
 
@@ -49,6 +62,8 @@ class Gallery:
         self.folder, self.title = Path(folder), title
         path = self.folder / "index.json"
         self.entries = read_json(path) if path.exists() else {}
+        if not isinstance(self.entries, dict) or not all(map(_is_entry, self.entries.values())):
+            raise UserError(f"{path} is not the list of what the folder holds; delete it, or choose another --output")
 
     def holds(self, name, made_with):
         """Whether an entry was made with the same settings and all its files are there."""
@@ -76,13 +91,13 @@ class Gallery:
         cards = []
         for name, entry in self.entries.items():
             links = " · ".join(
-                f'<a href="{quote(file)}">{html.escape(Path(file).name.removeprefix(name).lstrip("._"))}</a>'
+                f'<a href="{_address(file)}">{html.escape(Path(file).name.removeprefix(name).lstrip("._"))}</a>'
                 for file in entry["files"]
             )
             cards.append(
                 _CARD.format(
-                    first=quote(entry["files"][0]),
-                    thumbnail=quote(f"thumbnails/{name}.jpg"),
+                    first=_address(entry["files"][0]),
+                    thumbnail=_address(f"thumbnails/{name}.jpg"),
                     name=html.escape(name),
                     sentence=html.escape(entry["sentence"]),
                     files=links,
@@ -91,6 +106,11 @@ class Gallery:
         with atomic_path(self.folder / "index.html") as temporary:
             page = _PAGE.format(title=html.escape(self.title), cards="\n".join(cards))
             temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def _address(file):
+    """A file's name as a page links to it; quoted, it cannot name a scheme such as javascript:."""
+    return quote(os.fsencode(file))
 
 
 def thumbnail(frames, phrases, loss, loss_pooled, geometry, cmap):

@@ -308,7 +308,7 @@ def read_unrelated_captions(path):
         fields = line.split()
         if not fields or line.lstrip().startswith("#"):
             continue
-        if len(fields) != 2 or not re.fullmatch(r"[1-9][0-9]*", fields[1]):
+        if len(fields) != 2 or not re.fullmatch(r"[1-9][0-9]{0,5}", fields[1]):
             raise UserError(
                 f"{path}:{number}: {line.strip()!r} is not an unrelated caption; expected an image id and a caption "
                 "number from 1; restore the published file"

@@ -28,8 +28,9 @@ def read_tracks(path):
         for track in truth["objects"]:
             _check_track(track, truth["num_frames"])
         for entry in truth["captions"]:
+            num_tokens = len(entry["caption"].split())
             for phrase in entry["phrases"]:
-                _check_phrase(phrase, len(entry["caption"].split()), len(truth["objects"]))
+                _check_phrase(phrase, num_tokens, len(truth["objects"]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} is not a truth file ({type(error).__name__}: {error}); make the set again") from None
     return truth

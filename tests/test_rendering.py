@@ -331,6 +331,24 @@ def test_storyboard_greys_darken_with_saliency(tmp_path):
     greys = [tuple(int((row == grey).all(axis=-1).sum()) for grey in (250, 142, 35)) for row in rows]
     light, middle, dark = np.median(greys, axis=0)
     np.testing.assert_allclose((light, middle, dark), (640 / 6, 640 / 3, 640 / 2), atol=8)
+    # The scale below runs from 250 to 35 between its frame's edges, as the greys do.
+    x = 28 + figures.SMALL * np.array([1, 1 + drawing.BAR])
+    np.testing.assert_allclose(page[-48, x[0] + 2 : x[1] - 2, 0], np.linspace(250, 35, x[1] - x[0])[2:-2], atol=3)
+
+
+@pytest.mark.parametrize("normalize", heatmaps.NORMALIZATIONS)
+@pytest.mark.parametrize("size", ((64, 64), (90, 160)))
+def test_no_note_is_cut_off(tmp_path, size, normalize):
+    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    look = {"normalize": normalize, "layout": "single", "boxes": [[(8, 6, 30, 40)]]}
+    write_figure(
+        tmp_path / "f.png", picture, ["x"], np.random.default_rng(0).random((1, 8, 8)), Geometry.of(*size), **look
+    )
+    figures.storyboard(tmp_path / "s.png", [picture], [0.0], (0, 1), ["x"], each(["x"]), np.ones((1, 1, 8, 8)),
+                       np.ones((1, 1)), Geometry.of(*size), normalize=normalize)  # fmt: skip
+    for name in "fs":
+        page = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+        assert (page[:, -20:] == 255).all() and (page[-6:] == 255).all()
 
 
 @pytest.mark.parametrize("size", (SIZES[0], SIZES[2], SIZES[4]))

@@ -261,10 +261,11 @@ class Page:
         """A small colour bar from 0 to 1, as wide as `scale_width` says, and what it means, centred on y.
 
         Args:
-            cmap: name of a matplotlib colour map, or the bar's colours, (1, k, 3) uint8.   size: of the text, pixels.
+            cmap: name of a matplotlib colour map, or a function from e (1, k) to colours (1, k, 3) uint8.
+            size: of the text, pixels.
         """
         left, right, half = x + size, x + size + BAR * size, round(0.45 * size)
-        bar = colour_bar(BAR * size, 1, cmap) if isinstance(cmap, str) else cmap
+        bar = colour_bar(BAR * size, 1, cmap) if isinstance(cmap, str) else cmap(np.linspace(0, 1, BAR * size)[None])
         self.text(x, y, "0", size, FAINT_INK)
         self.picture(np.repeat(bar, 2 * half, axis=0), left, y - half)
         self.frame(left, y - half, right, y + half, "#b0b0b0")

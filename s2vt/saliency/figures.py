@@ -142,7 +142,7 @@ def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_po
             page.frame(x - 1, y + stamp - 1, x + size[0] + 1, y + stamp + size[1] + 1, colour, 2)
     y = top + len(phrases) * (row_height + gap)
     _draw_time_axis(page, left, left + plot, y - gap // 2, span)
-    for row, bar in enumerate((_grey(np.linspace(0, 1, 90))[None], cmap)):
+    for row, bar in enumerate((_grey, cmap)):
         page.scale(margin, y + 56 + 28 * row, bar, notes[row], SMALL)
     page.save(path)
 
@@ -255,7 +255,6 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     width, height = panel_size(geometry)
     size, cell = (width, height), max(width, 240)  # a narrow picture's panel is as wide as its label
     ratio = np.array([width / geometry.width, height / geometry.height])
-    radius = min(13, 0.09 * min(size))  # of a star: maxima lie an eighth of the picture or more from its edges
     margin, gap = 24, 16
     panels = [None, *range(len(phrases))] if layout != "single" else list(range(len(phrases)))
     columns = len(panels) if layout == "strip" else max(1, min(len(panels), (2048 - 2 * margin + gap) // (cell + gap)))
@@ -264,6 +263,7 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     page_width = 2 * margin + columns * (cell + gap) - gap
     unit = np.clip(page_width / 1300, 1, 1.6)  # text keeps its size on paper, where a wider page is shrunk more
     label, text, small, band = (round(size * unit) for size in (21, 22, 14, 36))
+    radius = min(13 * unit, 0.09 * min(size))  # of a star: maxima lie an eighth of the picture or more from its edges
     note = f"saliency: {heatmaps.NORMALIZATIONS[normalize]}"
     note = note.replace(" over the clip", "").replace("then each frame over", "then over")
     page_width = max(page_width, 2 * margin + scale_width(note, small))
@@ -286,7 +286,7 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
         page.picture(blend(backdrop, heatmaps.upsample(e_cells[k], drawn_geometry), cmap), x, y)
         for box in np.reshape(boxes[k], (-1, 4)):
             (x1, y1), (x2, y2) = np.clip(box.reshape(2, 2) * ratio, 0, size)
-            page.box(x + x1, y + y1, x + x2, y + y2)
+            page.box(x + x1, y + y1, x + x2, y + y2, 2 * unit)
         if np.ptp(e_cells[k]) > 0:  # a constant map has no maximum
             at = np.asarray(heatmaps.maximum(heatmaps.upsample(e_cells[k], geometry))) * ratio
             page.star(x + at[0], y + at[1], radius)
@@ -294,8 +294,8 @@ def picture_figure(path, picture, sentence, phrases, loss, geometry, *, boxes=()
     y = page.words(margin, below, sentence, [INK] * len(sentence), page_width - 2 * margin, text) + 1.4 * small
     page.scale(margin, y, cmap, note, small)
     x, y = (star, y) if wide else (margin, y + 1.7 * small)
-    page.star(x + 0.6 * small, y, 0.65 * small)
-    page.text(x + 1.9 * small, y, "maximum", small, FAINT_INK)
+    page.star(x + 0.8 * small, y, 0.65 * small)
+    page.text(x + 2.1 * small, y, "maximum", small, FAINT_INK)
     if any(len(found) for found in boxes):
         x, half = x + 9 * small, 0.75 * small
         page.area([(x, y - half), (x + 3 * half, y - half), (x + 3 * half, y + half), (x, y + half)], "#7a7a7a")

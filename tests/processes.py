@@ -11,7 +11,7 @@ import numpy as np
 
 import cfg
 
-PATIENCE = 120  # seconds that one command may take on a busy machine
+PATIENCE = 600  # seconds that one command may take on a busy machine; the longest takes 20 on a free one
 CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 

@@ -17,7 +17,7 @@ from s2vt.errors import UserError
 from s2vt.saliency import heatmaps
 from s2vt.saliency.drawing import e_to_draw, overlay, resized, shrunk
 
-WIDTH = 320  # of a thumbnail, pixels
+WIDTH, HEIGHT = 320, 640  # of a thumbnail at most, pixels
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -126,6 +126,7 @@ def thumbnail(frames, phrases, loss, loss_pooled, geometry, cmap):
         alpha = heatmaps.temporal_alpha(loss_pooled)[list(phrases)]
         best, i = np.unravel_index(alpha.argmax(), alpha.shape)
         k = phrases[best]
-    size = (WIDTH, max(1, round(WIDTH * geometry.height / geometry.width)))
+    ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
+    size = tuple(max(1, round(ratio * side)) for side in (geometry.width, geometry.height))
     e = heatmaps.upsample(e_to_draw(loss[k : k + 1], geometry, "clip")[0, i], resized(geometry, *size))
     return overlay(np.asarray(shrunk(frames[i], size)), e, cmap)

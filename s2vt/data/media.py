@@ -229,14 +229,10 @@ def _check_file(path):
 
 
 def is_picture(path):
-    """Whether a file holds one still picture, judged by its contents and not by its name.
-
-    Raises:
-        MediaError: if there is no such file.
-    """
+    """Whether a file holds one still picture, judged by its contents, not its name; False where it cannot be read."""
     path = Path(path)
-    _check_file(path)
     try:
+        _check_file(path)
         with _open_picture(path) as image:
             moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
             return image.format not in MOVING_PICTURES and not moves

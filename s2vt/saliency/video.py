@@ -99,7 +99,7 @@ def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=F
         limit = (min(max(limit[0], num_tiles * (2 * NARROWEST + gap) + gap), WIDEST), limit[1])
     largest = max(1, int(width * max(1.0, 480 / min(width, height))))
     smallest = min(largest, SMALLEST * min(1.0, width / height))
-    best = (0, 1, num_tiles)
+    best = (1, 1, num_tiles)
     for rows in range(1, 2 if one_row else num_tiles + 1):
         columns = -(-num_tiles // rows)
         across = (limit[0] - gap) / columns - gap

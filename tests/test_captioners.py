@@ -441,6 +441,23 @@ def test_every_captioner_learns_in_the_same_loop(name):
         assert (alpha.argmax(axis=-1) == place).mean() > 0.9
 
 
+@pytest.mark.parametrize("name", CAPTIONERS)
+def test_batches_read_any_number_of_descriptors_and_words(name):
+    class Batches(keras.utils.PyDataset):
+        shapes = [(4, 3), (6, 5), (5, 4)]  # N, T: the engine keeps neither from the first batches
+
+        def __len__(self):
+            return len(self.shapes)
+
+        def __getitem__(self, k):
+            N, T = self.shapes[k]
+            return {"v": np.ones((2, N, 3), np.float32), "y": np.full((2, T), 1, np.int32)}
+
+    captioner = random_model(name)
+    captioner.compile(keras.optimizers.Adam())
+    assert np.isfinite(captioner.fit(Batches(), verbose=0).history["loss"]).all()
+
+
 def one_step_of_training(name, inputs, **settings):
     """The loss, and the variables after one step down its gradient, with nothing left to chance."""
     settings |= {"doubly_stochastic": 0.1} if name in ATTENTION else {}

@@ -50,8 +50,9 @@ class HardAttention(SoftAttention):
         if not training:
             return ()
         uniform = keras.random.uniform(ops.shape(zeros), 1e-7, 1, seed=self.locations)
-        expected = keras.random.uniform(ops.shape(zeros[:, :1, :1]), seed=self.locations) < self.expected
-        return ops.cast(expected, zeros.dtype) + zeros[..., :1], -ops.log(-ops.log(uniform))
+        expected = keras.random.uniform((ops.shape(zeros)[0], 1, 1), seed=self.locations) < self.expected
+        every_word = ops.sum(zeros, axis=-1, keepdims=True)  # (B, T, 1), also where N is not known
+        return ops.cast(expected, zeros.dtype) + every_word, -ops.log(-ops.log(uniform))
 
     def _choose(self, log_alpha, draw):
         """s (B, N): 1 at argmax_i (log alpha_i + noise_i), which with Gumbel noise is a sample of alpha; or alpha."""

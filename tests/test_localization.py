@@ -397,4 +397,5 @@ def test_memory_does_not_grow_with_the_number_of_pictures(data, tmp_path):
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < peaks[1] + 200_000  # one picture's maps are more than that
+    maps = 17 * 8 * np.prod(synthetic.PICTURE_SIZE)  # bytes of a map of each of the further pictures
+    assert peaks[2] < peaks[1] + maps / 4  # garbage of the readers', not yet collected, may lie about

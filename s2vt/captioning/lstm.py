@@ -46,7 +46,11 @@ class RNN(keras.layers.Layer):
 
     def call(self, gates, state=None):
         """gates (B, T, 4H), state h_0 and c_0, each (B, H), zeros without -> h (B, T, H), [h_T, c_T]."""
-        h, c = state or [ops.zeros_like(gates[:, 0, : self.cell.units])] * 2
+        zeros = ops.zeros_like(gates[:, 0, : self.cell.units])
+        if state is None and gates.shape[1] == 1:  # one descriptor alone: h_0 U = 0 need not be multiplied out
+            h, c, _ = _advance(gates[:, 0], zeros)
+            return h[:, None], [h, c]
+        h, c = state or [zeros, zeros]
         states = _states(ops.swapaxes(gates, 0, 1), h, c, ops.copy(self.cell.U))  # its value: no variable may be inside
         h, _ = ops.split(states, 2, axis=-1)
         return ops.swapaxes(h, 0, 1), ops.split(states[-1], 2, axis=-1)
@@ -69,11 +73,11 @@ def scan(advance, start, inputs, reverse=False):
 
 
 def _advance(gates, c):
-    """gates (B, 4H), c_{t-1} -> h_t, c_t, and the four gates after their sigmoids and tanh, (B, 4H)."""
+    """gates (B, 4H), c_{t-1} -> h_t, c_t, and the four gates after their sigmoids and tanh, each (B, H)."""
     i, f, candidate, o = ops.split(gates, 4, axis=-1)
     i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
     c = f * c + i * candidate
-    return o * ops.tanh(c), c, ops.concatenate([i, f, candidate, o], axis=-1)
+    return o * ops.tanh(c), c, (i, f, candidate, o)
 
 
 @ops.custom_gradient
@@ -90,7 +94,8 @@ def _states(gates, h_0, c_0, U):
 
     def forward(carry, inputs):
         (h, c, _), (gates,) = carry, inputs
-        carry = _advance(gates + ops.matmul(h, U), c)
+        h, c, squashed = _advance(gates + ops.matmul(h, U), c)
+        carry = h, c, ops.concatenate(squashed, axis=-1)
         return carry, carry
 
     _, (h, c, squashed) = scan(forward, (h_0, c_0, ops.zeros_like(gates[0])), [gates])

@@ -11,7 +11,7 @@ import numpy as np
 
 import cfg
 
-PATIENCE = 600  # seconds that one command may take on a busy machine; the longest takes 20 on a free one
+PATIENCE = 600  # seconds that one command may take on a busy machine; the longest takes half a minute
 CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 

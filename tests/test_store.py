@@ -528,3 +528,10 @@ def test_training_batches_hold_no_copy_of_the_set(config, media, tmp_path):
     finally:
         tracemalloc.stop()
     assert isinstance(store.load(many[0]), np.memmap) and peak < 5 * 5 * 2 * each < 500 * each
+
+
+def test_the_weights_are_digested_once_however_many_media_there_are(config, media, tmp_path, monkeypatch):
+    digested = []
+    monkeypatch.setattr(store_module, "weights_digest", lambda weights: digested.append(weights) or "sha256:0")
+    assert len(media) > 2 and not DescriptorStore(config, tmp_path).extract(media, Extractor)
+    assert len(digested) <= 2  # to look whether descriptors are there, and to write them

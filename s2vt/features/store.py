@@ -280,9 +280,13 @@ class DescriptorStore:
             path.unlink()
         source = cells._fitting_meta()
 
+        @functools.cache  # the weights' digest takes as long as two pictures
+        def meta():
+            return source or self.meta()
+
         def save(medium, details, array):
             for store in missing[medium.id]:
-                store._write(medium, details, array, source or self.meta())
+                store._write(medium, details, array, meta())
 
         def read(medium):
             """What the network is to see of a medium; None where mixed_10's file was enough."""

@@ -114,7 +114,7 @@ def sentence_log_probabilities(encode, step, v, sentences):
     return [np.stack([log_p[y[:t]] for t in range(len(y))]) for y in sentences]
 
 
-def information_loss(encode, step, v, sentences, log_p=None, memory_budget=384 * 2**20):
+def information_loss(encode, step, v, sentences, log_p=None, memory_budget=352 * 2**20):
     """Information lost about each word of each sentence when the captioner sees descriptor v_i alone (Eq. 6, 7).
 
         q_i(y_t) = P(y_t | y_<t, v_i)
@@ -246,7 +246,7 @@ def bytes_per_row(v_shape, logits, state, states=0):
     return 4 * (math.prod(v_shape) + 4 * (length - 1) * S + 3 * logits.shape[-1] + (8 + states) * S)
 
 
-def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=384 * 2**20):
+def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=352 * 2**20):
     """Where in a picture the evidence for each word lies (section 4.2).
 
     Args:
@@ -280,7 +280,7 @@ def frames_alone(cells, frame):
     return np.mean(cells, axis=1, dtype=np.float32) if frame == "pooled" else cells
 
 
-def video_saliency(encode, step, cells, frames, sentences, log_p=None, memory_budget=384 * 2**20):
+def video_saliency(encode, step, cells, frames, sentences, log_p=None, memory_budget=352 * 2**20):
     """Where and when in a video the evidence for each word lies: one batch of r m + m descriptors (Eq. 13, 14).
 
     Args:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Network, shared_words
 
 import cfg
 from s2vt import command_line
@@ -24,20 +25,6 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = ("training.epochs=2", "model.units=16", "model.embedding_size=8", "text.min_count=1",
             "training.batch_size=16")  # fmt: skip
-
-
-class Network:
-    """Stands for the InceptionV3: 64 cells of 2048 numbers that depend on the pixels alone."""
-
-    def cells(self, pictures):
-        shown = np.asarray(pictures, np.float32)[:, ::38, ::38].reshape(len(pictures), 64, 3) / 255
-        return np.tile(shown, 683)[..., :2048]
-
-
-def shared_words(references, candidates):
-    """Stands for METEOR: the share of the candidates' words that their references hold."""
-    hits = [word in " ".join(references[i]) for i in references for word in candidates[i].split()]
-    return float(np.mean(hits)) if hits else 0.0
 
 
 class Place:
@@ -73,7 +60,7 @@ def place(tmp_path_factory):
     """StillShapes, tiny, with descriptors, and a run of two epochs with seed 3."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [])
-        patch.setattr(store, "lazy_extractor", lambda config: Network)
+        patch.setattr(store, "FeatureExtractor", Network)
         patch.setattr(scoring.MeteorScorer, "score", lambda scorer, *captions: shared_words(*captions))
         patch.setattr(scoring, "score", lambda *captions: {"words": shared_words(*captions)})
         place = Place(tmp_path_factory.mktemp("place"))

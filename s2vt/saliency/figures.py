@@ -42,8 +42,9 @@ UNINFORMATIVE_WORDS = frozenset(
     "and but or nor that which who there .".split()
 )
 
-# Dark and far apart on white; neighbours differ in hue and in lightness.
 LABEL, SMALL = 28, 17  # text of a storyboard, pixels; 8 and 5 points where it is as wide as a page of a paper
+
+# Dark and far apart on white; neighbours differ in hue and in lightness.
 WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from s2vt.data.media import VIDEO_SUFFIXES, iterate_frames, read_picture
 from s2vt.data.text import END
-from s2vt.features.inception import GRID, INPUT_SIZE
+from s2vt.features.inception import INPUT_SIZE
 
 
 def lstm_kernel(captioner):
@@ -95,6 +95,5 @@ def cells(path, extractor, num_frames=26):
         chosen = np.round(np.linspace(0, len(files) - 1, num_frames if video else 1)).astype(int)
         for k in chosen:
             picture = np.asarray(Image.open(files[k]).resize((INPUT_SIZE, INPUT_SIZE)))
-            one = extractor.preprocess(picture[None].astype(np.float32))
-            found.append(np.asarray(extractor.network.predict_on_batch(one), np.float32).reshape(GRID**2, -1))
+            found.extend(extractor.network.predict_on_batch(picture[None]))
     return np.stack(found)

@@ -76,12 +76,9 @@ class Colour:
     def __init__(self):
         self.network, self.calls = self, []
 
-    def preprocess(self, pictures):
-        return pictures / 255
-
     def predict_on_batch(self, pictures):
         self.calls.append(len(pictures))
-        return np.broadcast_to(pictures.mean(axis=(1, 2))[:, None, None], (len(pictures), 8, 8, 3))
+        return np.broadcast_to(pictures.mean(axis=(1, 2))[:, None] / 255, (len(pictures), 64, 3))
 
 
 def test_the_releases_extraction_is_one_picture_a_call(tmp_path):

@@ -19,6 +19,7 @@ from s2vt.saliency.information_loss import (
     frames_alone,
     image_saliency,
     information_loss,
+    log_partition,
     prefixes,
     query_loss,
     representativeness,
@@ -128,7 +129,7 @@ def test_without_log_p_there_is_no_kl(captioner, v):
 
 def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
     (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    row = 4 * (D + 3 * V + 8 * 2 * H)
+    row = 4 * (D + 2 * V + 8 * 2 * H)
     state = captioner.encode(v[:1, None])
     assert bytes_per_row((D,), captioner.step(state, None)[0], state) == row
     words = [None, [4], [1], [5]]
@@ -219,7 +220,7 @@ def test_no_more_states_are_held_than_stated(monkeypatch):
 
 def test_the_held_states_are_in_the_budget(captioner, v):
     tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
-    row = 4 * (D + 3 * V + (8 + states_held(tree)) * 2 * H)
+    row = 4 * (D + 2 * V + (8 + states_held(tree)) * 2 * H)
     counted = Counted(captioner)
     information_loss(counted.encode, counted.step, v, SENTENCES, memory_budget=row * 6 - 1)
     assert counted.encoded == [(1, 1, D), (3, 1, D), (4, 1, D), (4, 1, D)]  # 5 at most
@@ -308,6 +309,16 @@ def test_wrong_shapes_are_named(captioner, v):
         video_saliency(encode, step, np.zeros((2, 4, D)), np.zeros((3, D)), [Y])
 
 
+def test_log_partition_of_any_size():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=20, size=(6, 9)) + np.array([[0, 1e3, -1e3, 80, -80, 3e4]]).T
+    logits[5, 1:] = -3e4  # one word takes all
+    top = logits.max(axis=-1, keepdims=True)
+    expected = top[:, 0] + np.log(np.exp(logits - top).sum(axis=-1))
+    found = ops.convert_to_numpy(log_partition(logits.astype("float32")))
+    np.testing.assert_allclose(found, expected.astype("float32"), rtol=1e-6, atol=1e-5, strict=True)
+
+
 # Engines
 
 SCRIPT = """
@@ -319,9 +330,9 @@ from s2vt.saliency.information_loss import sentence_log_probabilities, video_sal
 
 given = np.load(sys.argv[1])
 captioner = S2VT(vocabulary_size=7, units=5, embedding_size=8)
-captioner.build({"v": (None, None, 3)})
-captioner.load_weights(sys.argv[2])
 sentences, functions = [given["y"], given["y"][:2]], (captioner.encode, captioner.step)
+sentence_log_probabilities(*functions, given["pooled"], sentences)  # its graphs must not keep these weights
+captioner.load_weights(sys.argv[2])
 log_p = sentence_log_probabilities(*functions, given["pooled"], sentences)
 video, _ = video_saliency(*functions, given["cells"], given["pooled"], sentences, log_p, 20_000)
 np.savez(sys.argv[3], engine=keras.backend.backend(), **video._asdict())

@@ -12,18 +12,21 @@ and one that knows where it looks has `attention({"v", "y", "medium"}) -> alpha 
 state have leading dimension B. Saliency calls the trained model with N = 1.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
 from s2vt.data.text import END
+from s2vt.engine import compiled
 
 
 class Captioner(keras.Model):
     """The common part: what words do to the LSTM's gates, and what its outputs say about the next word.
 
     A model of its own makes, in `build`, the variables `embedding` (V, E), `K_y` (E, 4H), `b` (4H,), `W_o` (H, V) and
-    `b_o` (V,), next to those it reads v with, and defines `call`, `encode` and `step`.
+    `b_o` (V,), next to those it reads v with, and defines `call`, `_encode` and `_step`.
 
     Args:
         vocabulary_size: V, word END = 0 included.
@@ -54,6 +57,34 @@ class Captioner(keras.Model):
         # TensorFlow's XLA would compile anew for each shape of a batch, is slower on a CPU than TensorFlow without it,
         # and cannot go backwards through a loop whose length it does not know.
         self.supports_jit = keras.backend.backend() != "tensorflow"
+        self._encode_graph = functools.cache(lambda N: compiled(self, self._encode))  # one descriptor is read otherwise
+        self._step_graph = compiled(self, lambda state, word: self._step(state, self._gates_of_word(word)))
+
+    def encode(self, v):
+        """Reads descriptors v (B, N, D), any float type -> the state before the first word, see `_encode`."""
+        if not self.built:
+            self.build({"v": v.shape})
+        return self._encode_graph(v.shape[1])(ops.convert_to_tensor(v))
+
+    def step(self, state, word=None):
+        """Writes one word more.
+
+        Args:
+            state: leaves (B, ...), from `encode` or the step before.
+            word: y_{t-1}, word indices (B,), or (1,) for one word in every row, whose half of the gates is then
+                computed once. None: y_0, before the first word.
+        Returns:
+            Logits of y_t (B, V) and the new state.
+        """
+        return self._step_graph(state, None if word is None else ops.convert_to_tensor(word))
+
+    def _encode(self, v):
+        """`encode`, the variables being made."""
+        raise NotImplementedError
+
+    def _step(self, state, gates):
+        """`step`, the word's half of the gates, (B or 1, 4H), being known."""
+        raise NotImplementedError
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """`caption_loss` of a batch, and what the model adds to it: for Keras' `fit` and `evaluate`.
@@ -72,11 +103,6 @@ class Captioner(keras.Model):
     def _bias_of_gates(self):
         return self._bias("b", np.repeat([0.0, 1.0, 0.0, 0.0], self.units))  # gates i, f, c, o: the forget bias is 1
 
-    def _build_for(self, v):
-        """Makes the variables, if a model is asked to encode before it was built."""
-        if not self.built:
-            self.build({"v": v.shape})
-
     def _gates_of_words(self, words, training=False):
         """embed(words) K_y + b: (...) -> (..., 4H)."""
         embedded = self.input_dropout(ops.take(self.embedding, words, axis=0), training=training)
@@ -84,7 +110,7 @@ class Captioner(keras.Model):
 
     def _gates_of_word(self, word):
         """What y_{t-1} adds to the gates: (B,) or (1,) -> (B or 1, 4H); None is y_0, with embed(y_0) = 0."""
-        return self.b[None] if word is None else self._gates_of_words(ops.convert_to_tensor(word))
+        return self.b[None] if word is None else self._gates_of_words(word)
 
     def _write(self, y, training=False):
         """What the words before each word add to the gates, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, 4H)."""

@@ -59,17 +59,15 @@ class MeanPool(Captioner):
         gates = ops.matmul(self.input_dropout(x, training=training), self.K_x) + self._write(y, training)
         return self._logits_of(inputs, self.lstm(gates)[0], training)
 
-    def encode(self, v):
+    def _encode(self, v):
         """Descriptors v (B, N, D), any float type -> state (h_0, c_0, x K_x), (B, H), (B, H), (B, 4H)."""
-        self._build_for(v)
-        gates_of_x = ops.matmul(self._mean(ops.convert_to_tensor(v)), self.K_x)
+        gates_of_x = ops.matmul(self._mean(v), self.K_x)
         zero = ops.zeros_like(gates_of_x[:, : self.units])
         return zero, zero, gates_of_x
 
-    def step(self, state, word=None):
-        """Writes one word more; arguments and result as `S2VT.step`."""
+    def _step(self, state, gates):
         h, c, gates_of_x = state
-        h, (_, c) = self.lstm.cell(gates_of_x + self._gates_of_word(word), [h, c])
+        h, (_, c) = self.lstm.cell(gates_of_x + gates, [h, c])
         return self._logits(h), (h, c, gates_of_x)
 
     def _mean(self, v):

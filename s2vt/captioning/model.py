@@ -69,23 +69,13 @@ class S2VT(Captioner):
         h, _ = self.lstm(self._write(inputs["y"], training), z)  # (B, T, H)
         return self._logits_of(inputs, h, training)
 
-    def encode(self, v):
-        """Reads descriptors v (B, N, D), any float type, from the zero state -> state z = (h, c), each (B, H)."""
-        self._build_for(v)
-        _, (h, c) = self.lstm(self._read(ops.convert_to_tensor(v)))
+    def _encode(self, v):
+        """Descriptors v (B, N, D), any float type, from the zero state -> state z = (h, c), each (B, H)."""
+        _, (h, c) = self.lstm(self._read(v))
         return h, c
 
-    def step(self, state, word=None):
-        """Writes one word more.
-
-        Args:
-            state: (h, c), each (B, H), from `encode` or the step before.
-            word: y_{t-1}, word indices (B,), or (1,) for one word in every row, whose half of the gates is then
-                computed once. None: y_0, before the first word.
-        Returns:
-            Logits of y_t (B, V) and the new state.
-        """
-        h, (_, c) = self.lstm.cell(self._gates_of_word(word), list(state))
+    def _step(self, state, gates):
+        h, (_, c) = self.lstm.cell(gates, list(state))
         return self._logits(h), (h, c)
 
     def _read(self, v, training=False):

@@ -96,22 +96,21 @@ class SoftAttention(Captioner):
         Args:
             inputs: as for `call`. The descriptors stand in alpha in the order in which they stand in v.
         """
-        self._build_for(inputs["v"])
+        if not self.built:
+            self.build({"v": inputs["v"].shape})
         _, log_alpha, _ = self._sentences({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
         return ops.convert_to_numpy(ops.exp(log_alpha))
 
-    def encode(self, v):
+    def _encode(self, v):
         """Descriptors v (B, N, D), any float type -> State."""
-        self._build_for(v)
-        v = ops.cast(ops.convert_to_tensor(v), self.compute_dtype)
+        v = ops.cast(v, self.compute_dtype)
         mean = ops.mean(v, axis=1)
         h = ops.tanh(ops.matmul(mean, self.W_h) + self.b_h)
         c = ops.tanh(ops.matmul(mean, self.W_c) + self.b_c)
         return State(h, c, v, ops.matmul(v, self.U_a) + self.b_a)
 
-    def step(self, state, word=None):
-        """Writes one word more; arguments and result as `S2VT.step`."""
-        h, c, _, _ = self._advance(state, self._gates_of_word(word))
+    def _step(self, state, gates):
+        h, c, _, _ = self._advance(state, gates)
         return self._logits(h), state._replace(h=h, c=c)
 
     def _advance(self, state, gates, mask=1.0, draw=()):
@@ -131,7 +130,7 @@ class SoftAttention(Captioner):
 
     def _sentences(self, inputs, training=False):
         """All words of all sentences -> h (B, T, H), log alpha and s (B, T, N)."""
-        state, y = of_sentences(self.encode(inputs["v"]), inputs), inputs["y"]
+        state, y = of_sentences(self._encode(inputs["v"]), inputs), inputs["y"]
         gates = self._write(y, training)  # (B, T, 4H)
         ones = ops.ones_like(gates[..., :1]) * ops.ones_like(state.v[:, :1])  # (B, T, D)
         mask = self.input_dropout(ones, training=training)

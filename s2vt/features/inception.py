@@ -183,13 +183,21 @@ class FeatureExtractor:
 
     Attributes:
         digest: what identifies the weights.
+        network: (B, S, S, 3) uint8 -> (B, G*G, D) float16. It scales the pixels and rounds the cells itself, on all
+            cores.
     """
 
     def __init__(self, features):
         """Args: features: cfg.FeatureConfig."""
+        import keras
+        from keras import ops
+
         self.batch_size = features.batch_size
         self.digest = weights_digest(features.weights)
-        self.network, self.preprocess = load(features.weights, features.precision)
+        network, preprocess = load(features.weights, features.precision)
+        pictures = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8")
+        maps = ops.cast(network(preprocess(ops.cast(pictures, "float32"))), "float16")
+        self.network = keras.Model(pictures, ops.reshape(maps, (-1, GRID * GRID, maps.shape[-1])))
 
     def cells(self, pictures):
         """Descriptors of the G x G cells, row by row from the upper left.
@@ -197,13 +205,11 @@ class FeatureExtractor:
         Args:
             pictures: (B, 299, 299, 3) uint8, any B.
         Returns:
-            (B, G*G, D) float32. Their mean over the cells is pool_3.
+            (B, G*G, D) float16, as `store` keeps them. Their mean over the cells is pool_3.
         """
         results = []
         for start in range(0, len(pictures), self.batch_size):
             batch = pictures[start : start + self.batch_size]
-            padded = np.zeros((self.batch_size, *batch.shape[1:]), np.float32)  # one shape: the graph is built once
-            padded[: len(batch)] = batch
-            maps = np.asarray(self.network.predict_on_batch(self.preprocess(padded)), np.float32)
-            results.append(maps[: len(batch)].reshape(len(batch), GRID * GRID, NUM_CHANNELS))
-        return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float32)
+            padding = [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape: one graph
+            results.append(self.network.predict_on_batch(np.pad(batch, padding))[: len(batch)])
+        return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float16)

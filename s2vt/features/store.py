@@ -7,8 +7,8 @@
                                             /<id>.json      geometry; for videos the sampled frames and their times
 
 m frames (1 for a picture), G*G=64 cells row by row from the upper left, D=2048. An `.npy` appears last and whole: its
-presence means that the medium is done. pool_3 is the mean of mixed_10's cells as they stand in their file: making
-mixed_10 makes both, and pool_3 is made without the network where mixed_10 is there.
+presence means that the medium is done. pool_3 is the mean of mixed_10's cells as they stand in their file: it is made
+along with mixed_10 where the captioner reads it, and without the network where mixed_10 is there.
 """
 
 import collections
@@ -253,7 +253,7 @@ class DescriptorStore:
         return present, left_out
 
     def extract(self, media, extractor, overwrite=False, progress=lambda media, total: media):
-        """Makes the descriptors that are missing, and pool_3's along with mixed_10's.
+        """Makes the descriptors that are missing, and pool_3's along with mixed_10's if the captioner reads those.
 
         Threads decode ahead and one writes behind while the network computes full batches, whatever the media's
         lengths. Memory holds a few batches of pictures and cells, however many and however long the media are.
@@ -269,7 +269,8 @@ class DescriptorStore:
             UserError: before anything is written, if descriptors there were made otherwise or the disk is too small.
         """
         cells, pooled = (self._of_layer(layer) for layer in ("mixed_10", "pool_3"))
-        stores = [cells, pooled] if self.layer == "mixed_10" else [pooled]
+        stores = [cells] if self.layer == "mixed_10" else []
+        stores += [pooled] if "pool_3" in (self.layer, self.config.features.layer) else []
         stale = dict.fromkeys(path for store in stores for path in store._stale(media, overwrite))
         missing = {  # id -> the stores that lack it
             medium.id: [s for s in stores if medium.id not in s or s.path(medium.id) in stale] for medium in media
@@ -284,9 +285,9 @@ class DescriptorStore:
         def meta():
             return source or self.meta()
 
-        def save(medium, details, array):
+        def save(medium, details, of_medium):
             for store in missing[medium.id]:
-                store._write(medium, details, array, meta())
+                store._write(medium, details, of_medium, meta())
 
         def read(medium):
             """What the network is to see of a medium; None where mixed_10's file was enough."""
@@ -300,18 +301,17 @@ class DescriptorStore:
 
         batch_size = self.config.features.batch_size
         ahead = max(NUM_DECODERS, 2 * batch_size // self.num_pictures)  # media
-        failed, writes = {}, collections.deque()
+        failed, writes, of_medium = {}, collections.deque(), []
         decoders, writer = (concurrent.futures.ThreadPoolExecutor(n) for n in (NUM_DECODERS, 1))
         pictures = _pictures(progress(_submit_ahead(decoders, read, todo, ahead), len(todo)), failed)
         try:
             while batch := list(itertools.islice(pictures, batch_size)):
                 found = extractor().cells(np.stack([sampled.pictures[i] for _, sampled, i in batch]))
-                for (medium, sampled, i), picture_cells in zip(batch, found, strict=True):
-                    if i == 0:
-                        array = np.empty((len(sampled.pictures), *picture_cells.shape), np.float16)
-                    array[i] = picture_cells
-                    if i == len(array) - 1:
-                        writes.append(writer.submit(save, medium, sampled.to_json(), array))
+                for (medium, sampled, i), of_picture in zip(batch, found, strict=True):
+                    of_medium.append(of_picture)
+                    if i == len(sampled.pictures) - 1:
+                        writes.append(writer.submit(save, medium, sampled.to_json(), of_medium))
+                        of_medium = []
                 while len(writes) > ahead:
                     writes.popleft().result()
             for write in writes:
@@ -355,8 +355,8 @@ class DescriptorStore:
         return math.prod(self._shape) * np.dtype(np.float16).itemsize + FILE_OVERHEAD
 
     def _write(self, medium, details, cells, meta):
-        """Writes one medium's files from its cells, (m, G*G, D) or (G*G, D) float16."""
-        cells = cells.reshape(self.num_pictures, GRID * GRID, -1)
+        """Writes one medium's files from its cells, m of (G*G, D) or, of a picture, (G*G, D)."""
+        cells = np.asarray(cells, np.float16).reshape(self.num_pictures, GRID * GRID, -1)
         if self.layer == "pool_3":
             array = cells.mean(axis=1, dtype=np.float32).astype(np.float16)
         else:

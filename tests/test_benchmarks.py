@@ -8,7 +8,19 @@ import pytest
 from PIL import Image
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import extraction, grouping, release, rendering, saliency, scaling, scoring, sentences, timing, training
+from benchmarks import (
+    extraction,
+    grouping,
+    release,
+    rendering,
+    rounding,
+    saliency,
+    scaling,
+    scoring,
+    sentences,
+    timing,
+    training,
+)
 from s2vt.captioning.decoding import greedy
 from s2vt.data.files import write_json
 from s2vt.data.media import VideoWriter
@@ -97,6 +109,19 @@ def test_errors_by_hand():
     found, expected = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[3.0, 4.5], [0.0, 1.0]])
     largest, rms = extraction.errors(found, expected)
     assert largest == 1 and rms == pytest.approx(np.sqrt((0.25 / 29.25 + 1) / 2))
+
+
+def test_rounding_by_hand():
+    e = np.array([[1.0, 0.0, 0.5], [0.9, 0.0, 1.0]])
+    row = rounding.compare(e, np.array([[1.0, 0.0, 0.2], [1.0, 0.0, 0.9]]))
+    assert row["words"] == 2 and row["unchanged maxima"] == 0.5
+    assert row["change of e, largest"] == pytest.approx(0.3) and row["change of e, mean"] == pytest.approx(0.5 / 6)
+
+
+def test_saliency_of_descriptors_is_scaled_over_all_cells():
+    captioner = saliency.random_captioner(V=11, H=5, E=4, D=3)
+    e = rounding.saliency(captioner, saliency.random_clip(2, 3)[0], np.array([3, 1]))
+    assert e.shape == (2, 2 * 64) and e.min(axis=1).tolist() == [0, 0] and e.max(axis=1).tolist() == [1, 1]
 
 
 def test_grouping_by_hand():

@@ -395,7 +395,7 @@ def _decode(path, start, end, threads="AUTO"):
         for packet in _packets(container, stream, flush=True):
             try:
                 frames = stream.decode(packet)
-            except av.FFmpegError:
+            except (av.FFmpegError, ValueError):  # ValueError: PyAV 19's, of a codec that could not be opened
                 num_damaged += 1  # as players do: leave it out and go on
                 continue
             for frame in frames:

@@ -17,6 +17,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import math
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -655,7 +656,8 @@ def _in_parallel(render, jobs, processes):
 
     if not jobs:
         return 0
-    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+    fresh = multiprocessing.get_context("spawn")  # a fork would wait for ever for FFmpeg's threads, which it lacks
+    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count(), mp_context=fresh) as pool:
         for _ in tqdm(pool.map(functools.partial(_call, render), jobs, chunksize=4), total=len(jobs), unit="medium"):
             pass
     return len(jobs)

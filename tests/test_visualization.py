@@ -8,6 +8,7 @@ box lies between the cells, so the centre of mass of the upper half of the map m
 import json
 import sys
 from fractions import Fraction
+from unittest import mock
 
 import av
 import numpy as np
@@ -467,6 +468,20 @@ def data_set(tmp_path, clips):
     for name, frames in clips.items():
         write_clip(folder / "TestVideo" / f"{name}.mp4", frames)
     return folder
+
+
+def test_an_entry_is_there_only_when_its_page_is(tmp_path, monkeypatch):
+    """A run that is killed before the page of the last entry is written has it to do again."""
+    from s2vt.saliency.gallery import Gallery
+
+    (tmp_path / "a.png").touch()
+    entry = "a", "a ball", [tmp_path / "a.png"], np.zeros((4, 4, 3), np.uint8), {}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Gallery, "_write_page", mock.Mock(side_effect=KeyboardInterrupt))
+        Gallery(tmp_path, "results").add(*entry)
+    assert not Gallery(tmp_path, "results").holds("a", {})
+    Gallery(tmp_path, "results").add(*entry)
+    assert Gallery(tmp_path, "results").holds("a", {}) and "a ball" in (tmp_path / "index.html").read_text()
 
 
 def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeypatch):

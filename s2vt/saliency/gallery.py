@@ -84,8 +84,8 @@ class Gallery:
             Image.fromarray(thumbnail).save(temporary, quality=88)
         names = [Path(file).relative_to(self.folder).as_posix() for file in files]
         self.entries[name] = {"sentence": sentence, "files": names, "made_with": made_with}
-        write_json(self.folder / "index.json", self.entries)
         self._write_page()
+        write_json(self.folder / "index.json", self.entries)  # last: it says that all the rest is there
 
     def _write_page(self):
         cards = []

@@ -62,8 +62,7 @@ class Captioner(keras.Model):
 
     def encode(self, v):
         """Reads descriptors v (B, N, D), any float type -> the state before the first word, see `_encode`."""
-        if not self.built:
-            self.build({"v": v.shape})
+        self._build_for(v)
         return self._encode_graph(v.shape[1])(ops.convert_to_tensor(v))
 
     def step(self, state, word=None):
@@ -102,6 +101,11 @@ class Captioner(keras.Model):
 
     def _bias_of_gates(self):
         return self._bias("b", np.repeat([0.0, 1.0, 0.0, 0.0], self.units))  # gates i, f, c, o: the forget bias is 1
+
+    def _build_for(self, v):
+        """Makes the variables, if a model is asked to read before it was built."""
+        if not self.built:
+            self.build({"v": v.shape})
 
     def _gates_of_words(self, words, training=False):
         """embed(words) K_y + b: (...) -> (..., 4H)."""

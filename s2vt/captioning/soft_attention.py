@@ -96,8 +96,7 @@ class SoftAttention(Captioner):
         Args:
             inputs: as for `call`. The descriptors stand in alpha in the order in which they stand in v.
         """
-        if not self.built:
-            self.build({"v": inputs["v"].shape})
+        self._build_for(inputs["v"])
         _, log_alpha, _ = self._sentences({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
         return ops.convert_to_numpy(ops.exp(log_alpha))
 

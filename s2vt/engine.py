@@ -1,4 +1,7 @@
-"""What Keras has no word for that all its engines know."""
+"""What Keras has no word for that all its engines know: the one place that tells them apart by name.
+
+Departs from "keras.ops alone", because Keras makes graphs of `fit` and `predict` only; what that costs stands below.
+"""
 
 import keras
 

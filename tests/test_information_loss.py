@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -129,7 +130,7 @@ def test_without_log_p_there_is_no_kl(captioner, v):
 
 def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
     (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    row = 4 * (D + 2 * V + 8 * 2 * H)
+    row = 4 * (D + 2 * V + 4 * 2 * H)
     state = captioner.encode(v[:1, None])
     assert bytes_per_row((D,), captioner.step(state, None)[0], state) == row
     words = [None, [4], [1], [5]]
@@ -151,6 +152,28 @@ def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
         assert streamed.encoded == [(1, 1, D), *((n, 1, D) for n in chunks)]
         assert streamed.words == [None, *words * len(chunks)]
         assert streamed.rows == [1, *np.repeat(chunks, T)]
+
+
+def test_no_chunk_is_larger_than_a_clip_of_the_paper(captioner):
+    counted = Counted(captioner)
+    many = np.zeros((1691, D), "float32")
+    information_loss(counted.encode, counted.step, many, [Y])
+    assert counted.encoded == [(1, 1, D), (845, 1, D), (846, 1, D)]  # 26 (64 + 1) = 1690 at most
+
+
+def test_logits_are_let_go_before_the_next_step(captioner, v):
+    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
+    of_chunks = []
+
+    def step(state, word):
+        assert all(logits() is None for logits in of_chunks)
+        logits, state = captioner.step(state, word)
+        if logits.shape[0] > 1:  # not the trial's
+            of_chunks.append(weakref.ref(logits))
+        return logits, state
+
+    information_loss(captioner.encode, step, v, [Y], [log_p])
+    assert len(of_chunks) == T
 
 
 def test_a_memory_map_of_halves_is_read_by_chunks(captioner, v, tmp_path):
@@ -220,7 +243,7 @@ def test_no_more_states_are_held_than_stated(monkeypatch):
 
 def test_the_held_states_are_in_the_budget(captioner, v):
     tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
-    row = 4 * (D + 2 * V + (8 + states_held(tree)) * 2 * H)
+    row = 4 * (D + 2 * V + (4 + states_held(tree)) * 2 * H)
     counted = Counted(captioner)
     information_loss(counted.encode, counted.step, v, SENTENCES, memory_budget=row * 6 - 1)
     assert counted.encoded == [(1, 1, D), (3, 1, D), (4, 1, D), (4, 1, D)]  # 5 at most

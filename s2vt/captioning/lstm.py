@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from s2vt.engine import fused
+
 
 class LSTMStep(keras.layers.Layer):
     """One step of an LSTM whose input half `g_t` of the gates is already known.
@@ -30,7 +32,7 @@ class LSTMStep(keras.layers.Layer):
 
     def call(self, gates, state):
         """gates (B, 4H) or (1, 4H), state h and c, each (B, H) -> h (B, H), [h, c]."""
-        h, c, _ = _advance(gates + ops.matmul(state[0], self.U), state[1])
+        h, c = _squash(gates, ops.matmul(state[0], self.U), state[1])
         return h, [h, c]
 
 
@@ -46,10 +48,11 @@ class RNN(keras.layers.Layer):
 
     def call(self, gates, state=None):
         """gates (B, T, 4H), state h_0 and c_0, each (B, H), zeros without -> h (B, T, H), [h_T, c_T]."""
-        zeros = ops.zeros_like(gates[:, 0, : self.cell.units])
         if state is None and gates.shape[1] == 1:  # one descriptor alone: h_0 U = 0 need not be multiplied out
-            h, c, _ = _advance(gates[:, 0], zeros)
+            zero = ops.zeros((1, 1), gates.dtype)
+            h, c = _squash(gates[:, 0], zero, zero)
             return h[:, None], [h, c]
+        zeros = ops.zeros_like(gates[:, 0, : self.cell.units])
         h, c = state or [zeros, zeros]
         states = _states(ops.swapaxes(gates, 0, 1), h, c, ops.copy(self.cell.U))  # its value: no variable may be inside
         h, _ = ops.split(states, 2, axis=-1)
@@ -78,6 +81,13 @@ def _advance(gates, c):
     i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
     c = f * c + i * candidate
     return o * ops.tanh(c), c, (i, f, candidate, o)
+
+
+@fused
+def _squash(gates, recurrent, c):
+    """One step's state: the two halves of its gates, (B or 1, 4H) and (B, 4H), c_{t-1} -> h_t, c_t (B, H)."""
+    h, c, _ = _advance(gates + recurrent, c)
+    return h, c
 
 
 @ops.custom_gradient

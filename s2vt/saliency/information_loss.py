@@ -22,7 +22,6 @@ from keras import ops
 
 from s2vt.engine import fused
 
-
 MAX_ROWS = 26 * (64 + 1)  # R of a chunk: the paper's m r + m (Eq. 14). Four times as many at once save no time.
 
 

@@ -192,12 +192,15 @@ class FeatureExtractor:
         import keras
         from keras import ops
 
+        from s2vt.engine import predictor
+
         self.batch_size = features.batch_size
         self.digest = weights_digest(features.weights)
         network, preprocess = load(features.weights, features.precision)
         pictures = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8")
         maps = ops.cast(network(preprocess(ops.cast(pictures, "float32"))), "float16")
         self.network = keras.Model(pictures, ops.reshape(maps, (-1, GRID * GRID, maps.shape[-1])))
+        self._predict = predictor(self.network, self.batch_size)
 
     def cells(self, pictures):
         """Descriptors of the G x G cells, row by row from the upper left.
@@ -207,9 +210,6 @@ class FeatureExtractor:
         Returns:
             (B, G*G, D) float16, as `store` keeps them. Their mean over the cells is pool_3.
         """
-        results = []
-        for start in range(0, len(pictures), self.batch_size):
-            batch = pictures[start : start + self.batch_size]
-            padding = [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape: one graph
-            results.append(self.network.predict_on_batch(np.pad(batch, padding))[: len(batch)])
+        batches = (pictures[k : k + self.batch_size] for k in range(0, len(pictures), self.batch_size))
+        results = [self._predict(batch) for batch in batches]
         return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float16)

@@ -3,6 +3,8 @@
 Departs from "keras.ops alone", because Keras makes graphs of `fit` and `predict` only; what that costs stands below.
 """
 
+import functools
+
 import keras
 import numpy as np
 
@@ -35,21 +37,31 @@ def compiled(layer, function):
 
 
 def fused(function):
-    """A function of tensors alone as one loop over their numbers: XLA's, on TensorFlow and JAX; else as it is.
+    """A function of tensors alone as one loop over their numbers: XLA's, on JAX and TensorFlow's CPU; else as it is.
 
     For sums and squashings after a product, which wait for memory and not for arithmetic. It is built anew, in about
-    0.1 s, for each shape.
+    0.1 s, for each shape. On a GPU TensorFlow's XLA asks for a CUDA compiler, and Apple's has none.
     """
-    engine = keras.backend.backend()
-    if engine == "tensorflow":
-        import tensorflow
 
-        return tensorflow.function(function, autograph=False, jit_compile=True, reduce_retracing=True)
-    if engine == "jax":
-        import jax
+    @functools.cache
+    def loop():  # the machine is looked at when it is first needed, not when the module is read
+        engine = keras.backend.backend()
+        if engine == "tensorflow":
+            import tensorflow
 
-        return jax.jit(function)
-    return function
+            xla = not tensorflow.config.list_physical_devices("GPU")
+            return tensorflow.function(function, autograph=False, jit_compile=xla, reduce_retracing=True)
+        if engine == "jax":
+            import jax
+
+            return jax.jit(function)
+        return function
+
+    @functools.wraps(function)
+    def fused_function(*args):
+        return loop()(*args)
+
+    return fused_function
 
 
 def predictor(model, batch_size):

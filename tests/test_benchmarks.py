@@ -166,7 +166,9 @@ def test_sentences_counts_prefixes(tmp_path):
 def test_scaling_draws_its_lines(monkeypatch, tmp_path):
     monkeypatch.setattr(scaling, "RESULTS", tmp_path)
     rows = scaling.measure(repeats=1, frames=1, n=1, steps=3, **TINY)
-    assert list(rows) == [f"{k} {name}" for name in ("frames", "words", "captions") for k in (1, 2, 3)]
+    names = [f"{k} {name}" for name in ("frames", "words", "captions") for k in (1, 2, 3)]
+    assert list(rows) == names + [f"{k} frames not asked for" for k in (225, 475, 725)]
+    assert len(scaling._last_second(tmp_path / "clip.mp4", 30)()) == 25
     assert (tmp_path / "scaling.png").stat().st_size > 1000
 
 

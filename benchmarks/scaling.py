@@ -58,7 +58,7 @@ def _draw(points, note):
     for axis, (name, (sizes, seconds, line)) in zip(figure.subplots(1, len(points)), points.items(), strict=True):
         axis.plot(sizes, line, color="#c0c0c0")
         axis.plot(sizes, seconds, "o", color="#1a1a1a")
-        axis.set(xlabel=name, ylabel="seconds", xlim=(0, None), ylim=(0, None))
+        axis.set(xlabel=name, ylabel="seconds", xlim=(0, None), ylim=(0, 1.1 * seconds.max()))
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(note, fontsize="small")
     RESULTS.mkdir(exist_ok=True)

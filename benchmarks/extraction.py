@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import release
-from benchmarks.timing import median_seconds
+from benchmarks.timing import median_seconds, peak_memory
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -56,6 +56,7 @@ def rates(config, media, inputs, extractor, folder, repeats):
     starts = range(0, len(inputs) // size * size, size)
     batches = [preprocess(inputs[k : k + size].astype(np.float32)) for k in starts]
     few = media[: max(1, 50 * len(media) // len(inputs))]  # 50 pictures
+    memory = peak_memory(lambda: extract(config, media, extractor, folder))
     whole, of_theirs, alone, keras_alone = median_seconds(
         lambda: extract(config, media, extractor, folder),
         lambda: of_release(few, extractor),
@@ -68,6 +69,7 @@ def rates(config, media, inputs, extractor, folder, repeats):
         "pictures": len(inputs),
         "seconds": whole,
         "pictures/s": rate,
+        "extra memory, MB": memory / 2**20,
         "of the network alone": rate / (pictures / alone),
         "of Keras' network alone": rate / (pictures / keras_alone),
         "times the release": rate / (len(inputs) * len(few) / len(media) / of_theirs),

@@ -3,11 +3,11 @@
 import numpy as np
 
 from benchmarks.saliency import losses, random_captioner, random_clip
-from benchmarks.timing import median_seconds
+from benchmarks.timing import median_seconds, peak_memory
 
 
 def measure(
-    dataset="MovingShapes", data_dir="DATA", clips=3, captions=20, repeats=1, frames=26, V=10_000, H=1300, E=300, D=2048
+    dataset="MovingShapes", data_dir="DATA", clips=3, captions=20, repeats=3, frames=26, V=10_000, H=1300, E=300, D=2048
 ):
     """The first clips of a test split. The cost of one caption is the mean over all of a clip's, each by itself; the
     limit is (distinct prefixes) / (mean caption length + 1), the descriptors being read like one word more."""
@@ -22,11 +22,12 @@ def measure(
         said = [tokenize(caption)[: config.text.max_words - 1] for caption in medium.captions[:captions]]
         index = {word: 1 + k for k, word in enumerate(sorted({word for words in said for word in words}))}
         sentences = [np.array([index[word] for word in words]) for words in said if words]
-        together, apart = median_seconds(
+        calls = [
             lambda sentences=sentences: losses(captioner, clip, sentences),
             lambda sentences=sentences: [losses(captioner, clip, [y]) for y in sentences],
-            repeats=repeats,
-        )
+        ]
+        memory = peak_memory(calls[0])
+        together, apart = median_seconds(*calls, repeats=repeats)
         ratio = together / (apart / len(sentences))
         length, distinct = np.mean([len(y) for y in sentences]), len(prefixes([tuple(y) for y in sentences]))
         rows[medium.id] = {
@@ -35,6 +36,8 @@ def measure(
             "distinct prefixes": distinct,
             "seconds": together,
             "captions/s": len(sentences) / together,
+            "extra memory, MB": memory / 2**20,
+            "times one by one": apart / together,
             "cost over one caption's": ratio,
             "limit": float(distinct / (length + 1)),
             "of the limit": float(ratio / (distinct / (length + 1))),

@@ -161,6 +161,7 @@ def test_sentences_counts_prefixes(tmp_path):
     row = sentences.measure("MSR-VTT", tmp_path, frames=1, **TINY)["video9"]
     assert (row["captions"], row["words in a caption"], row["distinct prefixes"]) == (4, 2.75, 3)
     assert row["limit"] == pytest.approx(3 / 3.75)
+    assert row["cost over one caption's"] == pytest.approx(4 / row["times one by one"])
 
 
 def test_scaling_draws_its_lines(monkeypatch, tmp_path):
@@ -175,6 +176,9 @@ def test_scaling_draws_its_lines(monkeypatch, tmp_path):
 def test_rendering_runs():
     rows = rendering.measure(num_frames=2, n=2, width=64, height=48, pyplot_frames=1)
     assert list(rows) == ["drawing", "drawing and encoding"]
+    drawn, encoded = rows.values()
+    assert encoded["of the encoder alone"] > 0
+    assert encoded["release's ms a frame"] > drawn["release's ms a frame"]
 
 
 def test_median_seconds_takes_turns():

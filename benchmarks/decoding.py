@@ -30,10 +30,10 @@ def measure(
         lambda: caption_media(captioner, vocabulary, media, store, config, beam),
         lambda: release.captions(captioner, v, config.text.max_words),
     ]
+    memories = peak_memory(*calls[:2])
     found, plain = calls[0](), calls[2]()
     if list(found.values()) != [vocabulary.decode(words) for words in plain]:
         raise ValueError("the release's procedure gives other captions")
-    memories = [peak_memory(call) for call in calls[:2]]
     *seconds, of_theirs, of_gemm = median_seconds(*calls, gemm(), repeats=repeats)
 
     words = sum(len(caption.split()) + 1 for caption in found.values())  # END among them

@@ -18,7 +18,7 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
 
     The network alone is the one that extraction runs, its batch norm folded, on ready batches; Keras' network alone is
     its InceptionV3 as it comes. A descriptor's error is its distance from the other one over that one's norm: the
-    largest, and the root mean square."""
+    largest, and the root mean square. Memory that the engine takes once and keeps stands in the first row."""
     import cfg
     from s2vt.data import datasets
     from s2vt.features.inception import FeatureExtractor

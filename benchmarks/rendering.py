@@ -62,7 +62,7 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
                 for k in range(pyplot_frames * 25 // 8):
                     video.write(pictures[k * 8 // 25])
 
-        memories = [peak_memory(call) for call in (draw, write)]
+        memories = peak_memory(draw, write)
         *seconds, of_encoder = median_seconds(draw, write, encode, repeats=repeats)
         theirs = np.array(median_seconds(release_draws, release_encodes, repeats=repeats)) / pyplot_frames
     rows = {}

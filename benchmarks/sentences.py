@@ -1,5 +1,7 @@
 """Many real captions of one clip in one call, beside one caption alone: each distinct prefix is decoded once."""
 
+from functools import partial
+
 import numpy as np
 
 from benchmarks.saliency import losses, random_captioner, random_clip
@@ -17,20 +19,21 @@ def measure(
     from s2vt.saliency.information_loss import prefixes
 
     config = cfg.find(dataset, data_dir)
-    captioner, clip, rows = random_captioner(V, H, E, D), random_clip(frames, D), {}
+    captioner, clip, rows, said = random_captioner(V, H, E, D), random_clip(frames, D), {}, {}
     for medium in datasets.select(datasets.read_media(config, data_dir), "test", clips):
-        said = [tokenize(caption)[: config.text.max_words - 1] for caption in medium.captions[:captions]]
-        index = {word: 1 + k for k, word in enumerate(sorted({word for words in said for word in words}))}
-        sentences = [np.array([index[word] for word in words]) for words in said if words]
-        calls = [
-            lambda sentences=sentences: losses(captioner, clip, sentences),
+        words_of = [tokenize(caption)[: config.text.max_words - 1] for caption in medium.captions[:captions]]
+        index = {word: 1 + k for k, word in enumerate(sorted({word for words in words_of for word in words}))}
+        said[medium.id] = [np.array([index[word] for word in words]) for words in words_of if words]
+    memories = peak_memory(*(partial(losses, captioner, clip, sentences) for sentences in said.values()))
+    for (medium_id, sentences), memory in zip(said.items(), memories, strict=True):
+        together, apart = median_seconds(
+            partial(losses, captioner, clip, sentences),
             lambda sentences=sentences: [losses(captioner, clip, [y]) for y in sentences],
-        ]
-        memory = peak_memory(calls[0])
-        together, apart = median_seconds(*calls, repeats=repeats)
+            repeats=repeats,
+        )
         ratio = together / (apart / len(sentences))
         length, distinct = np.mean([len(y) for y in sentences]), len(prefixes([tuple(y) for y in sentences]))
-        rows[medium.id] = {
+        rows[medium_id] = {
             "captions": len(sentences),
             "words in a caption": float(length),
             "distinct prefixes": distinct,

@@ -1,6 +1,7 @@
 """What every stage measures with: median seconds, the machine's own GEMM rate, peak memory, and the machine's name."""
 
 import ctypes
+import gc
 import importlib
 import os
 import platform
@@ -68,6 +69,7 @@ def _process_memory():
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
 
     def held():
+        gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide what the next one takes
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # the peak starts again from what is held now

@@ -56,7 +56,7 @@ def rates(config, media, inputs, extractor, folder, repeats):
     starts = range(0, len(inputs) // size * size, size)
     batches = [preprocess(inputs[k : k + size].astype(np.float32)) for k in starts]
     few = media[: max(1, 50 * len(media) // len(inputs))]  # 50 pictures
-    memory = peak_memory(lambda: extract(config, media, extractor, folder))
+    (memory,) = peak_memory(lambda: extract(config, media, extractor, folder))
     whole, of_theirs, alone, keras_alone = median_seconds(
         lambda: extract(config, media, extractor, folder),
         lambda: of_release(few, extractor),

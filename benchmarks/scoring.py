@@ -16,7 +16,7 @@ def measure(media=3000, references=20, words=10, vocabulary=5000, repeats=3):
     from s2vt.captioning import scoring
 
     said, candidates = random_captions(media, references, words, vocabulary)
-    memory = peak_memory(lambda: scoring.score(said, candidates))
+    (memory,) = peak_memory(lambda: scoring.score(said, candidates))
     whole = median_seconds(lambda: scoring.score(said, candidates), repeats=repeats)
     scores = scoring.score(said, candidates)
     parts, theirs = pycocoevalcap(said, candidates)

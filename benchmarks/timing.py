@@ -52,7 +52,7 @@ def peak_memory(*calls):
     through JAX it is the device's memory, and the peak that of the process's whole life so far.
 
     Returns:
-        Bytes of one call, or a list for several.
+        list of bytes, one for each call.
     """
     held, peak = _gpu_memory() or _process_memory()
     before, peaks = held(), []
@@ -60,7 +60,7 @@ def peak_memory(*calls):
         held()
         call()
         peaks.append(peak() - before)
-    return peaks[0] if len(calls) == 1 else peaks
+    return peaks
 
 
 def _process_memory():

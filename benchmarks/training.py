@@ -25,7 +25,7 @@ def step(N, V, words, repeats, captions, captions_per_medium, H, E, D):
     np.testing.assert_allclose(ours.test_on_batch(batch), theirs.test_on_batch(plain), rtol=1e-4)
 
     calls = [lambda: ours.train_on_batch(batch), lambda: theirs.train_on_batch(plain), gemm()]
-    memory = peak_memory(calls[0])
+    (memory,) = peak_memory(calls[0])
     seconds, of_theirs, of_gemm = median_seconds(*calls, repeats=repeats)
     M, P = len(batch["v"]), len(batch["words"])
     # Twice forwards and four times backwards, but for v, whose gradient nobody asks for.

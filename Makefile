@@ -10,8 +10,8 @@ DEMO_PICTURE := 002509
 .PHONY: demo test lint bench clean
 
 demo: .venv/installed
-	$(BIN)/python -m s2vt.data.synthetic --dataset MovingShapes --split test --limit 12
-	$(BIN)/python -m s2vt.data.synthetic --dataset StillShapes --split test --limit 60
+	$(BIN)/python -m s2vt.synthetic --dataset MovingShapes --split test --limit 12
+	$(BIN)/python -m s2vt.synthetic --dataset StillShapes --split test --limit 60
 	$(BIN)/python preprocessing.py --dataset MovingShapes --split test --limit 12 --layer mixed_10
 	$(BIN)/python preprocessing.py --dataset StillShapes --split test --limit 60
 	mkdir -p demo

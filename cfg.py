@@ -258,7 +258,7 @@ MOVING_SHAPES = Config(
     layout="msr_vtt",
     media="video",
     truth="tracks",
-    source="run: python -m s2vt.data.synthetic --dataset MovingShapes",
+    source="run: python -m s2vt.synthetic --dataset MovingShapes",
     features=FeatureConfig(weights="inception-shapes"),
     model=ModelConfig(units=256, embedding_size=64),
     training=TrainingConfig(
@@ -278,7 +278,7 @@ STILL_SHAPES = Config(
     layout="flickr30k",
     media="picture",
     truth="entities",
-    source="run: python -m s2vt.data.synthetic --dataset StillShapes",
+    source="run: python -m s2vt.synthetic --dataset StillShapes",
     features=FeatureConfig(weights="inception-shapes", layer="mixed_10"),
     model=ModelConfig(units=256, embedding_size=64),
     training=TrainingConfig(

@@ -26,7 +26,7 @@ def main():
 
     from s2vt.data import datasets
     from s2vt.data.files import lock
-    from s2vt.features.store import DescriptorStore, lazy_extractor
+    from s2vt.features.descriptors import DescriptorStore, lazy_extractor
 
     @functools.cache
     def extractor():

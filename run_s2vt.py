@@ -86,7 +86,7 @@ def train(config, run, options):
     from s2vt.data import datasets
     from s2vt.data.files import lock
     from s2vt.errors import UserError
-    from s2vt.features.store import DescriptorStore
+    from s2vt.features.descriptors import DescriptorStore
 
     run.check_new(config, options.resume, options.overwrite)
     media = datasets.read_media(config, options.data_dir)
@@ -114,10 +114,10 @@ def train(config, run, options):
 
 
 def test(configs, runs, options):
-    from s2vt.captioning import scoring
+    from s2vt.captioning import coco_format, scoring
     from s2vt.data import datasets
     from s2vt.data.files import write_json
-    from s2vt.features.store import DescriptorStore
+    from s2vt.features.descriptors import DescriptorStore
 
     media = datasets.select(datasets.read_media(configs[0], options.data_dir), options.split, options.limit)
     stores = [DescriptorStore(config, options.data_dir) for config in configs]
@@ -137,8 +137,8 @@ def test(configs, runs, options):
         )
         scores = scoring.score(references, candidates)
         name = f"{run.name}_{options.split}_{number}{beam}"
-        scoring.write_coco_annotations(coco / "annotations" / f"{run.name}_{options.split}.json", references)
-        scoring.write_coco_results(coco / "results" / f"{name}.json", candidates)
+        coco_format.write_coco_annotations(coco / "annotations" / f"{run.name}_{options.split}.json", references)
+        coco_format.write_coco_results(coco / "results" / f"{name}.json", candidates)
         record = {**run.identity(number), "split": options.split, "beam": options.beam, "media": len(media),
                   "scores": scores}  # fmt: skip
         result = run.folder / "scores" / f"captions_{name}.json"
@@ -157,11 +157,11 @@ def localize(configs, runs, options):
     from s2vt.data import datasets
     from s2vt.data.files import write_json
     from s2vt.errors import UserError
-    from s2vt.evaluation import localization
-    from s2vt.features.store import DescriptorStore
+    from s2vt.evaluation import localization, mentions, protocol
+    from s2vt.features.descriptors import DescriptorStore
 
     config = configs[0]
-    if config.truth not in localization.TRUTHS:
+    if config.truth not in mentions.TRUTHS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
     media = datasets.select(datasets.read_media(config, options.data_dir), options.split, options.limit)
     store = DescriptorStore(config, options.data_dir, layer="mixed_10")
@@ -180,7 +180,7 @@ def localize(configs, runs, options):
             rows.append(localization.Row(label, run.vocabulary(), its_config.text.max_words, maps))
             identities.append({"row": label, "map": name, **run.identity(number)})
     resize = "center_crop" if options.center_crop else config.features.resize
-    protocol = localization.Protocol(options.tolerance, options.average, resize, options.spread, frame)
+    protocol = protocol.Protocol(options.tolerance, options.average, resize, options.spread, frame)
     key = {"dataset": config.dataset, "split": options.split, "rows": identities, "descriptors": store.meta(),
            "protocol": dataclasses.asdict(protocol)}  # fmt: skip
     parts = ["localization", "+".join(run.name for run in runs), options.split]
@@ -210,7 +210,7 @@ def localize(configs, runs, options):
 def maps_of(captioner, config, run, store, wanted, frame):
     """{name: (medium, sentences) -> maps} of the maps that are asked of one run."""
     from s2vt.errors import UserError
-    from s2vt.features.store import scan_order, v_of
+    from s2vt.features.descriptors import scan_order, v_of
     from s2vt.saliency.maps import MAPS, names_of
 
     names = [name for name in names_of(captioner) if name in wanted]

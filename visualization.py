@@ -103,10 +103,10 @@ class Job:
 
 def _jobs(config, run, vocabulary, options):
     """(list of Job, whether there are many), after every mistake that can be told before the engine is loaded."""
-    from s2vt.data import datasets, media
+    from s2vt.data import datasets, pictures
+    from s2vt.data.phrases import find_phrases
     from s2vt.data.text import tokenize
-    from s2vt.saliency.drawing import palette
-    from s2vt.saliency.explanation import find_phrases
+    from s2vt.rendering.drawing import palette
 
     palette(options.cmap)
     if options.media is not None:
@@ -123,7 +123,7 @@ def _jobs(config, run, vocabulary, options):
             find_phrases(tokenize(sentence), _names(options))
         if not medium.path.is_file() and not many:
             raise UserError(f"{medium.path}: no such file; expected a video or picture")
-        moving = config.media == "video" and not (medium.path.is_file() and media.is_picture(medium.path))
+        moving = config.media == "video" and not (medium.path.is_file() and pictures.is_picture(medium.path))
         name = medium.id
         while any(job.name == name for job in jobs):  # the same medium with another sentence
             name = f"{medium.id}_{sum(job.medium.id == medium.id for job in jobs) + 1}"
@@ -225,7 +225,7 @@ class Seen:
         inputs: (m, S, S, 3) uint8; m = 1 for a picture.
         shown: a picture, (1, H, W, 3), or a video's sampled frames at the size of thumbnails, (m', h, w, 3) uint8.
         geometry: of the source.
-        clip: `media.SampledFrames` of a video, without the repeats of a clip shorter than m frames; None for a picture.
+        clip: `video.SampledFrames` of a video, without the repeats of a clip shorter than m frames; None for a picture.
         once: which of the m these are, (m',); None for a picture.
     """
 
@@ -239,22 +239,23 @@ class Seen:
 def _see(job, config, options):
     import numpy as np
 
-    from s2vt.data import media
-    from s2vt.saliency.drawing import thumbnail
+    from s2vt.data import pictures, video
+    from s2vt.data.geometry import Geometry, resize
+    from s2vt.rendering.drawing import thumbnail
 
     def see(frame):
-        geometry = media.Geometry.of(frame.shape[1], frame.shape[0], config.features.resize)
-        return media.together(input=media.resize(frame, geometry), shown=thumbnail(frame))
+        geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize)
+        return video.together(input=resize(frame, geometry), shown=thumbnail(frame))
 
     if job.moving:
-        clip = media.read_frames(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
-        geometry = media.Geometry.of(*clip.size, config.features.resize)
+        clip = video.read_frames(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
+        geometry = Geometry.of(*clip.size, config.features.resize)
         _, once = np.unique(clip.indices, return_index=True)
         distinct = dataclasses.replace(clip, indices=clip.indices[once], times=clip.times[once], frames=None)
         return Seen(clip.frames["input"], clip.frames["shown"][once], geometry, distinct, once)
-    picture = media.read_picture(job.medium.path)
-    geometry = media.Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
-    return Seen(media.resize(picture, geometry)[None], picture[None], geometry)
+    picture = pictures.read_picture(job.medium.path)
+    geometry = Geometry.of(picture.shape[1], picture.shape[0], config.features.resize)
+    return Seen(resize(picture, geometry)[None], picture[None], geometry)
 
 
 class Explainer:
@@ -270,7 +271,7 @@ class Explainer:
 
     @functools.cached_property
     def extractor(self):
-        from s2vt.features.store import lazy_extractor
+        from s2vt.features.descriptors import lazy_extractor
 
         return lazy_extractor(self.config)()
 
@@ -282,7 +283,7 @@ class Explainer:
         import numpy as np
 
         from s2vt.captioning import decoding
-        from s2vt.features.store import v_of
+        from s2vt.features.descriptors import v_of
         from s2vt.saliency.explanation import explain
 
         command_line.load_engine()
@@ -307,7 +308,7 @@ class Explainer:
 
     def _cells(self, job, seen):
         """The medium's cells, (m, G*G, D): from its descriptor file where there is one, else through the network."""
-        from s2vt.features.store import DescriptorStore
+        from s2vt.features.descriptors import DescriptorStore
 
         store = DescriptorStore(self.config, self.options.data_dir, layer="mixed_10")
         whole = self.options.start is None and self.options.end is None
@@ -325,7 +326,7 @@ def _wants_page(job, options):
 
 def _phrases(job, words, options):
     """What to show: the words and phrases asked for, else every word of a video, every noun phrase of a picture."""
-    from s2vt.saliency.explanation import find_phrases, noun_phrases, phrases_at
+    from s2vt.data.phrases import find_phrases, noun_phrases, phrases_at
 
     names = _names(options)
     if names:
@@ -339,7 +340,7 @@ def _phrases(job, words, options):
 
 def _make(job, seen, explanation, options):
     """Makes one job's files: (the sentence, their paths, thumbnail)."""
-    from s2vt.saliency import figures, gallery
+    from s2vt.rendering import gallery, storyboard
 
     if explanation is None:
         raise UserError("the model's own caption of this medium is empty; give one with --sentence")
@@ -352,7 +353,7 @@ def _make(job, seen, explanation, options):
         clip = (seen.clip.indices, seen.clip.times) if job.moving else ()
         explanation.save(options.save_maps, seen.geometry, *clip)
         paths.append(Path(options.save_maps))
-    content = set(figures.informative(explanation.words))
+    content = set(storyboard.informative(explanation.words))
     telling = [k for k, p in enumerate(phrases) if content & {*p.words}] or range(len(phrases))
     losses = explanation.of_phrases(phrases, options.loss)
     thumbnail = gallery.thumbnail(seen.shown, telling, *losses, seen.geometry, options.cmap)
@@ -361,13 +362,13 @@ def _make(job, seen, explanation, options):
 
 def make_video(job, seen, explanation, phrases, options):
     """A saliency video or animation, and the storyboard beside it."""
-    from s2vt.data import media
-    from s2vt.saliency.video import saliency_video
+    from s2vt.data import video
+    from s2vt.rendering.video import saliency_video
 
     clip, suffix = seen.clip, job.output.suffix.lower()
-    rate = min(clip.frame_rate / options.stride, media.FASTEST.get(suffix, math.inf))
-    frames = media.iterate_frames(job.medium.path, options.start, options.end)
-    frames = command_line.progress("frame")(media.at_rate(frames, rate, clip.frame_rate), round(clip.duration * rate))
+    rate = min(clip.frame_rate / options.stride, video.FASTEST.get(suffix, math.inf))
+    frames = video.iterate_frames(job.medium.path, options.start, options.end)
+    frames = command_line.progress("frame")(video.at_rate(frames, rate, clip.frame_rate), round(clip.duration * rate))
     saliency_video(
         job.output, frames, rate, explanation.words, phrases, *explanation.of_phrases(phrases, options.loss),
         clip.times, seen.geometry, layout=options.layout, cmap=options.cmap, normalize=options.normalize,
@@ -379,12 +380,12 @@ def make_video(job, seen, explanation, phrases, options):
 
 def make_storyboard(job, seen, explanation, phrases, options):
     """The storyboard of a video; of its content words only, unless words or phrases were asked for."""
-    from s2vt.saliency import figures
+    from s2vt.rendering import storyboard
 
     if not _names(options):
-        phrases = [phrases[k] for k in figures.informative(explanation.words)]
+        phrases = [phrases[k] for k in storyboard.informative(explanation.words)]
     start = float(seen.clip.times[0])
-    figures.storyboard(
+    storyboard.storyboard(
         job.output, seen.shown, seen.clip.times, (start, start + seen.clip.duration), explanation.words, phrases,
         *explanation.of_phrases(phrases, options.loss), seen.geometry, cmap=options.cmap, normalize=options.normalize,
     )  # fmt: skip
@@ -393,14 +394,14 @@ def make_storyboard(job, seen, explanation, phrases, options):
 
 def make_figure(job, seen, explanation, phrases, options):
     """The figure of a picture, with the true boxes of what its phrases name where they are known."""
-    from s2vt.evaluation import localization
-    from s2vt.saliency import figures
+    from s2vt.evaluation import mentions as localization
+    from s2vt.rendering import figure
 
     config = cfg.find(options.dataset, options.data_dir)
     folder = Path(options.data_dir) / config.dataset
     boxes = localization.named_boxes(config.truth, folder, job.medium) if job.medium.split else {}
     loss, _ = explanation.of_phrases(phrases, options.loss)
-    figures.picture_figure(
+    figure.picture_figure(
         job.output, seen.shown[0], explanation.words, phrases, loss[:, 0], seen.geometry,
         boxes=[boxes.get(phrase.name, ()) for phrase in phrases], layout=options.layout, cmap=options.cmap,
         normalize=options.normalize,
@@ -411,8 +412,8 @@ def make_figure(job, seen, explanation, phrases, options):
 def make_page(job, seen, explanation, phrases, options):
     """The HTML page of a video or picture: both losses, any words; those asked for first."""
     from s2vt.captioning.runs import Run
-    from s2vt.data import media
-    from s2vt.saliency import page
+    from s2vt.data import video
+    from s2vt.rendering import page
 
     path = job.output.with_suffix(".html")
     shown = {
@@ -425,8 +426,8 @@ def make_page(job, seen, explanation, phrases, options):
     }
     if job.moving:
         rate = seen.clip.frame_rate / options.stride
-        frames = media.iterate_frames(job.medium.path, options.start, options.end)
-        frames = media.at_rate(frames, rate, seen.clip.frame_rate)
+        frames = video.iterate_frames(job.medium.path, options.start, options.end)
+        frames = video.at_rate(frames, rate, seen.clip.frame_rate)
         page.video_page(path, frames, rate, explanation, seen.clip.times, seen.geometry, **shown)
     else:
         page.picture_page(path, seen.shown[0], explanation, seen.geometry, **shown)
@@ -458,8 +459,8 @@ def _make_all(jobs, explainer, options):
 
 
 def _make_missing(jobs, explainer, options):
-    from s2vt.data.media import MediaError
-    from s2vt.saliency.gallery import Gallery
+    from s2vt.data.pictures import MediaError
+    from s2vt.rendering.gallery import Gallery
 
     gallery = Gallery(jobs[0].output.parent, f"{explainer.run.name}: {len(jobs)} media explained")
     kept = ("words", "phrases", "loss", "layout", "cmap", "normalize", "size", "start", "end", "stride", "page")

@@ -16,7 +16,7 @@ def measure(
     from s2vt.captioning.decoding import caption_media
     from s2vt.captioning.runs import Run
     from s2vt.data import datasets
-    from s2vt.features.store import DescriptorStore
+    from s2vt.features.descriptors import DescriptorStore
 
     run = Run(Path(experiments_dir) / (name or dataset))
     config, vocabulary = run.config(), run.vocabulary()

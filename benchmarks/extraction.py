@@ -21,8 +21,8 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
     largest, and the root mean square. Memory that the engine takes once and keeps stands in the first row."""
     import cfg
     from s2vt.data import datasets
+    from s2vt.features.descriptors import sample
     from s2vt.features.inception import FeatureExtractor
-    from s2vt.features.store import sample
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:  # cleared away last: ext4 makes files slowly where others just went
@@ -78,7 +78,7 @@ def rates(config, media, inputs, extractor, folder, repeats):
 
 def extract(config, media, extractor, folder):
     """The media's descriptors, from their files to files of descriptors in a new folder within the one given."""
-    from s2vt.features.store import DescriptorStore
+    from s2vt.features.descriptors import DescriptorStore
 
     store = DescriptorStore(config, Path(tempfile.mkdtemp(dir=folder)))
     failed = store.extract(media, lambda: extractor)

@@ -10,7 +10,7 @@ def measure(
     seed to another. Grouping is within the noise where the difference is within two standard errors."""
     import cfg
     from s2vt.data import datasets
-    from s2vt.features.store import DescriptorStore
+    from s2vt.features.descriptors import DescriptorStore
 
     config = cfg.find(dataset, data_dir).replace(
         [f"model.units={units}", f"model.embedding_size={units}", f"training.batch_size={batch_size}"]

@@ -11,8 +11,9 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from s2vt.data.media import VIDEO_SUFFIXES, iterate_frames, read_picture
+from s2vt.data.pictures import read_picture
 from s2vt.data.text import END
+from s2vt.data.video import VIDEO_SUFFIXES, iterate_frames
 from s2vt.features.inception import INPUT_SIZE
 
 

@@ -14,10 +14,12 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
     """
     from PIL import Image
 
-    from s2vt.data.media import Geometry, VideoWriter
-    from s2vt.data.synthetic import Renderer, sample_scene
-    from s2vt.saliency.explanation import phrases_at
-    from s2vt.saliency.video import saliency_frames, saliency_video
+    from s2vt.data.geometry import Geometry
+    from s2vt.data.phrases import phrases_at
+    from s2vt.data.video import VideoWriter
+    from s2vt.rendering.video import saliency_frames, saliency_video
+    from s2vt.synthetic.drawing import Renderer
+    from s2vt.synthetic.scenes import sample_scene
 
     rng = np.random.default_rng(0)
     renderer = Renderer(sample_scene(rng, 2, True), height, width)

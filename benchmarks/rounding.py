@@ -11,8 +11,8 @@ def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=10
     0 to 1 over all cells of all frames; a maximum is unchanged where the same cell of the same frame has it."""
     from s2vt.captioning.runs import Run
     from s2vt.data import datasets
+    from s2vt.features.descriptors import sample
     from s2vt.features.inception import FeatureExtractor
-    from s2vt.features.store import sample
 
     rows = {}
     for dataset, count in (("MovingShapes", clips), ("StillShapes", pictures)):

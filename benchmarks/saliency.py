@@ -35,7 +35,7 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
 
 def random_captioner(V=10_000, H=1300, E=300, D=2048):
     """An untrained S2VT; the paper's size, unless said otherwise."""
-    from s2vt.captioning.model import S2VT
+    from s2vt.captioning.s2vt import S2VT
 
     captioner = S2VT(V, H, E)
     captioner.build({"v": (None, None, D)})

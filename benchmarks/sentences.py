@@ -16,7 +16,7 @@ def measure(
     import cfg
     from s2vt.data import datasets
     from s2vt.data.text import tokenize
-    from s2vt.saliency.information_loss import prefixes
+    from s2vt.saliency.teacher_forcing import prefixes
 
     config = cfg.find(dataset, data_dir)
     captioner, clip, rows, said = random_captioner(V, H, E, D), random_clip(frames, D), {}, {}

@@ -44,7 +44,7 @@ def captioner(V, H, E, D, plain=False):
     """An untrained S2VT, compiled as in training; with `plain`, in the release's form."""
     import keras
 
-    from s2vt.captioning.model import S2VT
+    from s2vt.captioning.s2vt import S2VT
 
     class Plain(S2VT):
         def call(self, inputs, training=False):

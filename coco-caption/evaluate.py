@@ -27,13 +27,13 @@ def main(arguments=None) -> int:
     options = parse_arguments(arguments)
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from s2vt.captioning import scoring
+    from s2vt.captioning import coco_format, java, scoring
     from s2vt.data.files import write_json
     from s2vt.errors import UserError
 
     try:
-        references = scoring.read_coco_annotations(options.annotations)
-        candidates = scoring.read_coco_results(options.results)
+        references = coco_format.read_coco_annotations(options.annotations)
+        candidates = coco_format.read_coco_results(options.results)
         scores = scoring.score(references, candidates)
         print(scoring.table({options.results.stem: scores}))
         if options.output:
@@ -41,7 +41,7 @@ def main(arguments=None) -> int:
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         return 2
-    except scoring.ScoringError as failure:
+    except java.ScoringError as failure:
         print(failure, file=sys.stderr)
         return 1
     return 0

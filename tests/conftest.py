@@ -22,9 +22,18 @@ def server():
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
         context = multiprocessing.get_context("forkserver")
-        modules = "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.saliency.video PIL.Image"
+        modules = (
+            "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.rendering.video PIL.Image"
+        )
         context.set_forkserver_preload(
-            [*modules.split(), "s2vt.saliency.figures", "s2vt.saliency.gallery", "processes", "test_kill"]
+            [
+                *modules.split(),
+                "PIL.Image",
+                "s2vt.rendering.storyboard",
+                "s2vt.rendering.gallery",
+                "processes",
+                "test_kill",
+            ]
         )
         multiprocessing.forkserver.ensure_running()
         yield context

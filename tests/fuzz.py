@@ -17,18 +17,17 @@ with atheris.instrument_imports(include=["s2vt", "json", "xml", "PIL"]):
     import corpus
 
     import cfg
-    from s2vt.data import datasets, media
+    from s2vt.data import datasets, entities, pictures, tracks, video
     from s2vt.errors import UserError
-    from s2vt.evaluation import entities, tracks
 
 
 def picture(path):
-    media.is_picture(path)
-    media.read_picture(path)
+    pictures.is_picture(path)
+    pictures.read_picture(path)
 
 
 def video(path):
-    media.read_frames(path, 2)
+    video.read_frames(path, 2)
 
 
 def listed(path):

@@ -34,8 +34,8 @@ def shared_words(references, candidates):
 
 def stand_in():
     """In this process, descriptors come from `Network`, and METEOR's scores from `shared_words`."""
-    from s2vt.captioning import scoring
-    from s2vt.features import store
+    from s2vt.captioning import java as scoring
+    from s2vt.features import descriptors as store
 
     store.FeatureExtractor = Network
     scoring.MeteorScorer.score = lambda scorer, *captions: shared_words(*captions)
@@ -46,7 +46,7 @@ def stand_in():
 def write_balls(folder):
     """A data set of one's own with truth: eight clips in which a ball crosses the picture."""
     from s2vt.data.files import write_json
-    from s2vt.data.media import VideoWriter
+    from s2vt.data.video import VideoWriter
 
     settings = {"features.num_frames": 3, "features.batch_size": 4, "text.min_count": 1, "model.units": 7,
                 "model.embedding_size": 5, "training.epochs": 3, "training.batch_size": 4}  # fmt: skip

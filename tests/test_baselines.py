@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2vt.evaluation import baselines
-from s2vt.evaluation.pointing import Tally, attention_correctness, hit, temporal_hit
+from s2vt.evaluation.pointing import attention_correctness, hit, temporal_hit
+from s2vt.evaluation.tally import Tally
 
 BOXES = [(1, 1, 4, 3), (3, 2, 6, 5)]  # 6 + 9 - 1 pixels in common = 14
 

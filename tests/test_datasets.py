@@ -314,7 +314,7 @@ def test_a_missing_folder_of_media_is_named(tmp_path):
 
 
 def test_a_synthetic_set_says_how_to_make_it(tmp_path):
-    assert "run: python -m s2vt.data.synthetic --dataset StillShapes" in error_of(cfg.STILL_SHAPES, tmp_path)
+    assert "run: python -m s2vt.synthetic --dataset StillShapes" in error_of(cfg.STILL_SHAPES, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s2vt.captioning.decoding import beam, greedy
-from s2vt.captioning.model import S2VT
+from s2vt.captioning.s2vt import S2VT
 
 END, A, B, C, D = range(5)
 

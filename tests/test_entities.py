@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2vt.errors import UserError
-from s2vt.evaluation import entities as entities_module
-from s2vt.evaluation.entities import (
+from s2vt.data import entities as entities_module
+from s2vt.data.entities import (
     CATEGORIES,
     Entities,
     parse_sentence,
@@ -20,6 +19,7 @@ from s2vt.evaluation.entities import (
     read_unrelated_captions,
     words,
 )
+from s2vt.errors import UserError
 from s2vt.evaluation.pointing import Phrase
 
 REAL = Path(os.environ.get("S2VT_REAL", Path(__file__).resolve().parents[1] / ".." / "shared" / "real"))

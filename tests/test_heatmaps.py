@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from s2vt.data.media import Geometry
+from s2vt.data.geometry import Geometry
 from s2vt.saliency.heatmaps import (
     cell_centres,
     maximum,

@@ -12,22 +12,19 @@ import numpy as np
 import pytest
 from keras import ops
 
-from s2vt.captioning.model import S2VT
+from s2vt.captioning.s2vt import S2VT
 from s2vt.saliency.heatmaps import phrase_loss, scale
 from s2vt.saliency.information_loss import (
-    bytes_per_row,
-    decode_prefixes,
     frames_alone,
     image_saliency,
     information_loss,
     log_partition,
-    prefixes,
     query_loss,
     representativeness,
     sentence_log_probabilities,
-    states_held,
     video_saliency,
 )
+from s2vt.saliency.teacher_forcing import bytes_per_row, decode_prefixes, prefixes, states_held
 
 N, T, D, H, E, V = 11, 4, 3, 5, 8, 7
 Y = np.array([4, 1, 5, 2])
@@ -348,7 +345,7 @@ SCRIPT = """
 import sys
 import keras
 import numpy as np
-from s2vt.captioning.model import S2VT
+from s2vt.captioning.s2vt import S2VT
 from s2vt.saliency.information_loss import sentence_log_probabilities, video_saliency
 
 given = np.load(sys.argv[1])

@@ -164,7 +164,7 @@ def content(path):
         case ".png" | ".jpg":
             return np.asarray(Image.open(path))
         case ".mp4":
-            from s2vt.data.media import iterate_frames
+            from s2vt.data.video import iterate_frames
 
             return np.stack([frame for _, frame in iterate_frames(path)])
         case _:

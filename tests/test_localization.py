@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 import cfg
-from s2vt.data import datasets, synthetic
-from s2vt.data.media import Geometry
+from s2vt.data import datasets, tracks
+from s2vt.data.geometry import Geometry
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
-from s2vt.evaluation import localization, tracks
-from s2vt.evaluation.localization import TABLE_1, Protocol, Record, Row, Window
+from s2vt.evaluation import localization, mentions
+from s2vt.evaluation.localization import Record, Row
+from s2vt.evaluation.protocol import TABLE_1, Protocol, Window
 from s2vt.saliency.heatmaps import cell_centres
 from s2vt.saliency.maps import AttentionMap, LossMap
+from s2vt.synthetic import drawing, writers
 
 INDICES = np.round(np.linspace(0, 74, 26)).astype(int).tolist()
 CENTRES = cell_centres() + 0.5
@@ -23,8 +25,8 @@ CENTRES = cell_centres() + 0.5
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    synthetic.write_moving_shapes(folder / "MovingShapes", {"train": 1, "validate": 1, "test": 6}, split="test")
-    synthetic.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 4}, split="test")
+    writers.write_moving_shapes(folder / "MovingShapes", {"train": 1, "validate": 1, "test": 6}, split="test")
+    writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 4}, split="test")
     return folder
 
 
@@ -36,7 +38,7 @@ def cell_of(box, geometry):
 
 def score(config, data, explain, vocabulary=None, protocol=TABLE_1, **options):
     media = datasets.select(datasets.read_media(config, data), "test")
-    width, height = synthetic.CLIP_SIZE if config.media == "video" else synthetic.PICTURE_SIZE
+    width, height = writers.CLIP_SIZE if config.media == "video" else datasets.PICTURE_SIZE
     geometry = Geometry.of(width, height)
     vocabulary = vocabulary or Vocabulary.from_captions((c for m in media for c in m.captions), 1)
     details = (geometry, INDICES if config.media == "video" else [], [])
@@ -128,7 +130,7 @@ def test_pictures_get_attention_correctness_too(data):
 def test_unknown_words_are_left_out_and_counted(data):
     media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
     known = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    colours = [w for w in known.words if w in synthetic.COLOURS]
+    colours = [w for w in known.words if w in drawing.COLOURS]
     few = Vocabulary([".", *colours], np.ones(len(colours) + 1))
     asked = []
 
@@ -226,9 +228,9 @@ def test_scores_are_those_of_loops_over_pixels(monkeypatch, tmp_path, tolerance,
             return grids[words[0]]
 
     def mentions(folder, medium, indices):
-        yield ["w"] * 12, [localization.Mention((k,), ("a",), (boxes[k],)) for k in range(12)], {}
+        yield ["w"] * 12, [mentions.Mention((k,), ("a",), (boxes[k],)) for k in range(12)], {}
 
-    monkeypatch.setitem(localization.TRUTHS, "told", mentions)
+    monkeypatch.setitem(mentions.TRUTHS, "told", mentions)
     medium = datasets.Medium("m", tmp_path, "test", ("w",))
     row = Row("ours", Vocabulary([".", "w"], [1, 1]), 25, lambda medium, sentences: [Told() for _ in sentences])
     protocol = Protocol(tolerance, "phrase", resize, spread=0)
@@ -277,7 +279,7 @@ def test_all_rows_are_scored_on_the_same_phrases(data):
     """A second captioner that lacks words: its phrases are dropped for the first one, too."""
     media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
     known = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    colour = next(word for word in known.words if word in synthetic.COLOURS)
+    colour = next(word for word in known.words if word in drawing.COLOURS)
     few = Vocabulary([".", colour], [1, 1])
     seen = {"all": 0, "few": 0}
 
@@ -288,7 +290,7 @@ def test_all_rows_are_scored_on_the_same_phrases(data):
 
         return Row(name, vocabulary, 25, maps)
 
-    details = (Geometry.of(*synthetic.PICTURE_SIZE), [], [])
+    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
     folder = data / "StillShapes"
     tallies = localization.localize(media, "entities", folder, lambda m: details, [row("all", known), row("few", few)])
     alone = localization.localize(media, "entities", folder, lambda m: details, [row("few", few)])
@@ -304,7 +306,7 @@ def test_words_beyond_the_decoders_steps_are_counted_as_such(data):
     media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
     vocabulary = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
     row = Row("ours", vocabulary, 4, lambda m, ys: [LossMap(np.ones((len(y), 1, 8, 8)), None) for y in ys])
-    details = (Geometry.of(*synthetic.PICTURE_SIZE), [], [])
+    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
     space = localization.localize(media, "entities", data / "StillShapes", lambda m: details, [row])["space"]
     assert space.dropped["beyond the decoder's steps"] > 0 and "not in the vocabulary" not in space.dropped
 
@@ -313,7 +315,7 @@ def test_a_map_that_is_not_defined_in_space_is_said_to_be_absent(data):
     media = datasets.select(datasets.read_media(cfg.MOVING_SHAPES, data), "test")
     vocabulary = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
     row = Row("attention", vocabulary, 25, lambda m, ys: [AttentionMap(np.full((len(y), 26), 1 / 26)) for y in ys])
-    details = (Geometry.of(*synthetic.CLIP_SIZE), INDICES, [])
+    details = (Geometry.of(*writers.CLIP_SIZE), INDICES, [])
     tallies = localization.localize(media, "tracks", data / "MovingShapes", lambda m: details, [row])
     assert set(tallies["space"].averages()) == {"random", "center"}
     assert "attention" in tallies["time: object"].averages()
@@ -329,7 +331,7 @@ def test_captions_on_the_unrelated_list_are_dropped(data, tmp_path):
     before = score(cfg.STILL_SHAPES, tmp_path, blind)["space"]
     (folder / "Entities" / "UNRELATED_CAPTIONS").write_text(f"# format\n{media[0].id} 2\n")
     after = score(cfg.STILL_SHAPES, tmp_path, blind)["space"]
-    found = list(localization.entities_mentions(folder, media[0], ()))
+    found = list(mentions.entities_mentions(folder, media[0], ()))
     assert found[1][1] == [] and list(found[1][2]) == ["unrelated caption"] and found[0][1]
     count = after.dropped["unrelated caption"]
     assert count > 0 and after.scored < before.scored
@@ -387,7 +389,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(data, tmp_path):
     medium = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")[0]
     vocabulary = Vocabulary.from_captions(medium.captions, 1)
     row = Row("ours", vocabulary, 25, lambda m, ys: [LossMap(np.zeros((len(y), 1, 8, 8)), None) for y in ys])
-    details = (Geometry.of(*synthetic.PICTURE_SIZE), [], [])
+    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
     peaks = []
     for count in (3, 3, 20):
         record = Record(tmp_path / f"{len(peaks)}.json", {})
@@ -397,5 +399,5 @@ def test_memory_does_not_grow_with_the_number_of_pictures(data, tmp_path):
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    maps = 17 * 8 * np.prod(synthetic.PICTURE_SIZE)  # bytes of a map of each of the further pictures
+    maps = 17 * 8 * np.prod(writers.PICTURE_SIZE)  # bytes of a map of each of the further pictures
     assert peaks[2] < peaks[1] + maps / 4  # garbage of the readers', not yet collected, may lie about

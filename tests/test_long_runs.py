@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 import cfg
-from s2vt.captioning import scoring
-from s2vt.data import datasets, media, synthetic
+from s2vt.captioning import java, scoring
+from s2vt.data import datasets
+from s2vt.data import video as media
 from s2vt.data.datasets import Medium
-from s2vt.data.media import VideoWriter
 from s2vt.data.text import Vocabulary
+from s2vt.data.video import VideoWriter
 from s2vt.evaluation import localization
-from s2vt.features.store import DescriptorStore, v_of
+from s2vt.features.descriptors import DescriptorStore, v_of
+from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +100,7 @@ def test_decoded_frames_are_freed_without_the_collector(tmp_path):
 @pytest.mark.long
 def test_localization_of_two_thousand_pictures(tmp_path):
     """The same 20 pictures again and again, through the engine: a graph for each would show as well."""
-    from s2vt.captioning.model import S2VT
+    from s2vt.captioning.s2vt import S2VT
     from s2vt.saliency.maps import MAPS
 
     synthetic.write_still_shapes(tmp_path / "StillShapes", {"train": 1, "val": 1, "test": 20})
@@ -123,7 +125,7 @@ def test_localization_of_two_thousand_pictures(tmp_path):
 def test_scoring_again_and_again_leaves_no_program_behind():
     references, candidates = {1: ["a man runs", "a man is running"]}, {1: "a man runs"}
     scores, before = scoring.score(references, candidates), (programs(), open_files())
-    with scoring.MeteorScorer() as meteor:
+    with java.MeteorScorer() as meteor:
         for _ in range(3):
             assert scoring.score(references, candidates, meteor=meteor) == scores
             assert len(programs() - before[0]) == 1

@@ -6,7 +6,7 @@ import pytest
 import run_s2vt
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.soft_attention import SoftAttention
-from s2vt.features.store import scan_order
+from s2vt.features.descriptors import scan_order
 from s2vt.saliency.information_loss import image_saliency, sentence_log_probabilities, video_saliency
 from s2vt.saliency.maps import MAPS, NEEDS, AttentionMap, LossMap, names_of
 

@@ -15,18 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2vt.data import media
+from s2vt.data import pictures, video
 from s2vt.data.files import atomic_path, file_digest, read_json, write_json
-from s2vt.data.media import (
-    Geometry,
-    MediaError,
-    VideoWriter,
-    count_frames,
-    iterate_frames,
-    read_frames,
-    read_picture,
-    resize,
-)
+from s2vt.data.geometry import Geometry, resize
+from s2vt.data.pictures import MediaError, read_picture
+from s2vt.data.video import VideoWriter, count_frames, iterate_frames, read_frames
 from s2vt.errors import UserError
 
 NUM_BITS = 8
@@ -232,14 +225,14 @@ def test_pictures_that_cannot_be_read(tmp_path, monkeypatch):
             read_picture(tmp_path / name)
         assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
     for limit in (4199, 2000):  # Pillow warns over the limit and refuses over twice the limit; here both are refused
-        monkeypatch.setattr(media, "MAX_PIXELS", limit)
+        monkeypatch.setattr(pictures, "MAX_PIXELS", limit)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(MediaError, match="whole.jpg: too big: more than"):
             read_picture(whole)
 
 
 def test_media_error_passes_between_processes():
-    error = pickle.loads(pickle.dumps(media._refusal("a.mp4", "no\nsuch file")))
+    error = pickle.loads(pickle.dumps(pictures._refusal("a.mp4", "no\nsuch file")))
     assert isinstance(error, MediaError) and isinstance(error, UserError) and str(error) == "a.mp4: no such file"
 
 
@@ -321,7 +314,7 @@ def test_sampling_equals_picking_from_all_frames(tmp_path, name, options):
 
 @pytest.mark.parametrize("rate", [None, Fraction(1000)])
 def test_a_rate_that_cannot_be_is_measured(clip, monkeypatch, rate):
-    monkeypatch.setattr(media, "_promise", lambda *args: (20, rate))
+    monkeypatch.setattr(video, "_promise", lambda *args: (20, rate))
     sample = read_frames(clip)
     assert sample.frame_rate == 25 and sample.duration == pytest.approx(0.8)
 
@@ -329,7 +322,7 @@ def test_a_rate_that_cannot_be_is_measured(clip, monkeypatch, rate):
 @pytest.mark.parametrize("promised", [1, 7, 19, 21, 500])
 def test_a_wrong_promise_of_the_container_changes_nothing(clip, monkeypatch, promised):
     expected = read_frames(clip, num_frames=6)
-    monkeypatch.setattr(media, "_promise", lambda *args: (promised, Fraction(25)))
+    monkeypatch.setattr(video, "_promise", lambda *args: (promised, Fraction(25)))
     sample = read_frames(clip, num_frames=6)
     np.testing.assert_array_equal(sample.indices, expected.indices)
     np.testing.assert_array_equal(sample.frames, expected.frames)
@@ -369,8 +362,8 @@ def test_damaged_packets_are_left_out_of_the_count(tmp_path, clip, capfd):
 def test_only_the_sampled_frames_are_kept(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "long.mp4", num_frames=200, size=(160, 120))
     conversions = []
-    convert = media._to_array
-    monkeypatch.setattr(media, "_to_array", lambda *args: conversions.append(1) or convert(*args))
+    convert = video._to_array
+    monkeypatch.setattr(video, "_to_array", lambda *args: conversions.append(1) or convert(*args))
     tracemalloc.start()
     try:
         read_frames(path, num_frames=4)
@@ -505,7 +498,7 @@ def test_colours_survive(tmp_path, size):
         video.write(np.full((size[1], size[0], 3), colour, np.uint8))
     np.testing.assert_allclose(read_frames(tmp_path / "c.mp4", 1).frames[0].mean((0, 1)), colour, atol=3)
     with av.open(str(tmp_path / "c.mp4")) as container:
-        assert next(container.decode(video=0)).colorspace == media.SMPTE170M
+        assert next(container.decode(video=0)).colorspace == video.SMPTE170M
 
 
 def test_one_thread_writes_the_same_bytes_whatever_was_in_memory(tmp_path, clip):

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from s2vt.captioning.captioner import caption_loss, caption_mask
-from s2vt.captioning.model import S2VT
+from s2vt.captioning.s2vt import S2VT
 
 B, N, T, D, H, E, V = 2, 6, 4, 3, 5, 8, 7
 Y = np.array([[4, 1, 5, 0], [2, 0, 0, 0]], "int32")

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2vt.data.media import Geometry
+from s2vt.data.geometry import Geometry
 from s2vt.errors import UserError
-from s2vt.saliency import drawing, heatmaps, page
+from s2vt.rendering import drawing, page
+from s2vt.saliency import heatmaps
 from s2vt.saliency.explanation import Explanation
 
 # n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2vt.evaluation import pointing
-from s2vt.evaluation.pointing import Phrase, Tally, attention_correctness, clip_boxes, hit, temporal_hit
+from s2vt.evaluation.pointing import Phrase, attention_correctness, clip_boxes, hit, temporal_hit
+from s2vt.evaluation.tally import Tally
 
 # --- the literal road: one pixel, one box at a time -----------------------------------------------------------------
 

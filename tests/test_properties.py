@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import cfg
-from s2vt.captioning import scoring
-from s2vt.data import datasets
+from s2vt.captioning import java as scoring
+from s2vt.data import datasets, entities, tracks
 from s2vt.data.files import read_json, write_json
-from s2vt.data.media import Geometry, is_picture, read_frames, read_picture
+from s2vt.data.geometry import Geometry
+from s2vt.data.pictures import is_picture, read_picture
 from s2vt.data.text import END, Vocabulary, tokenize
+from s2vt.data.video import read_frames
 from s2vt.errors import UserError
-from s2vt.evaluation import entities, pointing, tracks
+from s2vt.evaluation import pointing
 from s2vt.saliency import heatmaps
 
 OFTEN = settings(max_examples=150, deadline=None)
@@ -187,7 +189,7 @@ def truths(noise):
 @OFTEN
 @given(truths(st.nothing()) | truths(JSON))
 def test_truth_can_be_scored_or_is_refused(folder, truth):
-    from s2vt.evaluation.localization import tracks_mentions
+    from s2vt.evaluation.mentions import tracks_mentions
 
     place = folder / "tracks" / "truth"
     place.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2vt.data.media import Geometry, MediaError
-from s2vt.data.synthetic import Renderer, sample_scene
+from s2vt.data.geometry import Geometry
+from s2vt.data.phrases import Phrase
+from s2vt.data.pictures import MediaError
 from s2vt.errors import UserError
-from s2vt.saliency import drawing, figures, heatmaps, video
-from s2vt.saliency.explanation import Phrase
+from s2vt.rendering import drawing, figure, storyboard, video
+from s2vt.saliency import heatmaps
+from s2vt.synthetic.drawing import Renderer
+from s2vt.synthetic.scenes import sample_scene
 
 # n=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
 WORDS = ("a", "star")
@@ -131,16 +134,16 @@ def test_long_labels_are_shrunk_then_cut():
 
 
 def test_informative_words():
-    assert figures.informative("a woman is skating on the snow .".split()) == [1, 3, 6]
-    assert figures.informative(["the", "."]) == [0, 1]
-    assert figures.informative("the ball moves up".split()) == [1, 2, 3]
+    assert storyboard.informative("a woman is skating on the snow .".split()) == [1, 3, 6]
+    assert storyboard.informative(["the", "."]) == [0, 1]
+    assert storyboard.informative("the ball moves up".split()) == [1, 2, 3]
 
 
 def test_most_salient_frames():
-    assert figures.most_salient([0.0, 0.5, 1.0, 0.9, 0.4, 0.3]) == [2, 4, 0]
-    assert figures.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
-    assert figures.most_salient([0.7]) == [0]
-    assert figures.most_salient(np.zeros(9)) == [0, 2, 4]
+    assert storyboard.most_salient([0.0, 0.5, 1.0, 0.9, 0.4, 0.3]) == [2, 4, 0]
+    assert storyboard.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
+    assert storyboard.most_salient([0.7]) == [0]
+    assert storyboard.most_salient(np.zeros(9)) == [0, 2, 4]
 
 
 # --- the video
@@ -309,10 +312,10 @@ def write_storyboard(path, words=WORDS, size=(64, 48), num_frames=3):
     loss_pooled = np.tile(np.linspace(3, 1, num_frames, dtype=np.float32), (len(words), 1))
     frames = np.full((num_frames, size[1], size[0], 3), 120, np.uint8)
     times = np.arange(num_frames) / 2
-    rows = [each(words)[k] for k in figures.informative(words)]
+    rows = [each(words)[k] for k in storyboard.informative(words)]
     loss, loss_pooled = loss[: len(rows)], loss_pooled[: len(rows)]
     span = (0, num_frames / 2)
-    figures.storyboard(path, frames, times, span, words, rows, loss, loss_pooled, Geometry.of(*size))
+    storyboard.storyboard(path, frames, times, span, words, rows, loss, loss_pooled, Geometry.of(*size))
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
@@ -332,7 +335,7 @@ def test_storyboard_greys_darken_with_saliency(tmp_path):
     light, middle, dark = np.median(greys, axis=0)
     np.testing.assert_allclose((light, middle, dark), (640 / 6, 640 / 3, 640 / 2), atol=8)
     # The scale below runs from 250 to 35 between its frame's edges, as the greys do.
-    x = 28 + figures.SMALL * np.array([1, 1 + drawing.BAR])
+    x = 28 + storyboard.SMALL * np.array([1, 1 + drawing.BAR])
     np.testing.assert_allclose(page[-48, x[0] + 2 : x[1] - 2, 0], np.linspace(250, 35, x[1] - x[0])[2:-2], atol=3)
 
 
@@ -344,7 +347,7 @@ def test_no_note_is_cut_off(tmp_path, size, normalize):
     write_figure(
         tmp_path / "f.png", picture, ["x"], np.random.default_rng(0).random((1, 8, 8)), Geometry.of(*size), **look
     )
-    figures.storyboard(tmp_path / "s.png", [picture], [0.0], (0, 1), ["x"], each(["x"]), np.ones((1, 1, 8, 8)),
+    storyboard.storyboard(tmp_path / "s.png", [picture], [0.0], (0, 1), ["x"], each(["x"]), np.ones((1, 1, 8, 8)),
                        np.ones((1, 1)), Geometry.of(*size), normalize=normalize)  # fmt: skip
     for name in "fs":
         page = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
@@ -363,12 +366,12 @@ def test_storyboard_of_any_shape_and_length(tmp_path, size):
 
 def write_figure(path, picture, names, loss, geometry, **look):
     sentence = " ".join(names).split()
-    figures.picture_figure(path, picture, sentence, [Phrase(name, (0,)) for name in names], loss, geometry, **look)
+    figure.picture_figure(path, picture, sentence, [Phrase(name, (0,)) for name in names], loss, geometry, **look)
 
 
 def panels(page, size):
     """Where `picture_figure` puts its panels: (x, y) corners of the first row and their size."""
-    width, _ = figures.panel_size(Geometry.of(*size))
+    width, _ = figure.panel_size(Geometry.of(*size))
     return [(24 + k * (width + 16), 24 + 36) for k in range(2)], width
 
 
@@ -382,7 +385,7 @@ def test_star_lies_on_the_maximum(tmp_path, size, cell):
     write_figure(tmp_path / "f.png", black, ["a star"], [loss], geometry)
     page = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     (_, (x, y)), width = panels(page, size)
-    height = figures.panel_size(geometry)[1]
+    height = figure.panel_size(geometry)[1]
     rows, columns = np.nonzero((page[y : y + height, x : x + width] == 255).all(axis=-1))
     ratio = width / size[0]
     expected = heatmaps.maximum(heatmaps.upsample(heatmaps.scale(loss), geometry))
@@ -394,7 +397,7 @@ def test_stars_stay_inside_their_panels(tmp_path, size):
     geometry, black = Geometry.of(*size), np.zeros((size[1], size[0], 3), np.uint8)
     loss = np.full((4, 8, 8), 4.0)
     loss[0, 0, 0] = loss[1, 0, 7] = loss[2, 7, 0] = loss[3, 7, 7] = 1.0
-    width, height = figures.panel_size(geometry)
+    width, height = figure.panel_size(geometry)
     for k in range(4):
         write_figure(tmp_path / "f.png", black, ["x"], loss[k : k + 1], geometry, layout="single")
         page = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))

@@ -15,11 +15,11 @@ from processes import Network, shared_words
 
 import cfg
 from s2vt import command_line
-from s2vt.captioning import scoring
+from s2vt.captioning import java as scoring
 from s2vt.captioning.runs import Run
-from s2vt.data import synthetic
 from s2vt.data.files import read_json, write_json
-from s2vt.features import store
+from s2vt.features import descriptors as store
+from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
 

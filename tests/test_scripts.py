@@ -13,9 +13,9 @@ from PIL import Image
 
 import cfg
 from s2vt import command_line
-from s2vt.data import synthetic
 from s2vt.data.files import read_json
-from s2vt.data.media import read_frames
+from s2vt.data.video import read_frames
+from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from s2vt.data import media
+from s2vt.data import pictures, video
 
 NUM_FRAMES, SIZE = 120, (96, 64)
 STEADY = [40 * k for k in range(NUM_FRAMES)]  # ms, 25 frames a second
@@ -51,14 +51,14 @@ def clips(tmp_path_factory):
                 frame.pts, frame.time_base = stamp * rate // 1000, Fraction(1, rate)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-        made[name] = folder / name, list(media.iterate_frames(folder / name))
+        made[name] = folder / name, list(video.iterate_frames(folder / name))
     return made
 
 
 @pytest.fixture
 def read(monkeypatch):
     """(path, start, end) -> (frames, how many packets were decoded for them)."""
-    packets, read = media._packets, []
+    packets, read = video._packets, []
 
     def counted(container, stream, flush=False):
         for packet in packets(container, stream, flush):
@@ -66,11 +66,11 @@ def read(monkeypatch):
                 read.append(packet)
             yield packet
 
-    monkeypatch.setattr(media, "_packets", counted)
+    monkeypatch.setattr(video, "_packets", counted)
 
     def frames(path, start, end=None):
         read.clear()
-        return list(media.iterate_frames(path, start, end)), len(read)
+        return list(video.iterate_frames(path, start, end)), len(read)
 
     return frames
 
@@ -104,7 +104,7 @@ def test_sampling_from_a_start_equals_picking(clips):
         path, every = clips[name]
         start, end = every[47][0], every[95][0]
         inside = [(time, frame) for time, frame in every if start <= time < end]
-        sample = media.read_frames(path, 7, start, end)
+        sample = video.read_frames(path, 7, start, end)
         assert sample.num_frames == len(inside)
         for k, index in enumerate(sample.indices):
             np.testing.assert_array_equal(sample.frames[k], inside[index][1])
@@ -113,16 +113,16 @@ def test_sampling_from_a_start_equals_picking(clips):
 
 def test_a_start_after_the_end_is_told_alike(clips):
     for name in ("b_frames.mp4", "one_keyframe.mp4"):
-        with pytest.raises(media.MediaError, match=r"no frame between 99 s and inf s; the last one is at 4\.76 s"):
-            list(media.iterate_frames(clips[name][0], 99.0))
+        with pytest.raises(pictures.MediaError, match=r"no frame between 99 s and inf s; the last one is at 4\.76 s"):
+            list(video.iterate_frames(clips[name][0], 99.0))
 
 
 @pytest.mark.parametrize(("interval", "suffix"), [(6, ".mp4"), (6, ".mkv"), (250, ".mp4")])
 def test_keyframes_as_often_as_asked(tmp_path, interval, suffix):
     path = tmp_path / f"clip{suffix}"
-    with media.VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as video:
+    with video.VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as writer:
         for _ in range(40):
-            video.write(textured(0))
+            writer.write(textured(0))
     with av.open(str(path)) as container:
         keys = [k for k, packet in enumerate(p for p in container.demux(video=0) if p.size) if packet.is_keyframe]
     assert keys == list(range(0, 40, interval))

@@ -18,10 +18,10 @@ from PIL import Image
 import cfg
 from s2vt.data.datasets import Medium
 from s2vt.data.files import read_json, write_json
-from s2vt.data.media import VideoWriter, read_frames
+from s2vt.data.video import VideoWriter, read_frames
 from s2vt.errors import UserError
-from s2vt.features import store as store_module
-from s2vt.features.store import DescriptorStore, sample, scan_order, v_of
+from s2vt.features import descriptors as store_module
+from s2vt.features.descriptors import DescriptorStore, sample, scan_order, v_of
 
 BATCH = 4
 NO_NETWORK = lambda: pytest.fail("nothing is to be computed: no network is wanted")  # noqa: E731
@@ -531,7 +531,7 @@ def test_memory_does_not_grow_with_the_clips_length(config, tmp_path):
     for num_frames in (100, 5_000):
         path = write_clip(tmp_path / f"{num_frames}.mp4", num_frames, (160, 144), "ultrafast")
         code = f"import resource, sys; sys.path.insert(0, {str(cfg.ROOT)!r})\nimport cfg\n"
-        code += f"from s2vt.features.store import sample\nsample({str(path)!r}, cfg.MSR_VTT)\n"
+        code += f"from s2vt.features.descriptors import sample\nsample({str(path)!r}, cfg.MSR_VTT)\n"
         code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         peaks.append(int(result.stdout) / 1024)

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import cfg
-from s2vt.data import datasets, synthetic
-from s2vt.data.media import read_frames
-from s2vt.data.synthetic import COLOURS, SHAPES, Renderer, Scene, Shape
-from s2vt.evaluation import entities, localization, tracks
+from s2vt.data import datasets, entities, tracks
+from s2vt.data.video import read_frames
+from s2vt.evaluation import mentions as localization
+from s2vt.synthetic import captions, scenes, writers
+from s2vt.synthetic.__main__ import main
+from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
+from s2vt.synthetic.scenes import Scene, Shape
 
 
 def scene_of(*shapes, background="sand"):
@@ -59,11 +62,11 @@ def test_a_hidden_object_is_seen_less():
 
 def test_captions_name_what_is_there():
     rng = np.random.default_rng(5)
-    nouns = {noun: shape for shape in SHAPES for noun in synthetic.SYNONYMS.get(shape, (shape,))}
+    nouns = {noun: shape for shape in SHAPES for noun in captions.SYNONYMS.get(shape, (shape,))}
     kinds = set()
     for _ in range(60):
-        scene = synthetic.sample_scene(rng, int(rng.integers(1, 4)), moving=True)
-        for text, phrases in synthetic.captions(scene, rng, 10):
+        scene = scenes.sample_scene(rng, int(rng.integers(1, 4)), moving=True)
+        for text, phrases in captions.captions(scene, rng, 10):
             tokens = text.split()
             for phrase in phrases:
                 words = tokens[slice(*phrase["tokens"])]
@@ -73,26 +76,26 @@ def test_captions_name_what_is_there():
                     assert shape.colour in words
                     assert words[-1] == "shape" or nouns[words[-1]] == shape.shape
                 elif phrase["kind"] == "event":
-                    assert " ".join(words) in synthetic.VERBS[scene.shapes[phrase["object"]].event]
+                    assert " ".join(words) in captions.VERBS[scene.shapes[phrase["object"]].event]
                 else:
-                    assert " ".join(words) in synthetic.GROUNDS[scene.background]
+                    assert " ".join(words) in captions.GROUNDS[scene.background]
     assert kinds == {"object", "event", "ground"}
 
 
 def test_relations_hold_in_the_picture():
     left, right, low = still(x=0.3), still("blue", x=1.0), still("green", x=0.3, y=0.8)
-    assert synthetic._relation(left, right) == "to the left of"
-    assert synthetic._relation(right, left) == "to the right of"
-    assert synthetic._relation(left, low) == "above" and synthetic._relation(low, left) == "below"
-    assert synthetic._relation(left, still(x=0.4)) is None
+    assert captions._relation(left, right) == "to the left of"
+    assert captions._relation(right, left) == "to the right of"
+    assert captions._relation(left, low) == "above" and captions._relation(low, left) == "below"
+    assert captions._relation(left, still(x=0.4)) is None
     crossing = still(event="right", amount=1.2, x=1.0)
-    assert synthetic._relation(left, crossing) is None
+    assert captions._relation(left, crossing) is None
 
 
 def test_scenes_never_hold_twins():
     rng = np.random.default_rng(0)
     for _ in range(100):
-        scene = synthetic.sample_scene(rng, 3, moving=True)
+        scene = scenes.sample_scene(rng, 3, moving=True)
         assert len({(s.colour, s.shape) for s in scene.shapes}) == 3
         assert all(s.colour in COLOURS and s.shape in SHAPES for s in scene.shapes)
 
@@ -100,14 +103,14 @@ def test_scenes_never_hold_twins():
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    synthetic.write_moving_shapes(folder / "MovingShapes", {"train": 2, "validate": 1, "test": 2}, processes=2)
+    writers.write_moving_shapes(folder / "MovingShapes", {"train": 2, "validate": 1, "test": 2}, processes=2)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    synthetic.write_still_shapes(folder / "StillShapes", {"train": 2, "val": 1, "test": 3}, processes=2)
+    writers.write_still_shapes(folder / "StillShapes", {"train": 2, "val": 1, "test": 3}, processes=2)
     return folder
 
 
@@ -144,7 +147,7 @@ def test_the_clip_shows_what_its_truth_says(moving):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(moving, tmp_path):
     again = tmp_path / "again"
-    synthetic.write_moving_shapes(again, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, processes=1)
+    writers.write_moving_shapes(again, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, processes=1)
     first = moving / "MovingShapes" / "TestVideo" / "video3.mp4"
     assert (again / "TestVideo" / "video3.mp4").read_bytes() == first.read_bytes()
     assert not (again / "TestVideo" / "video4.mp4").exists()
@@ -152,7 +155,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(moving, tmp_pat
         moving / "MovingShapes" / "test_videodatainfo.json"
     ).read_bytes()
     other = tmp_path / "other"
-    synthetic.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=2)
+    writers.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=2)
     assert (other / "TestVideo" / "video3.mp4").read_bytes() != first.read_bytes()
 
 
@@ -162,7 +165,7 @@ def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
     folder = pictures / "StillShapes"
     for medium in media.values():
         annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
-        assert (annotations.width, annotations.height) == synthetic.PICTURE_SIZE
+        assert (annotations.width, annotations.height) == writers.PICTURE_SIZE
         found = list(localization.entities_mentions(folder, medium, ()))
         assert [" ".join(tokens) for tokens, _, _ in found] == list(medium.captions)
         assert any(mentions for _, mentions, _ in found)
@@ -173,8 +176,8 @@ def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
 
 
 def test_the_entities_box_is_the_renderers_box(pictures):
-    scene, _ = synthetic._scene(1, "test", 0, moving=False)
-    width, height = synthetic.PICTURE_SIZE
+    scene, _ = writers._scene(1, "test", 0, moving=False)
+    width, height = writers.PICTURE_SIZE
     boxes = Renderer(scene, height, width).frame(0.0)[1]
     annotations = entities.read_annotations(pictures / "StillShapes" / "Entities" / "Annotations" / "000003.xml")
     assert {chain: b[0] for chain, b in annotations.boxes.items()} == {str(k + 1): b for k, b in enumerate(boxes)}
@@ -190,5 +193,5 @@ def test_sentences_without_boxes_are_counted(moving):
 
 def test_the_command_refuses_an_unknown_split(capsys):
     with pytest.raises(SystemExit) as exit:
-        synthetic.main(["--dataset", "StillShapes", "--split", "validate"])
+        main(["--dataset", "StillShapes", "--split", "validate"])
     assert exit.value.code == 2 and "it has train, val, test" in capsys.readouterr().err

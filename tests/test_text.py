@@ -152,7 +152,7 @@ def test_a_batch_is_as_long_as_its_longest_caption_and_lists_its_words():
 def test_keras_takes_batches_of_any_length():
     import keras
 
-    from s2vt.captioning.model import S2VT
+    from s2vt.captioning.s2vt import S2VT
 
     captions = ["a dog", "the cat", "a cat", "the dog", "a dog a cat a dog", "the cat sits", "a"]
     batches = batches_of(captions)

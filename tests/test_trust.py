@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cfg
-from s2vt.captioning import scoring
+from s2vt.captioning import java as scoring
 from s2vt.data import datasets
 from s2vt.errors import UserError
 from s2vt.features import inception, inception_2015
-from s2vt.features.store import DescriptorStore
-from s2vt.saliency.gallery import Gallery
+from s2vt.features.descriptors import DescriptorStore
+from s2vt.rendering.gallery import Gallery
 
 CODE = [path for folder in ("", "s2vt", "benchmarks", "coco-caption") for path in (cfg.ROOT / folder).glob("*.py")]
 CODE += list((cfg.ROOT / "s2vt").glob("*/*.py"))

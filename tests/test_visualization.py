@@ -19,11 +19,14 @@ import cfg
 import visualization
 from s2vt import command_line
 from s2vt.captioning.runs import Run
-from s2vt.data import media
+from s2vt.data import video
 from s2vt.data.files import write_json
+from s2vt.data.geometry import Geometry
 from s2vt.data.text import Vocabulary
-from s2vt.features import store
-from s2vt.saliency import drawing, explanation, figures, heatmaps, video
+from s2vt.features import descriptors as store
+from s2vt.rendering import drawing, figure, storyboard
+from s2vt.rendering import video as saliency_video
+from s2vt.saliency import explanation, heatmaps
 
 WORDS = ("red", "green", "blue")
 GREY = 90
@@ -90,14 +93,14 @@ def box_picture(size, box, colour=0, background=GREY):
 
 
 def write_clip(path, frames, rate=25):
-    with media.VideoWriter(path, frames[0].shape[1], frames[0].shape[0], rate, crf=8) as writer:
+    with video.VideoWriter(path, frames[0].shape[1], frames[0].shape[0], rate, crf=8) as writer:
         for frame in frames:
             writer.write(frame)
     return path
 
 
 def decode(path):
-    return [frame for _, frame in media.iterate_frames(path)]
+    return [frame for _, frame in video.iterate_frames(path)]
 
 
 def centre_of_mass(e):
@@ -146,7 +149,7 @@ def test_a_pictures_map_lies_on_the_box(show, tmp_path, resize, size, box):
     assert status == 0, err
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
     with np.load(tmp_path / "o.npz") as arrays:  # first road: the numbers
-        geometry = media.Geometry.from_json(json.loads(str(arrays["geometry"])))
+        geometry = Geometry.from_json(json.loads(str(arrays["geometry"])))
         e = heatmaps.upsample(heatmaps.scale(arrays["loss"][0, 0]), geometry)
     np.testing.assert_allclose(centre_of_mass(e), centre, atol=0.75)
 
@@ -168,14 +171,14 @@ def arrays_loss(path):
 
 
 def picture_panels(page, size):
-    width, height = figures.panel_size(media.Geometry.of(*size))
+    width, height = figure.panel_size(Geometry.of(*size))
     return (24, 24 + max(width, 240) + 16), 24 + 36, width, height
 
 
 def tiles_of(num_words, size, num_frames=5):
     """Where the tiles of a video of "red" or "red ..." lie."""
-    notes = video.small_print(num_frames, "clip", visualization.LOSSES["nll"])
-    return video.arrange(WORDS[:num_words], num_words, media.Geometry.of(*size), notes)
+    notes = saliency_video.small_print(num_frames, "clip", visualization.LOSSES["nll"])
+    return saliency_video.arrange(WORDS[:num_words], num_words, Geometry.of(*size), notes)
 
 
 @pytest.mark.parametrize(("resize", "size", "box"), PLACES)
@@ -184,7 +187,7 @@ def test_a_videos_map_lies_on_the_box(show, tmp_path, resize, size, box):
     arguments = ("--media", tmp_path / "box.mkv", "--sentence", "red", "--output", tmp_path / "o.mp4")
     status, _, err = show(*arguments, "--save_maps", tmp_path / "o.npz", resize=resize)
     assert status == 0, err
-    geometry = media.Geometry.of(*size, resize)
+    geometry = Geometry.of(*size, resize)
     frame = decode(tmp_path / "o.mp4")[3]
     tiles = tiles_of(1, size)
     (x0, y0), (x1, y1) = tiles.corner(0), tiles.corner(1)
@@ -193,7 +196,7 @@ def test_a_videos_map_lies_on_the_box(show, tmp_path, resize, size, box):
     assert abs(tiles.width / tiles.height - size[0] / size[1]) < 0.01
     small = drawing.resized(geometry, tiles.width, tiles.height)
     # The truth, from the box alone: what the tents see of it.
-    truth = Network().cells(media.resize(box_picture(size, box), geometry)[None])[0, :, 0].reshape(8, 8)
+    truth = Network().cells(geometry.resize(box_picture(size, box), geometry)[None])[0, :, 0].reshape(8, 8)
     expected = spanned(heatmaps.upsample(truth / truth.max(), small))
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2 * tiles.width / size[0]
     np.testing.assert_allclose(centre_of_mass(expected), centre, atol=0.75 * tiles.width / size[0])
@@ -214,7 +217,7 @@ def test_a_range_and_a_stride_keep_the_speed(show, tmp_path):
     output, maps = tmp_path / "o.mp4", tmp_path / "o.npz"
     arguments = ("--media", source, "--sentence", "red blue", "--output", output, "--save_maps", maps)
     assert show(*arguments, "--start", 0.6, "--end", 1.5, "--stride", 2)[0] == 0
-    clip = media.read_frames(output, 5)
+    clip = video.read_frames(output, 5)
     assert (clip.num_frames, clip.frame_rate) == (5, Fraction(5))
     assert clip.duration == pytest.approx(1.0)
     with np.load(maps) as arrays:
@@ -244,11 +247,11 @@ def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
         assert container.streams.video[0].frames == 0 and container.duration is None
     output = tmp_path / "o.mp4"
     assert show("--media", path, "--sentence", "red blue", "--output", output)[0] == 0
-    found = media.read_frames(output, 2)
+    found = video.read_frames(output, 2)
     assert found.duration == pytest.approx(1.6, abs=0.15)
     tiles = tiles_of(2, (160, 120))
     x, y = tiles.corner(0)
-    times = [time for time, frame in media.iterate_frames(output)
+    times = [time for time, frame in video.iterate_frames(output)
              if frame[y + tiles.height // 2, x + tiles.width // 2].argmax() == 2]  # fmt: skip
     assert times[0] == pytest.approx(1.0, abs=0.1)  # blue begins when it should, not at a third of the frames
 
@@ -256,9 +259,9 @@ def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
 def test_a_clip_shorter_than_the_sample_is_explained_without_repeats(show, tmp_path, monkeypatch):
     """7 frames, 5 a second, 26 asked for: each is explained, drawn and saved once; the captioner still reads 26."""
     read, drawn = [], []
-    encode, storyboard = Captioner.encode, figures.storyboard
+    encode, whole = Captioner.encode, storyboard.storyboard
     monkeypatch.setattr(Captioner, "encode", lambda self, v: (read.append(v.shape), encode(self, v))[1])
-    monkeypatch.setattr(figures, "storyboard", lambda *a, **k: (drawn.append(a[2]), storyboard(*a, **k)))
+    monkeypatch.setattr(storyboard, "storyboard", lambda *a, **k: (drawn.append(a[2]), whole(*a, **k)))
     source, maps = write_clip(tmp_path / "clip.mp4", colour_clip(7), rate=5), tmp_path / "m.npz"
     arguments = ("--media", source, "--sentence", "red blue", "--loss", "kl", "--output", tmp_path / "o.mp4")
     status, _, err = show(*arguments, "--save_maps", maps, num_frames=26)
@@ -277,7 +280,7 @@ def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
     import weakref
 
     alive, most, made = set(), [0], [0]
-    original = media._to_array
+    original = video._to_array
 
     def counted(frame, size):
         array = original(frame, size)
@@ -287,7 +290,7 @@ def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
         most[0] = max(most[0], len(alive))
         return array
 
-    monkeypatch.setattr(media, "_to_array", counted)
+    monkeypatch.setattr(video, "_to_array", counted)
     source = write_clip(tmp_path / "clip.mp4", [box_picture((64, 48), (20, 10, 40, 30))] * 120)
     assert show("--media", source, "--sentence", "red", "--output", tmp_path / "o.mp4", "--stride", 7)[0] == 0
     assert made[0] > 120 and most[0] <= 4
@@ -429,7 +432,7 @@ def test_words_and_phrases_sum_their_losses(show, tmp_path):
     page = np.asarray(Image.open(out).convert("RGB"))
     (x0, x1), y, width, height = picture_panels(page, (320, 240))
     seen = saliency_seen(page[y : y + height, x0 : x0 + width], page[y : y + height, x1 : x1 + width])
-    expected = spanned(heatmaps.upsample(e, drawing.resized(media.Geometry.of(320, 240), width, height)))
+    expected = spanned(heatmaps.upsample(e, drawing.resized(Geometry.of(320, 240), width, height)))
     assert np.median(np.abs(seen - expected)) < 0.02 and page.shape[1] < 3 * width  # one panel beside the picture
 
 
@@ -472,7 +475,7 @@ def data_set(tmp_path, clips):
 
 def test_an_entry_is_there_only_when_its_page_is(tmp_path, monkeypatch):
     """A run that is killed before the page of the last entry is written has it to do again."""
-    from s2vt.saliency.gallery import Gallery
+    from s2vt.rendering.gallery import Gallery
 
     (tmp_path / "a.png").touch()
     entry = "a", "a ball", [tmp_path / "a.png"], np.zeros((4, 4, 3), np.uint8), {}

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 import cfg
 from s2vt.captioning.decoding import caption_media
+from s2vt.captioning.java import MeteorScorer
 from s2vt.captioning.runs import new_model
-from s2vt.captioning.scoring import MeteorScorer
 from s2vt.data.batches import CaptionBatches
 from s2vt.data.files import atomic_path, reserve, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
-from s2vt.features.store import DescriptorStore
+from s2vt.features.descriptors import DescriptorStore
 
 
 def train(config, run, training, validation, store, seed=0, resume=False, overwrite=False, command=""):

@@ -5,10 +5,8 @@ boxes of what it names (m = 1 for a picture). One mechanism for all rows of a ta
 captioner and any kind of map can be scored, all on the same phrases.
 """
 
-import collections
 import dataclasses
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from s2vt.data.files import read_json, write_json
-from s2vt.data.media import Geometry
-from s2vt.data.text import Vocabulary, tokenize
-from s2vt.evaluation import baselines, entities, tracks
+from s2vt.data.text import Vocabulary
+from s2vt.evaluation import baselines
+from s2vt.evaluation.mentions import TRUTHS
 from s2vt.evaluation.pointing import (
-    ATTENTION_CORRECTNESS,
-    TEMPORAL_HIT,
-    Tally,
     attention_correctness,
-    clip_boxes,
     hit_share,
-    pointing_game,
     temporal_hit,
 )
-from s2vt.saliency.heatmaps import SPREAD, maximum, over_time, upsample
+from s2vt.evaluation.protocol import SPACE, TABLE_1, TABLES, Window
+from s2vt.evaluation.tally import Tally
+from s2vt.saliency.heatmaps import maximum, over_time, upsample
 
 
 @dataclass(frozen=True)
@@ -47,189 +42,6 @@ class Row:
     vocabulary: Vocabulary
     max_words: int
     maps: Callable
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How maps are scored; the defaults are the paper's Table 1.
-
-    Attributes:
-        tolerance: how far outside a box a point still hits, source pixels (TorchRay: 15).
-        average: "phrase" or "class" (TorchRay), see `Tally`.
-        resize: which part of a picture counts: "squash", all of it, or "center_crop" (Table 2).
-        spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`). And how
-            far a frame's reaches, in sampled frames: a Gaussian mean of them; 0: each frame's own.
-        frame: what a frame is when it is seen alone, "pooled" or "cells" (see `information_loss.frames_alone`).
-    """
-
-    tolerance: float = 0.0
-    average: str = "phrase"
-    resize: str = "squash"
-    spread: float = SPREAD
-    frame: str = "pooled"
-
-    def tally(self, name):
-        """An empty table."""
-        metric, text = TABLES[name]
-        text = text.format(pointing_game=pointing_game(self.tolerance))
-        if name in SPACE:
-            text += f" Maps between cells: {f'a Gaussian of {self.spread:g} cells' if self.spread else 'bilinear'}."
-        if self.resize == "center_crop" and name in SPACE:
-            text += " The picture is its centre crop; boxes are cut to it, phrases without a box left are dropped."
-        if self.spread and name not in SPACE:
-            text += f" Saliency over time: a Gaussian mean of {self.spread:g} sampled frames."
-        if self.frame == "cells" and name not in SPACE:
-            text += " A frame seen alone is its cells, read like a picture's, not their mean."
-        return Tally(metric, text, self.average, entities.CATEGORIES)
-
-
-TABLE_1 = Protocol()
-
-TABLES = {
-    "space": (
-        "pointing game",
-        "{pointing_game} Of attention the map is the sum over the phrase's words. In a clip: its share of the sampled "
-        "frames with the object in view. " + baselines.POINTING_BASELINES,
-    ),
-    "attention correctness": (
-        "attention correctness",
-        ATTENTION_CORRECTNESS + " Information loss has one map a phrase, attention the mean over the phrase's words. "
-        + baselines.CORRECTNESS_BASELINES,
-    ),
-    "time: object": (
-        "right moment, objects that come or go",
-        TEMPORAL_HIT + " Only objects that appear or disappear. " + baselines.TEMPORAL_BASELINES,
-    ),
-    "time: event": (
-        "right moment, the event itself",
-        "a hit: the object is appearing or disappearing, half faded, in the most salient of the clip's sampled frames. "
-        + baselines.TEMPORAL_BASELINES,
-    ),
-}  # fmt: skip
-
-SPACE = ("space", "attention correctness")
-
-
-@dataclass(frozen=True)
-class Mention:
-    """Some words of a caption, and what they name in each sampled frame.
-
-    Attributes:
-        words: positions in the caption's tokens.
-        categories: columns of the table it counts in.
-        boxes: m lists of boxes (x1, y1, x2, y2), source pixels; empty where it is not in view. None: it has no place.
-        present: (m,) bools: the frames that are right in time. None: time is not asked for.
-        moment: which temporal table it counts in.
-        reason: why it cannot be scored; "" if it can.
-    """
-
-    words: tuple[int, ...]
-    categories: tuple[str, ...]
-    boxes: tuple | None
-    present: tuple[bool, ...] | None = None
-    moment: str = ""
-    reason: str = ""
-
-    def tables(self, space):
-        """The names of the tables it counts in, of which `space` are those that ask for a place."""
-        return (() if self.boxes is None else space) + (() if self.present is None else (f"time: {self.moment}",))
-
-
-def entities_mentions(folder, medium, indices):
-    """Captions of a picture and their mentions, from Flickr30k Entities.
-
-    All phrases of a caption on the published list of unrelated captions (`Entities/UNRELATED_CAPTIONS`, if it is
-    there) are dropped.
-
-    Yields:
-        (tokens, mentions, {reason: phrases dropped})
-    """
-    unrelated_list = folder / "Entities" / "UNRELATED_CAPTIONS"
-    unrelated = entities.read_unrelated_captions(unrelated_list) if unrelated_list.exists() else ()
-    annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
-    path = folder / "Entities" / "Sentences" / f"{medium.id}.txt"
-    for k, sentence in enumerate(entities.read_sentences(path, len(medium.captions))):
-        found, dropped = entities.phrases(sentence, annotations, tokenize)
-        if (medium.id, k) in unrelated:
-            found, dropped = [], {"unrelated caption": len(sentence.phrases)}
-        mentions = [Mention(phrase.words, phrase.categories, (list(phrase.boxes),)) for phrase in found]
-        yield entities.words(sentence, tokenize), mentions, dropped
-
-
-def tracks_mentions(folder, medium, indices):
-    """Captions of a clip and their mentions, from `truth/<id>.json`, at the sampled frames `indices`."""
-    truth = tracks.read_tracks(folder / "truth" / f"{medium.id}.json")
-    for entry in truth["captions"]:
-        mentions, dropped = [], collections.Counter()
-        for phrase in entry["phrases"]:
-            words = tuple(range(*phrase["tokens"]))
-            track = truth["objects"][phrase["object"]] if phrase["object"] is not None else None
-            if track is None:
-                dropped["ground"] += 1
-                continue
-            boxes, category = tracks.boxes_at(track, indices), (track["event"],)
-            passing = track["event"] in tracks.PASSING
-            if phrase["kind"] == "event":
-                happens = tuple(tracks.happens_at(track, indices))
-                mentions.append(Mention(words, category, None, happens, "event", "" if passing else "event that lasts"))
-            elif not any(boxes):
-                dropped["never in view"] += 1
-            else:
-                present = tuple(bool(there) for there in boxes) if passing else None
-                mentions.append(Mention(words, category, tuple(boxes), present, "object"))
-        yield entry["caption"].split(), mentions, dict(dropped)
-
-
-TRUTHS = {"entities": entities_mentions, "tracks": tracks_mentions}
-
-
-def named_boxes(truth, data_folder, medium):
-    """{phrase as written: its boxes} over all captions of a picture; empty where nothing is annotated."""
-    if truth != "entities" or not (Path(data_folder) / "Entities" / "Annotations" / f"{medium.id}.xml").exists():
-        return {}
-    return {
-        " ".join(tokens[k] for k in mention.words): mention.boxes[0]
-        for tokens, mentions, _ in entities_mentions(Path(data_folder), medium, ())
-        for mention in mentions
-    }
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of a source picture that counts, as if it were the picture: pixels and boxes start at its corner.
-
-    Attributes:
-        geometry: of the source.   left, top, width, height: source pixels.
-
-    Example:
-        >>> window = Window.of(Geometry.of(300, 200), "center_crop")
-        >>> window.left, window.top, window.width, window.height
-        (62, 12, 175, 175)
-        >>> window.cut([(0, 0, 100, 100), (0, 0, 62, 100)]).tolist()
-        [[0.0, 0.0, 38.0, 88.0]]
-    """
-
-    geometry: Geometry
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, geometry, resize):
-        """The pixels whose centres lie in what the protocol `resize` keeps of the source (see `Geometry.of`)."""
-        crop = Geometry.of(geometry.width, geometry.height, resize).crop
-        left, top, right, bottom = (math.ceil(edge - 0.5) for edge in crop)
-        return cls(geometry, left, top, right - left, bottom - top)
-
-    def to_input(self, points):
-        """Points (..., 2) in the window's pixels -> (..., 2) in input pixels."""
-        return self.geometry.to_input(np.asarray(points, float) + (self.left, self.top))
-
-    def cut(self, boxes):
-        """Boxes (K, 4) in source pixels -> what is left of them in the window, in its pixels, (K', 4)."""
-        region = self.left, self.top, self.left + self.width, self.top + self.height
-        return clip_boxes(boxes, region) - (self.left, self.top, self.left, self.top)
 
 
 class Record:

@@ -178,7 +178,7 @@ def upsample(cells, geometry, spread=SPREAD):
 
     Args:
         cells: (..., G, G), rows from the top, each from the left.
-        geometry: `s2vt.data.media.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
+        geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
         spread: standard deviation of the Gaussian, in cells; 0: bilinear interpolation.
     Returns:
         (..., H, W) float32, a value for each source pixel's centre.

@@ -14,8 +14,8 @@ from PIL import Image
 
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.errors import UserError
+from s2vt.rendering.drawing import e_to_draw, overlay, resized, shrunk
 from s2vt.saliency import heatmaps
-from s2vt.saliency.drawing import e_to_draw, overlay, resized, shrunk
 
 WIDTH, HEIGHT = 320, 640  # of a thumbnail at most, pixels
 

@@ -7,10 +7,10 @@ last on windows of 2 x 2 cells of whole frames: the labels are those of the part
 that a cell answers for what it covers and not for all that its large receptive field sees. Crops and windows get
 their labels from the renderer's boxes; the captioner, and all saliency, never see a box.
 
-    python -m s2vt.features.pretraining --size 139 --window 3 --steps 2400 --output stage1.npz
-    python -m s2vt.features.pretraining --size 299 --window 8 --steps 470 --batch_size 16 --learning_rate 2e-4 \
+    python -m s2vt.synthetic.pretraining --size 139 --window 3 --steps 2400 --output stage1.npz
+    python -m s2vt.synthetic.pretraining --size 299 --window 8 --steps 470 --batch_size 16 --learning_rate 2e-4 \
         --weights stage1.npz --output stage2.npz
-    python -m s2vt.features.pretraining --size 299 --window 2 --steps 200 --batch_size 16 --learning_rate 3e-4 \
+    python -m s2vt.synthetic.pretraining --size 299 --window 2 --steps 200 --batch_size 16 --learning_rate 3e-4 \
         --weights stage2.npz --output DATA/weights/inception-shapes.npz
 
 About 33 crops and 7 frames a second on two CPU cores: 40, 18 and 8 minutes. The shipped file took these steps in
@@ -28,8 +28,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from s2vt.data.synthetic import BACKGROUNDS, COLOURS, SHAPES, Renderer, sample_scene
 from s2vt.features.inception import INPUT_SIZE, inception_v3, save_weights
+from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
+from s2vt.synthetic.scenes import BACKGROUNDS, sample_scene
 
 PLACES = ("left", "right", "top", "bottom")
 LABELS = (

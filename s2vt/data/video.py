@@ -1,17 +1,12 @@
-"""Pictures and videos in, videos out, and the geometry between a picture and the network's input.
+"""Videos in and out: exact decoding, even sampling, encoding.
 
-Letters: m sampled frames, F frames that can be decoded, H and W height and width in pixels, S=299 the input's side.
-
-Pictures and frames are (H, W, 3) uint8 RGB. Points are (x, y) and boxes (x1, y1, x2, y2) in continuous pixel
-coordinates: (0, 0) is the upper left corner of the upper left pixel, the centre of pixel k is k + 0.5, and a box
-that covers the pixels 0..9 is 0..10 (x2 and y2 exclusive).
+Letters: m sampled frames, F frames that can be decoded, H and W height and width, pixels.
 """
 
 import contextlib
 import dataclasses
 import itertools
 import math
-import stat
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,224 +15,22 @@ from pathlib import Path
 import av
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
-from PIL import Image, ImageOps
 
 from s2vt.data.files import atomic_path
+from s2vt.data.pictures import MAX_PIXELS, _check_file, _refusal
 from s2vt.errors import UserError
 
 SMPTE170M = 6  # FFmpeg's number for the colour matrix of BT.601
-MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
 DEFAULT_RATE = 25  # frames per second, where a file of one frame does not say
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 ANIMATION_SUFFIXES = (".gif", ".webp")
 HUNDREDTHS = 100  # GIF's clock, ticks a second
 FASTEST = {".gif": 50}  # frames a second: browsers slow down GIFs with shorter delays
-ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
-MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}  # which PyAV 19 always is
 NOT_MEDIA = {"tty", "concat", "hls", "dash"}  # FFmpeg would draw a text file, or follow a playlist to other files
 
 # About details that do not change the pixels, and sizes, which are checked. Once for all threads that decode.
 warnings.filterwarnings("ignore", module="PIL")
-
-
-class MediaError(UserError):
-    """A picture or video that cannot be read: one line that names the file and says why."""
-
-
-def _refusal(path, reason):
-    return MediaError(" ".join(f"{path}: {reason}".split()))
-
-
-# --- geometry -------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """Which part of a source picture the network sees, and how big: maps points and boxes both ways.
-
-        x_input = (x_source - x1) S / (x2 - x1),  likewise y  (the axes scale apart: squash keeps no aspect ratio)
-
-    Args:
-        width, height: the source picture, pixels (after its rotation has been applied).
-        crop: (x1, y1, x2, y2), the part that is resized to the input, source pixels, not always whole ones.
-        size: S, the input's side, pixels.
-
-    Example:
-        >>> Geometry.of(320, 240).to_input((160, 60)).tolist()
-        [149.5, 74.75]
-    """
-
-    width: int
-    height: int
-    crop: tuple[float, float, float, float]
-    size: int = 299
-
-    def __post_init__(self):
-        crop = tuple(float(edge) for edge in self.crop)
-        object.__setattr__(self, "crop", crop)
-        if self.width < 1 or self.height < 1 or self.size < 1:
-            sizes = f"{self.width}, {self.height}, {self.size}"
-            raise ValueError(f"width, height and size are at least 1 pixel, not {sizes}")
-        if len(crop) != 4 or not (0 <= crop[0] < crop[2] <= self.width and 0 <= crop[1] < crop[3] <= self.height):
-            raise ValueError(f"crop is (x1, y1, x2, y2) inside {self.width}x{self.height}, not {crop}")
-
-    @classmethod
-    def of(cls, width, height, resize="squash", size=299):
-        """The geometry of one of the two protocols, for a source of width x height pixels.
-
-        Args:
-            resize: "squash", the whole picture to S x S (the paper's text and Table 1), or "center_crop", the
-                shorter side to 256, the centre 224 x 224 of that, to S x S (the release, Table 2): a square of
-                224 / 256 of the shorter side.
-        """
-        if resize == "squash":
-            return cls(width, height, (0, 0, width, height), size)
-        if resize == "center_crop":
-            side = min(width, height) * 224 / 256
-            x, y = (width - side) / 2, (height - side) / 2
-            return cls(width, height, (x, y, x + side, y + side), size)
-        raise ValueError(f'resize is "squash" or "center_crop", not {resize!r}')
-
-    @property
-    def scale(self):
-        """Input pixels per source pixel along (x, y), (2,)."""
-        x1, y1, x2, y2 = self.crop
-        return self.size / np.array([x2 - x1, y2 - y1])
-
-    def to_input(self, points):
-        """Points (..., 2) in source pixels -> (..., 2) in input pixels; outside 0..S where the crop leaves them out."""
-        return (np.asarray(points, float) - self.crop[:2]) * self.scale
-
-    def to_source(self, points):
-        """Points (..., 2) in input pixels -> (..., 2) in source pixels."""
-        return np.asarray(points, float) / self.scale + self.crop[:2]
-
-    def boxes_to_input(self, boxes):
-        """Boxes (..., 4) in source pixels -> (..., 4) in input pixels, not clipped to the input."""
-        return _each_corner(self.to_input, boxes)
-
-    def boxes_to_source(self, boxes):
-        """Boxes (..., 4) in input pixels -> (..., 4) in source pixels."""
-        return _each_corner(self.to_source, boxes)
-
-    def to_json(self):
-        """A dict of plain numbers and lists, as it stands in `meta.json`."""
-        return {"width": self.width, "height": self.height, "crop": list(self.crop), "size": self.size}
-
-    @classmethod
-    def from_json(cls, values):
-        """The geometry that `to_json` wrote."""
-        return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), int(values["size"]))
-
-
-def _each_corner(mapping, boxes):
-    boxes = np.asarray(boxes, float)
-    return mapping(boxes.reshape(*boxes.shape[:-1], 2, 2)).reshape(boxes.shape)
-
-
-def resize(picture, geometry, resample=Image.Resampling.BILINEAR):
-    """The network's input: the geometry's crop of the picture at S x S, in one resampling.
-
-    Departs from the release, whose TensorFlow 1 bilinear reads the four nearest source pixels only and so aliases
-    when it shrinks, and which, for "center_crop", resamples twice (shorter side to 256, then 224 to 299). Pillow's
-    bilinear widens its triangle by the shrinking factor, and takes a crop with broken coordinates as it is.
-
-    Args:
-        picture: (H, W, 3) uint8.   geometry: made for W x H pixels.   resample: one of Pillow's `Resampling`.
-    Returns:
-        (S, S, 3) uint8.
-    """
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.shape != (geometry.height, geometry.width, 3):
-        expected = (geometry.height, geometry.width, 3)
-        raise ValueError(f"picture is {expected} uint8, as its geometry says, not {picture.shape} {picture.dtype}")
-    size = (geometry.size, geometry.size)
-    return np.array(Image.fromarray(picture).resize(size, resample, box=geometry.crop))
-
-
-# --- pictures -------------------------------------------------------------------------------------------------------
-
-
-def read_picture(path):
-    """A picture file as a viewer shows it: turned as its EXIF orientation says, transparency over white.
-
-    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, without colour management (an ICC profile is left out
-    of account, as in the networks' own training data); of an animation, the first frame.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    Raises:
-        MediaError: if there is no such file, Pillow cannot decode all of it, or it has more than MAX_PIXELS pixels.
-    """
-    path = Path(path)
-    _check_file(path)
-    try:
-        with _open_picture(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            return np.array(_to_rgb(_upright(image)))
-    except Image.DecompressionBombError as error:
-        raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
-    except Image.UnidentifiedImageError as error:
-        raise _refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
-    except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
-        raise _refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
-
-
-def _open_picture(path):
-    image = Image.open(path)
-    if image.format == "EPS":  # a program, which Pillow would give to Ghostscript
-        image.close()
-        raise Image.UnidentifiedImageError
-    return image
-
-
-def _upright(image):
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return image
-
-
-def _to_rgb(image):
-    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips at 255
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its 32-bit grey values have no agreed range; save it as 8 or 16 bit")
-        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("its floating-point values have no agreed range; save it as 8 or 16 bit")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _check_file(path):
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise _refusal(path, "no such file") from error
-    except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise _refusal(path, "a folder, not a picture or video" if path.is_dir() else "not a file")
-    if status.st_size == 0:
-        raise _refusal(path, "the file is empty")
-
-
-def is_picture(path):
-    """Whether a file holds one still picture, judged by its contents, not its name; False where it cannot be read."""
-    path = Path(path)
-    try:
-        _check_file(path)
-        with _open_picture(path) as image:
-            moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
-            return image.format not in MOVING_PICTURES and not moves
-    except Exception:  # whatever Pillow thinks of it, it may still be a video
-        return False
 
 
 # --- videos in ------------------------------------------------------------------------------------------------------

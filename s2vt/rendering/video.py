@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from s2vt.data.media import ANIMATION_SUFFIXES, VideoWriter
-from s2vt.saliency import heatmaps
-from s2vt.saliency.drawing import (
+from s2vt.data.video import ANIMATION_SUFFIXES, VideoWriter
+from s2vt.rendering.drawing import (
     COLOUR_MAP,
     Backdrop,
     blend,
@@ -27,7 +26,8 @@ from s2vt.saliency.drawing import (
     shrunk,
     wrap,
 )
-from s2vt.saliency.figures import checked, informative
+from s2vt.rendering.storyboard import checked, informative
+from s2vt.saliency import heatmaps
 
 LAYOUTS = ("grid", "strip", "single")
 NIGHT, NIGHT_BAND, NIGHT_INK, NIGHT_FAINT = "#0e0e11", "#1d1d23", "#f4f4f4", "#a2a2ac"
@@ -224,7 +224,7 @@ def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sa
         sentence: its words.   phrases: K of `explanation.Phrase`.
         loss, loss_pooled: of the phrases (Eq. 9), nats, (K, m, G, G) of the cells (Eq. 13) and (K, m) of the frames.
         sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
-        geometry: `s2vt.data.media.Geometry` of the descriptors.
+        geometry: `s2vt.data.geometry.Geometry` of the descriptors.
         layout: one of LAYOUTS.   cmap: name of a matplotlib colour map.
         normalize: one of `heatmaps.NORMALIZATIONS`.   loss_name: what the loss is, for the small print.
         limit: (width, height) of the canvas, pixels.

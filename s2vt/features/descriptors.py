@@ -27,7 +27,9 @@ import numpy as np
 
 import cfg
 from s2vt.data.files import atomic_path, read_json, write_json
-from s2vt.data.media import MAX_PIXELS, Geometry, MediaError, read_frames, read_picture, resize
+from s2vt.data.geometry import Geometry, resize
+from s2vt.data.pictures import MAX_PIXELS, MediaError, read_picture
+from s2vt.data.video import read_frames
 from s2vt.errors import UserError
 from s2vt.features.inception import GRID, INPUT_SIZE, NUM_CHANNELS, FeatureExtractor, weights_digest, weights_tag
 

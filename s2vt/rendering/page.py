@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from s2vt.data.files import atomic_path
-from s2vt.data.media import VideoWriter, iterate_frames
+from s2vt.data.phrases import noun_phrases
+from s2vt.data.video import VideoWriter, iterate_frames
 from s2vt.errors import UserError
-from s2vt.saliency.drawing import COLOUR_MAP, palette, resized, shrunk
-from s2vt.saliency.explanation import noun_phrases
+from s2vt.rendering.drawing import COLOUR_MAP, palette, resized, shrunk
 from s2vt.saliency.heatmaps import NORMALIZATIONS, SPREAD
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
@@ -50,7 +50,7 @@ def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
         explanation: `Explanation` of the sentence, with `loss` or `kl`, cells and frames; with `log_p`, the page lists
             the words that the captioner would have said instead.
         sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
-        geometry: `s2vt.data.media.Geometry` of the descriptors, for W x H.
+        geometry: `s2vt.data.geometry.Geometry` of the descriptors, for W x H.
         vocabulary: the V words that `log_p` runs over, needed only with it.
         title: heading of the page, any text (a file's name, a caption).
         chosen: positions of the words shown at first (default: the first noun phrase).

@@ -1,0 +1,105 @@
+"""Picture files -> (H, W, 3) uint8 RGB arrays, upright.
+
+Letters: H, W height and width, pixels.
+"""
+
+import stat
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from s2vt.errors import UserError
+
+MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
+ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
+MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
+
+
+class MediaError(UserError):
+    """A picture or video that cannot be read: one line that names the file and says why."""
+
+
+def _refusal(path, reason):
+    return MediaError(" ".join(f"{path}: {reason}".split()))
+
+
+def read_picture(path):
+    """A picture file as a viewer shows it: turned as its EXIF orientation says, transparency over white.
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, without colour management (an ICC profile is left out
+    of account, as in the networks' own training data); of an animation, the first frame.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    Raises:
+        MediaError: if there is no such file, Pillow cannot decode all of it, or it has more than MAX_PIXELS pixels.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with _open_picture(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            return np.array(_to_rgb(_upright(image)))
+    except Image.DecompressionBombError as error:
+        raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
+    except Image.UnidentifiedImageError as error:
+        raise _refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
+    except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
+        raise _refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _open_picture(path):
+    image = Image.open(path)
+    if image.format == "EPS":  # a program, which Pillow would give to Ghostscript
+        image.close()
+        raise Image.UnidentifiedImageError
+    return image
+
+
+def _upright(image):
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+
+
+def _to_rgb(image):
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips at 255
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its 32-bit grey values have no agreed range; save it as 8 or 16 bit")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its floating-point values have no agreed range; save it as 8 or 16 bit")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_file(path):
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _refusal(path, "no such file") from error
+    except OSError as error:
+        raise _refusal(path, f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise _refusal(path, "a folder, not a picture or video" if path.is_dir() else "not a file")
+    if status.st_size == 0:
+        raise _refusal(path, "the file is empty")
+
+
+def is_picture(path):
+    """Whether a file holds one still picture, judged by its contents, not its name; False where it cannot be read."""
+    path = Path(path)
+    try:
+        _check_file(path)
+        with _open_picture(path) as image:
+            moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
+            return image.format not in MOVING_PICTURES and not moves
+    except Exception:  # whatever Pillow thinks of it, it may still be a video
+        return False

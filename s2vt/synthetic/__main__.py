@@ -1,0 +1,27 @@
+"""Renders the synthetic data sets: python -m s2vt.synthetic --dataset MovingShapes --split test --limit 20"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from s2vt.synthetic.writers import WRITERS
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m s2vt.synthetic", description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", required=True, choices=sorted(WRITERS))
+    parser.add_argument("--split", help="render only this split (default: all)")
+    parser.add_argument("--limit", type=int, help="render at most this many media of each split")
+    parser.add_argument("--data_dir", default="DATA")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    write, sizes = WRITERS[options.dataset]
+    if options.split and options.split not in sizes:
+        parser.error(f"{options.dataset} has no split {options.split!r}; it has {', '.join(sizes)}")
+    folder = Path(options.data_dir) / options.dataset
+    count = write(folder, sizes, options.split, options.limit, options.seed)
+    print(f"{options.dataset}: {count} media rendered into {folder}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,51 +4,75 @@ from dataclasses import dataclass
 
 from s2vt.errors import UserError
 
-FUNCTION_WORDS = frozenset(
-    "is are was were be been being am has have had does do did not and or but while that which who with without of in"
-    " on at to"
-    " from by for near next above below behind under over into onto through between against there it its".split()
+ARTICLES = frozenset("a an the this that these those".split())
+
+# The paper's Fig. 5 leaves out "articles, helper verbs and prepositions"; conjunctions, pronouns, "not" and the full
+# stop (END) are ours. Particles that carry a verb's meaning (up, down, off, out) count as content.
+FUNCTION_WORDS = ARTICLES | frozenset(
+    # helper verbs, negation
+    "am is are was were be been being has have had having do does did can could will would shall should may might must "
+    "not "
+    # prepositions
+    "about above across after against along alongside amid among around as at before behind below beneath beside "
+    "besides between beyond by during for from in inside into near next of on onto outside over past through "
+    "throughout to toward towards under underneath until upon via while with within without "
+    # conjunctions, pronouns, END
+    "and but or nor which who it its there .".split()
 )
-_ARTICLES = frozenset("a an the this that these those".split())
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words of a sentence that are shown as one map (Eq. 9).
+    """Words of a sentence that are explained together (Eq. 9).
 
     Attributes:
-        name: what stands above the map.
-        words: their positions in the sentence.
+        name: the words as read: "a red circle".
+        words: their positions in the sentence, from 0.
+        categories: what they name, where that is annotated: "people", "clothing", ...
+        boxes: (K, 4) of it in a picture, source pixels, x2 and y2 exclusive, where annotated.
     """
 
     name: str
     words: tuple[int, ...]
+    categories: tuple[str, ...] = ()
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+
+def content_words(words):
+    """Positions of the words that are not function words; of all words if there are no others.
+
+    Example:
+        >>> content_words("a man is talking about a phone".split())
+        [1, 3, 6]
+    """
+    return [t for t, word in enumerate(words) if word.lower() not in FUNCTION_WORDS] or list(range(len(words)))
 
 
 def phrases_at(words, groups):
     """Groups of positions in a sentence as a list of Phrase.
 
     Example:
-        >>> phrases_at("a red car".split(), [(0,), (1, 2)])
-        [Phrase(name='a', words=(0,)), Phrase(name='red car', words=(1, 2))]
+        >>> [phrase.name for phrase in phrases_at("a red car".split(), [(0,), (1, 2)])]
+        ['a', 'red car']
     """
     return [Phrase(" ".join(words[k] for k in group), tuple(group)) for group in groups]
 
 
 def find_phrases(words, names):
-    """Where phrases stand in a sentence, each as often as it occurs.
+    """All occurrences of phrases in a sentence.
 
     Args:
-        words: the sentence's, (n,).
-        names: phrases as lists of words; words that follow each other in the sentence.
+        words: the sentence's, (T,).
+        names: phrases as lists of words, each a run of consecutive words of the sentence.
     Returns:
         list of Phrase.
     Raises:
         UserError: if one of them does not occur.
 
     Example:
-        >>> find_phrases("a red car passes a red house".split(), [["red"], ["a", "red", "car"]])
-        [Phrase(name='red', words=(1,)), Phrase(name='red', words=(5,)), Phrase(name='a red car', words=(0, 1, 2))]
+        >>> found = find_phrases("a red car passes a red house".split(), [["red"], ["a", "red", "car"]])
+        >>> [(phrase.name, phrase.words) for phrase in found]
+        [('red', (1,)), ('red', (5,)), ('a red car', (0, 1, 2))]
     """
     words, found = list(words), []
     for name in map(list, names):
@@ -60,8 +84,10 @@ def find_phrases(words, names):
 
 
 def noun_phrases(words):
-    """Groups of words to show as one map (Eq. 9), by a rule: a group starts at an article and ends before the next
-    article or function word; function words belong to none. Verbs stay with the noun before them.
+    """Groups of words to explain together, by a rule.
+
+    A group starts at an article or a content word and ends before the next function word; function words other than
+    articles belong to no group. A verb stays with the noun before it.
 
     Returns:
         list of tuples of positions.
@@ -72,11 +98,10 @@ def noun_phrases(words):
     """
     groups, group = [], []
     for k, word in enumerate([*words, "."]):
-        ends = word in _ARTICLES or word in FUNCTION_WORDS or word == "."
-        if ends:
-            if any(words[j] not in _ARTICLES for j in group):
+        if word in FUNCTION_WORDS:
+            if any(words[j] not in ARTICLES for j in group):
                 groups.append(tuple(group))
-            group = []
-        if word in _ARTICLES or not ends:
+            group = [k] if word in ARTICLES else []
+        else:
             group.append(k)
     return groups

@@ -1,150 +1,149 @@
-"""From losses on the grid to maps in source pixels (paper Eq. 8, 9 and section 4.1's receptive fields).
+"""From evidence on the grid to maps in source pixels (paper Eq. 8, 9 and section 4.1's receptive fields).
 
-Letters: T words, m frames, G=8 grid, H x W source pixels.
+Letters: T words, K words or phrases, m frames, G=8 grid, H x W source pixels.
+
+Evidence is larger where a word has more support: -Loss (Eq. 6, 7), or an attention layer's alpha.
 
 Coordinates are continuous: (0, 0) is the upper-left corner of the upper-left pixel, pixel k's centre is k + 0.5.
 """
 
 import numpy as np
+from scipy import ndimage
 
 
-def phrase_loss(loss, words):
-    """Information lost about a phrase: the sum of the losses of its words, before any scaling (Eq. 9).
+def phrase_sum(evidence, words):
+    """Evidence for a phrase: the sum over its words, before any scaling (Eq. 9).
 
         Loss({t_1, ..., t_q}, i) = sum_j Loss(t_j, i)
 
     Args:
-        loss: (T, ...), nats.
-        words: where the phrase's words stand in the sentence, each 0..T-1.
+        evidence: (T, ...).
+        words: positions of the phrase's words in the sentence, each 0..T-1.
     Returns:
-        (...), nats.
+        (...), in the same unit.
     Raises:
         ValueError: if the phrase has no words, or one beyond the sentence.
 
     Example:
-        >>> phrase_loss(np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]), (0, 2)).tolist()
+        >>> phrase_sum(np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]), (0, 2)).tolist()
         [101.0, 202.0]
     """
     words = list(words)
-    if not words or min(words) < 0 or max(words) >= len(loss):
-        raise ValueError(f"a phrase needs words at positions 0..{len(loss) - 1} of the sentence, received {words}")
-    return np.sum(np.asarray(loss)[words], axis=0)
+    if not words or min(words) < 0 or max(words) >= len(evidence):
+        raise ValueError(f"a phrase needs words at positions 0..{len(evidence) - 1} of the sentence, received {words}")
+    return np.sum(np.asarray(evidence)[words], axis=0)
 
 
-def scale(loss, axes=None):
-    """Saliency: the negated loss, scaled linearly to [0, 1] over the items of a word or phrase (Eq. 8).
+def scale(evidence, axes=None):
+    """Saliency: evidence scaled linearly to [0, 1] over the items of a word or phrase (Eq. 8).
 
         e = scale(-Loss) = (max Loss - Loss) / (max Loss - min Loss)
 
     Args:
-        loss: nats, any shape.
-        axes: the axis or axes that run over the items; the others (words, phrases) are scaled apart. None: all.
+        evidence: any shape.
+        axes: the axis or axes of the items; the others (words, phrases) are scaled independently. None: all.
     Returns:
-        e, of the same shape: 1 at the smallest loss, 0 at the largest; 0 everywhere if they are equal.
+        e, of the same shape: 1 at the largest evidence, 0 at the smallest; 0 everywhere if all are equal.
 
     Example:
-        >>> scale(np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]), axes=1).tolist()
+        >>> scale(-np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]), axes=1).tolist()
         [[1.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
     """
-    loss = np.asarray(loss)
-    largest = loss.max(axis=axes, keepdims=True)
-    span = largest - loss.min(axis=axes, keepdims=True)
-    return (largest - loss) / np.where(span > 0, span, 1).astype(loss.dtype)
+    evidence = np.asarray(evidence)
+    smallest = evidence.min(axis=axes, keepdims=True)
+    span = evidence.max(axis=axes, keepdims=True) - smallest
+    return (evidence - smallest) / np.where(span > 0, span, 1).astype(evidence.dtype)
 
 
-NORMALIZATIONS = {  # what each does, as it stands beside the maps
+NORMALIZATIONS = {  # the descriptions that stand beside the maps
     "clip": "each word or phrase scaled to [0, 1] over the clip (Eq. 8)",
     "frame": "each word or phrase scaled to [0, 1] in each sampled frame",
     "release": "release's two steps: each word over the clip, less its mean; then each frame over all words",
 }
 
 
-def normalize(loss, how="clip"):
-    """Saliency of several words or phrases, to be seen side by side.
+def normalize(evidence, how="clip"):
+    """Saliency of several words or phrases for display side by side.
 
-    "clip": Eq. 8 over all cells of all frames, each word by itself: brightness can be compared within a word's clip.
-    "frame": over the cells of each frame: where in a frame, whether or not there is evidence in it at all.
-    "release": the 2017 release's two steps. e_t = scale(-Loss) over the clip, less its mean, negative ones to 0; then
-    all words of a frame together to [0, 1]: which word has a frame, and words can be compared in it.
+    "clip": Eq. 8 over all cells of all frames, each word by itself: brightness can be compared over a word's clip.
+    "frame": over the cells of each frame: where in a frame, whether or not the frame holds much evidence at all.
+    "release": the 2017 release's two steps. e_t = scale(-Loss) over the clip, less its mean, negative values to 0; then
+    all words of a frame together to [0, 1], so that words can be compared within a frame.
 
     Args:
-        loss: (K, m, G, G), nats, K words or phrases, m frames.
+        evidence: (K, m, G, G), K words or phrases, m frames.
         how: one of NORMALIZATIONS.
     Returns:
         e, (K, m, G, G), in [0, 1].
 
     Example:
-        >>> loss = np.array([[3.0, 1.0], [2.0, 2.0]]).reshape(1, 2, 1, 2)  # one word, two frames of 1 x 2 cells
-        >>> [normalize(loss, how).reshape(2, 2).tolist() for how in NORMALIZATIONS]
+        >>> evidence = -np.array([[3.0, 1.0], [2.0, 2.0]]).reshape(1, 2, 1, 2)  # one word, two frames of 1 x 2 cells
+        >>> [normalize(evidence, how).reshape(2, 2).tolist() for how in NORMALIZATIONS]
         [[[0.0, 1.0], [0.5, 0.5]], [[0.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]
     """
-    e = scale(loss, axes=(2, 3) if how == "frame" else (1, 2, 3))
+    e = scale(evidence, axes=(2, 3) if how == "frame" else (1, 2, 3))
     if how == "release":
         e = np.maximum(e - e.mean(axis=(1, 2, 3), keepdims=True), 0)
-        e = 1 - scale(e, axes=(0, 2, 3)) if e.any() else e
-        e = np.where(np.ptp(e, axis=(0, 2, 3), keepdims=True) > 0, e, 0)
+        e = scale(e, axes=(0, 2, 3))
     elif how not in NORMALIZATIONS:
         raise ValueError(f"how is one of {', '.join(NORMALIZATIONS)}, not {how!r}")
     return e
 
 
-# How far a value reaches: the standard deviation of a Gaussian, in cells (32 input pixels) or in sampled frames.
-SPREAD = 0.75
+def over_time(evidence, sigma):
+    """Gaussian smoothing over the sampled frames; edge values are repeated.
 
-
-def over_time(values, spread=SPREAD):
-    """Values of the sampled frames, each the Gaussian mean of all of them: what is seen stays for more than one frame.
-
-    The first and the last value go on outside. Every curve, bar and score over time is made here, as every map is in
-    `upsample`.
+    Every curve, bar and score over time is made here, as every map is in `upsample`.
 
     Args:
-        values: (..., m), m frames.
-        spread: standard deviation of the Gaussian, in sampled frames; 0: the values as they are.
+        evidence: (..., m), m frames.
+        sigma: standard deviation of the Gaussian, in sampled frames (`saliency.sigma_frames`); 0: no smoothing.
     Returns:
         (..., m).
 
     Example:
-        >>> over_time(np.array([0.0, 0.0, 1.0, 0.0])).round(3).tolist()
+        >>> over_time(np.array([0.0, 0.0, 1.0, 0.0]), sigma=0.75).round(3).tolist()
         [0.015, 0.219, 0.532, 0.219]
     """
-    values = np.asarray(values)
-    low, m = values.min(axis=-1, keepdims=True), values.shape[-1]  # of what lies above it: equal values stay equal
-    return low + (values - low) @ _gaussian(np.arange(m), m, spread).T
+    evidence = np.asarray(evidence)
+    if sigma == 0:
+        return evidence
+    low = evidence.min(axis=-1, keepdims=True)  # smoothing the rest keeps equal values equal, to the bit
+    return low + ndimage.gaussian_filter1d(evidence - low, sigma, axis=-1, mode="nearest", truncate=REACH)
 
 
-def temporal_saliency(loss, spread=SPREAD):
-    """When a word has its evidence: e of the sampled frames (Eq. 8), of their Gaussian mean over time.
+def temporal_saliency(evidence, sigma):
+    """When a word has its evidence: e of the sampled frames (Eq. 8), smoothed over time.
 
-        e = scale(-over_time(Loss))
+        e = scale(over_time(-Loss))
 
     Args:
-        loss: (..., m), nats, of m frames, each seen alone.   spread: as in `over_time`.
+        evidence: (..., m), of m frames, each in isolation.   sigma: as in `over_time`.
     Returns:
-        e, (..., m), in [0, 1]; 0 everywhere if all losses are equal.
+        e, (..., m), in [0, 1]; 0 everywhere if all are equal.
 
     Example:
-        >>> temporal_saliency(np.array([3.0, 1.0, 2.0, 3.0]), spread=0).tolist()
+        >>> temporal_saliency(-np.array([3.0, 1.0, 2.0, 3.0]), sigma=0).tolist()
         [0.0, 1.0, 0.5, 0.0]
     """
-    return scale(over_time(loss, spread), axes=-1)
+    return scale(over_time(evidence, sigma), axes=-1)
 
 
-def temporal_alpha(loss, spread=SPREAD):
-    """How much of a word's evidence lies in each frame: e normalised to sum 1 (Eq. 5's alpha, from Eq. 8).
+def temporal_alpha(evidence, sigma):
+    """The share of a word's evidence in each frame: e normalised to sum 1 (Eq. 5's alpha, from Eq. 8).
 
         alpha_ti = e_ti / sum_k e_tk
 
     Args:
-        loss: (..., m), nats, of m frames, each seen alone.   spread: as in `over_time`.
+        evidence: (..., m), of m frames, each in isolation.   sigma: as in `over_time`.
     Returns:
-        alpha, (..., m), sums to 1 over the frames; uniform where all losses are equal.
+        alpha, (..., m), sums to 1 over the frames; uniform where all are equal.
 
     Example:
-        >>> temporal_alpha(np.array([[3.0, 1.0, 2.0, 3.0], [7.0, 7.0, 7.0, 7.0]]), spread=0).round(3).tolist()
+        >>> temporal_alpha(-np.array([[3.0, 1.0, 2.0, 3.0], [7.0, 7.0, 7.0, 7.0]]), sigma=0).round(3).tolist()
         [[0.0, 0.667, 0.333, 0.0], [0.25, 0.25, 0.25, 0.25]]
     """
-    e = temporal_saliency(loss, spread)
+    e = temporal_saliency(evidence, sigma)
     e = np.where(e.any(axis=-1, keepdims=True), e, 1).astype(e.dtype)
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -163,53 +162,69 @@ def cell_centres(grid=8):
     return 32 * np.arange(grid) + 37
 
 
-def upsample(cells, geometry, spread=SPREAD):
+def upsample(cells, geometry, sigma):
     """Values on the grid -> a map over the source's pixels, whatever the resize and crop were.
 
-    Each value stands at the centre of its cell's receptive field (`cell_centres`). A pixel is the mean of all values,
-    weighted by a Gaussian of their distance; beyond the outermost centres the map goes on flat, also outside a crop.
+    Each value belongs at the centre of its cell's receptive field (`cell_centres`). A pixel is the mean of all values,
+    weighted by a Gaussian of their distance; beyond the outermost centres the map is constant, also outside a crop.
     Every map, figure and score is made here.
 
-        map = A_y cells A_x^T,   A_x (W, G), A_y (H, G): how much each source column or row takes from each cell
+        map = A_y cells A_x^T,   A from `interpolation`
 
-    Departs from the usual bilinear interpolation (spread=0): neighbouring cells see nearly the same pixels, so the
-    largest value of a blob falls on any of its cells, and its middle is found better from all of them. README,
-    "Measured", has the pointing game both ways.
+    Departs from bilinear interpolation (sigma=0), because neighbouring cells see nearly the same pixels: the largest
+    value of a blob falls on any of its cells, and its middle is found better from all of them. docs/ablations.md has
+    the pointing game both ways.
 
     Args:
         cells: (..., G, G), rows from the top, each from the left.
         geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
-        spread: standard deviation of the Gaussian, in cells; 0: bilinear interpolation.
+        sigma: standard deviation of the Gaussian, in cells (`saliency.sigma_cells`); 0: bilinear interpolation.
     Returns:
         (..., H, W) float32, a value for each source pixel's centre.
     """
     cells = np.asarray(cells, "float32")
-    A_x = _weights(geometry, geometry.width, cells.shape[-1], 0, spread)
-    A_y = _weights(geometry, geometry.height, cells.shape[-2], 1, spread)
+    A_x, A_y = interpolation(geometry, cells.shape[-1], sigma)
     return A_y @ cells @ A_x.T
 
 
-def _weights(geometry, length, grid, axis, spread):
-    """How much each pixel along x (axis 0) or y (axis 1) takes from each cell: (length, G) float32, rows sum to 1."""
-    points = np.zeros((length, 2))
-    points[:, axis] = np.arange(length) + 0.5
+def interpolation(geometry, grid, sigma):
+    """How much each source column and row takes from each cell: A_x (W, G) and A_y (H, G), float32, rows sum to 1.
+
+    Args: as `upsample`.   grid: G.
+    """
     first, second = cell_centres(grid)[:2] + 0.5
-    position = np.clip((geometry.to_input(points)[:, axis] - first) / (second - first), 0, grid - 1)  # in cells
-    return _gaussian(position, grid, spread).astype("float32")
+    weights = []
+    for axis, length in enumerate((geometry.width, geometry.height)):
+        points = np.zeros((length, 2))
+        points[:, axis] = np.arange(length) + 0.5
+        position = np.clip((geometry.to_input(points)[:, axis] - first) / (second - first), 0, grid - 1)  # in cells
+        weights.append(_gaussian(position, grid, sigma).astype("float32"))
+    return tuple(weights)
 
 
-def _gaussian(position, count, spread):
-    """How much each position takes from each of 0..count-1: (positions, count), rows sum to 1; spread 0: bilinear."""
-    item = np.arange(-4, count + 4)  # the first and the last one go on outside
+REACH = 6.0  # standard deviations at which a Gaussian is cut off
+
+
+def _gaussian(position, count, sigma):
+    """The weight of each of `count` items at each position, (positions, count), rows sum to 1; sigma 0: bilinear.
+
+    Beyond the first and the last item their values are repeated, as far as the Gaussian reaches.
+    """
+    beyond = int(np.ceil(REACH * sigma)) + 1
+    item = np.arange(-beyond, count + beyond)
     distance = np.abs(position[:, None] - item)
-    kernel = np.exp(-((distance / spread) ** 2) / 2) if spread else np.maximum(1 - distance, 0)
+    if sigma:
+        squared = distance**2 - np.min(distance, axis=1, keepdims=True) ** 2  # the nearest item's weight is 1: no 0 / 0
+        kernel = np.exp(-squared / (2 * sigma**2))
+    else:
+        kernel = np.maximum(1 - distance, 0)
     weights = np.zeros((count, len(position)))
     np.add.at(weights, np.clip(item, 0, count - 1), kernel.T)
     return (weights / weights.sum(axis=0)).T
 
 
-def maximum(pixel_map):
-    """Where a map points: the centre (x, y) of its largest pixel, source pixels.
+def argmax_point(pixel_map):
+    """The point a map indicates: the centre (x, y) of its largest pixel, source pixels.
 
     Beyond the outermost cells' centres a map is flat. Of equally large pixels the one nearest the picture's centre is
     taken (then the first, row by row), which is where the edge cell's receptive field is centred.
@@ -220,7 +235,7 @@ def maximum(pixel_map):
         (x, y), floats ending in .5.
 
     Example:
-        >>> maximum(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]))
+        >>> argmax_point(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]))
         (2.5, 0.5)
     """
     pixel_map = np.asarray(pixel_map)

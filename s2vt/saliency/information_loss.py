@@ -1,57 +1,40 @@
-"""How much information about each word is lost when the captioner sees one descriptor alone (paper section 4).
+"""Information about each word that is lost when the captioner reads one descriptor alone (Eq. 6, 7, 13).
 
-Letters: N descriptors, T words, V vocabulary, R descriptors in a chunk, m frames, r=64 cells of a frame, G=8 grid,
-S sentences, K words that follow one prefix, L descriptors that are seen together.
+Letters: N descriptors, T words, V vocabulary, R descriptors in a chunk, m frames (1 for a picture), r=64 cells of a
+frame, G=8 grid, S sentences, K words that follow one prefix, L descriptors that are read as one sequence.
 
-The captioner is two callables, so any encoder-decoder can be explained:
-
-    encode(v (R, N, D)) -> state        the leaves of a state have leading dimension R
-    step(state, word) -> logits (R, V), state        word y_{t-1}: (1,), the same for every row; None for y_0
-
-All sentences about one medium are explained in one call: its descriptors are read once, and equal prefixes give equal
-states, so the sentences are decoded as a tree, each distinct prefix y_<t once.
+The captioner is two callables, `encode` and `step`: see `teacher_forcing`.
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
 
 from s2vt.engine import fused
-from s2vt.saliency.teacher_forcing import bytes_per_row, decode_prefixes, prefixes, states_held
-
-MAX_ROWS = 26 * (64 + 1)  # R of a chunk: the paper's m r + m (Eq. 14). Four times as many at once save no time.
+from s2vt.saliency.teacher_forcing import MEMORY_BUDGET, teacher_forcing
 
 
-class InformationLoss(NamedTuple):
-    """What is lost about each word by seeing descriptor i alone, nats, >= 0: small where v_i alone is enough.
+@dataclass(frozen=True)
+class InformationLoss:
+    """Information lost about each word of a sentence, nats, >= 0: small where the descriptor alone is enough to say it.
 
-    loss: query loss (Eq. 7), (T, N); of a picture (T, G, G).
-    kl: representativeness (Eq. 6), of the same shape; None if it was not asked for.
+    Attributes:
+        nll: query loss of each cell (Eq. 7, 13), (T, m, G, G).
+        frame_nll: query loss of each frame (Eq. 7), (T, m); None for a picture.
+        kl, frame_kl: representativeness (Eq. 6), of the same shapes; None unless asked for.
     """
 
-    loss: np.ndarray
+    nll: np.ndarray
+    frame_nll: np.ndarray | None = None
     kl: np.ndarray | None = None
-
-
-class VideoInformationLoss(NamedTuple):
-    """The same for a video, by frame and by cell of each frame, nats.
-
-    loss_pooled: query loss (Eq. 7) of each frame, seen alone as `frames_alone` says, (T, m).
-    loss: query loss of each cell (Eq. 13), (T, m, G, G).
-    kl_pooled, kl: representativeness (Eq. 6), of the same shapes; None if it was not asked for.
-    """
-
-    loss_pooled: np.ndarray
-    loss: np.ndarray
-    kl_pooled: np.ndarray | None = None
-    kl: np.ndarray | None = None
+    frame_kl: np.ndarray | None = None
 
 
 @fused
 def log_partition(logits):
-    """What logits are over the log-probabilities they stand for: log_z = log sum_k exp(logits_k).
+    """The log-partition function of logits: log_z = log sum_k exp(logits_k), so that log q = logits - log_z.
 
     Args:
         logits: (R, V).
@@ -66,14 +49,14 @@ def log_partition(logits):
 
 
 def query_loss(logits, log_z, w):
-    """Information lost about a word that is said to be certain, the query sentence's word w (Eq. 7).
+    """Information lost about the query word, under a one-hot target distribution (Eq. 7).
 
         Loss(t, i, w) = -log q_i(y_t = w) = log_z - logit_w
 
     Args:
         logits: of q_i(y_t), one row for each descriptor i, (R, V).
         log_z: from `log_partition`, (R,).
-        w: word indices, (K,): those of the sentences that are alike up to here.
+        w: word indices, (K,): the next words of the sentences that share the prefix.
     Returns:
         Loss, (R, K), nats, in [0, inf).
 
@@ -109,7 +92,7 @@ def representativeness(logits, log_z, log_p):
     p /= p.sum()
     negative_entropy = np.sum(p * np.where(p > 0, log_p, 0))
     cross_entropy = log_z - ops.matmul(logits, ops.cast(p, logits.dtype))
-    return ops.maximum(negative_entropy + cross_entropy, 0)  # rounding can leave a KL of zero below zero
+    return ops.maximum(negative_entropy + cross_entropy, 0)  # rounding can make a KL of zero negative
 
 
 def sentence_log_probabilities(encode, step, v, sentences):
@@ -118,150 +101,107 @@ def sentence_log_probabilities(encode, step, v, sentences):
         log p(y_t) = log P(y_t | y_<t, v_1..v_N)
 
     Args:
-        encode, step: the captioner, see the top of the module.
+        encode, step: the captioner.
         v: descriptors in the order in which the captioner reads them, (N, D).
         sentences: S of them, each word indices (T,).
     Returns:
         list of S log p, each (T, V), nats.
     """
-    sentences = _checked(v, sentences)
-    state = encode(np.asarray(v[:], "float32")[None])
-    log_p = {
-        prefix: ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))[0]
-        for prefix, logits in decode_prefixes(step, state, prefixes(sentences))
-    }
-    return [np.stack([log_p[y[:t]] for t in range(len(y))]) for y in sentences]
+    log_p = [[None] * len(y) for y in sentences]
+    for _, t, which, logits in teacher_forcing(encode, step, np.asarray(v)[None], sentences):
+        of_word = ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))[0]
+        for s in which:
+            log_p[s][t] = of_word
+    return [np.stack(of_sentence) for of_sentence in log_p]
 
 
-def information_loss(encode, step, v, sentences, log_p=None, memory_budget=384 * 2**20):
-    """Information lost about each word of each sentence when the captioner sees descriptor v_i alone (Eq. 6, 7).
+def descriptor_losses(encode, step, v, sentences, log_p=None, memory_budget=MEMORY_BUDGET):
+    """Information lost about each word of each sentence when the captioner reads descriptor v_i alone (Eq. 6, 7).
 
         q_i(y_t) = P(y_t | y_<t, v_i)
-        loss(t, i) = -log q_i(y_t),    kl(t, i) = KL(p(y_t) || q_i(y_t))
-
-    One streamed pass: chunks of R descriptors, each a sequence of its own read from the zero state, then
-    teacher forcing on the tree of all sentences: 1 LSTM step, and one for each distinct prefix y_<t. Only a chunk's
-    logits of the present step exist. R is at most `MAX_ROWS`, and what the budget holds of rows of `bytes_per_row`,
-    which a trial step of one descriptor measures: memory does not grow with N.
+        nll(t, i) = -log q_i(y_t),    kl(t, i) = KL(p(y_t) || q_i(y_t))
 
     Args:
-        encode, step: the captioner, see the top of the module. `encode` sees (R, L, D) float32, L = 1 for (N, D).
-        v: descriptors, (N, D), or N groups of L that are seen together, (N, L, D), any float type; anything with
-            `shape` that is read by slices, so a memory map of any length is never read whole.
-        sentences: S of them, each word indices (T,).
+        encode, step, v, sentences, memory_budget: as in `teacher_forcing`.
         log_p: log p(y_t) of each sentence, (T, V), from `sentence_log_probabilities` of all of them, so that words
             after equal prefixes have equal ones; None: no kl.
-        memory_budget: bytes for a chunk (the results, 4 T N bytes a sentence, come on top). At the least, one
-            descriptor is done at a time.
     Returns:
-        list of S InformationLoss: loss (T, N) and, with log_p, kl (T, N), float32.
+        list of S pairs: nll (T, N) and, with log_p, kl (T, N) else None; float32.
     Raises:
-        ValueError: if v or a sentence has another rank or no entries, a log_p is not (T, V), or a word is outside
-            0..V-1.
+        ValueError: as `teacher_forcing`, and if a log_p is not (T, V).
     """
-    sentences, N = _checked(v, sentences), v.shape[0]
-    logits, state = step(encode(_alone(v, 0, 1)), None)
-    V = logits.shape[-1]
-    for y in sentences:
-        if min(y) < 0 or max(y) >= V:
-            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {list(y)}")
-    if log_p is not None and [np.shape(given) for given in log_p] != [(len(y), V) for y in sentences]:
-        expected, found = [(len(y), V) for y in sentences], [np.shape(given) for given in log_p]
-        raise ValueError(f"log_p must be (T, V) of each sentence, {expected}; received {found}")
-
-    tree = prefixes(sentences)
-    row = bytes_per_row(v.shape[1:], logits, state, states_held(tree))
-    num_chunks = math.ceil(N / min(MAX_ROWS, max(1, memory_budget // row)))
-    edges = [N * k // num_chunks for k in range(num_chunks + 1)]
-    loss = [np.empty((len(y), N), "float32") for y in sentences]
-    kl = [None if log_p is None else np.empty_like(of_words) for of_words in loss]
-    for start, stop in zip(edges, edges[1:], strict=False):
-        for prefix, logits in decode_prefixes(step, encode(_alone(v, start, stop)), tree):
-            t, alike = len(prefix), tree[prefix]
-            log_z = log_partition(logits)
-            found = ops.convert_to_numpy(query_loss(logits, log_z, [sentences[s][t] for s in alike]))
-            for k, s in enumerate(alike):
-                loss[s][t, start:stop] = found[:, k]
-            if log_p is not None:
-                found = ops.convert_to_numpy(representativeness(logits, log_z, log_p[alike[0]][t]))
-                for s in alike:
-                    kl[s][t, start:stop] = found
-            del logits  # as `decode_prefixes` does
-    return [InformationLoss(*of_sentence) for of_sentence in zip(loss, kl, strict=True)]
+    N = v.shape[0]
+    nll = [np.empty((len(y), N), "float32") for y in sentences]
+    kl = [None if log_p is None else np.empty_like(of_words) for of_words in nll]
+    for rows, t, which, logits in teacher_forcing(encode, step, v, sentences, memory_budget):
+        log_z = log_partition(logits)
+        found = ops.convert_to_numpy(query_loss(logits, log_z, [int(sentences[s][t]) for s in which]))
+        for k, s in enumerate(which):
+            nll[s][t, rows] = found[:, k]
+        if log_p is not None:
+            _check_log_p(log_p, sentences, logits.shape[-1])
+            found = ops.convert_to_numpy(representativeness(logits, log_z, log_p[which[0]][t]))
+            for s in which:
+                kl[s][t, rows] = found
+        del logits  # before the next step makes its own
+    return list(zip(nll, kl, strict=True))
 
 
-def image_saliency(encode, step, cells, sentences, log_p=None, memory_budget=384 * 2**20):
-    """Where in a picture the evidence for each word lies (section 4.2).
+def information_loss(encode, step, cells, sentences, frames=None, log_p=None, memory_budget=MEMORY_BUDGET):
+    """Where, and in a video when, the evidence for each word lies: one batch of r m + m descriptors (Eq. 13, 14).
+
+    A picture is one frame without `frames`: its cells alone are read (section 4.2).
 
     Args:
-        encode, step, sentences, log_p, memory_budget: as in `information_loss`.
-        cells: the picture's descriptors, row by row from the upper left (whatever the captioner's own scan), (G G, D).
+        encode, step, sentences, log_p, memory_budget: as in `descriptor_losses`.
+        cells: the descriptors of each frame's cells, row by row from the upper left (whatever the captioner's own
+            scan), (m, G G, D); a memory map is read chunk by chunk.
+        frames: encoder input for each frame in isolation, from `frame_input`: (m, D), or (m, L, D).
     Returns:
-        list of S InformationLoss: loss (T, G, G) and, with log_p, kl (T, G, G).
+        list of S InformationLoss.
     Raises:
-        ValueError: as `information_loss`, and if the cells do not make a square grid.
+        ValueError: as `descriptor_losses`, and if the shapes do not match or the cells do not make a square grid.
     """
-    grid = _grid(cells.shape[0])
-    found = information_loss(encode, step, cells, sentences, log_p, memory_budget)
-    return [InformationLoss(*(None if a is None else a.reshape(-1, grid, grid) for a in losses)) for losses in found]
-
-
-FRAMES = ("pooled", "cells")
-
-
-def frames_alone(cells, frame):
-    """What the captioner sees of a frame that it sees alone.
-
-    "pooled", the mean of the frame's cells (paper, Eq. 13), is right for a captioner that reads pooled frames. One that
-    has met the cells of a frame in training (`training.cells`), as many as a picture's, but never a frame's mean
-    without the others', is asked with "cells".
-
-    Args:
-        cells: (m, G G, D).   frame: one of `FRAMES`.
-    Returns:
-        (m, D) float32, or the cells, which are seen together.
-    """
-    return np.mean(cells, axis=1, dtype=np.float32) if frame == "pooled" else cells
-
-
-def video_saliency(encode, step, cells, frames, sentences, log_p=None, memory_budget=384 * 2**20):
-    """Where and when in a video the evidence for each word lies: one batch of r m + m descriptors (Eq. 13, 14).
-
-    Args:
-        encode, step, sentences, log_p, memory_budget: as in `information_loss`.
-        cells: the descriptors of each frame's cells, row by row, (m, G G, D); a memory map is read by chunks.
-        frames: what stands for each frame, from `frames_alone`: (m, D), or (m, L, D), L descriptors seen together.
-    Returns:
-        list of S VideoInformationLoss: loss_pooled (T, m), loss (T, m, G, G) and, with log_p, kl_pooled and kl.
-    Raises:
-        ValueError: as `information_loss`, and if the shapes do not match or the cells do not make a square grid.
-    """
-    if len(cells.shape) != 3 or cells.shape[::2] != (frames.shape[0], frames.shape[-1]):
-        raise ValueError(f"cells must be (m, G G, D) and frames (m, D), received {cells.shape} and {frames.shape}")
-    m, r, D = cells.shape
-    grid, cells = _grid(r), cells.reshape(m * r, D)
+    shape, grid = tuple(cells.shape), math.isqrt(cells.shape[1] if len(cells.shape) == 3 else 0)
+    if len(shape) != 3 or grid * grid != shape[1]:
+        raise ValueError(f"cells must be (m, G G, D), a square grid for each frame; received {shape}")
+    if frames is not None and shape[::2] != (frames.shape[0], frames.shape[-1]):
+        raise ValueError(f"cells must be (m, G G, D) and frames (m, D) or (m, L, D); received {shape}, {frames.shape}")
+    m, r, D = shape
+    cells = cells.reshape(m * r, D)
 
     def losses(v):
-        return information_loss(encode, step, v, sentences, log_p, memory_budget)
+        return descriptor_losses(encode, step, v, sentences, log_p, memory_budget)
 
-    if len(frames.shape) == 2:  # one batch of r m + m (Eq. 14)
+    if frames is not None and len(frames.shape) == 2:  # one batch of r m + m (Eq. 14)
         both = losses(_Stacked(cells, frames))
-        of_cells = [_columns(found, slice(m * r)) for found in both]
-        of_frames = [_columns(found, slice(m * r, None)) for found in both]
+        of_cells = [[a if a is None else a[:, : m * r] for a in pair] for pair in both]
+        of_frames = [[a if a is None else a[:, m * r :] for a in pair] for pair in both]
     else:
-        of_cells, of_frames = losses(cells), losses(frames)
+        of_cells = losses(cells)
+        of_frames = [(None, None)] * len(sentences) if frames is None else losses(frames)
+
+    def grids(loss):
+        return None if loss is None else loss.reshape(-1, m, grid, grid)
+
     return [
-        VideoInformationLoss(
-            *(loss_pooled, loss.reshape(-1, m, grid, grid)),
-            *(kl_pooled, None if kl is None else kl.reshape(-1, m, grid, grid)),
-        )
-        for (loss, kl), (loss_pooled, kl_pooled) in zip(of_cells, of_frames, strict=True)
+        InformationLoss(grids(nll), frame_nll, grids(kl), frame_kl)
+        for (nll, kl), (frame_nll, frame_kl) in zip(of_cells, of_frames, strict=True)
     ]
 
 
-def _columns(found, columns):
-    """What an InformationLoss says of some of the descriptors."""
-    return InformationLoss(*(None if a is None else a[:, columns] for a in found))
+def frame_input(cells, how):
+    """Encoder input for one frame in isolation: its pooled descriptor, or its 64 cells as a sequence.
+
+    "pooled" is the paper's (Eq. 13) and fits a captioner that reads pooled frames. A captioner that was trained on the
+    cells of single frames, too (`training.frame_as_image_share`), knows a frame's cells better than its mean alone.
+
+    Args:
+        cells: (m, G G, D).   how: "pooled" or "cells" (`saliency.frame_input`).
+    Returns:
+        (m, D) float32, or the cells.
+    """
+    return np.mean(cells, axis=1, dtype=np.float32) if how == "pooled" else cells
 
 
 class _Stacked:
@@ -277,26 +217,7 @@ class _Stacked:
         return np.concatenate([self.first[start:stop], self.second[max(start - n, 0) : max(stop - n, 0)]])
 
 
-def _alone(v, start, stop):
-    """Descriptors start..stop, each a sequence of its own, (R, 1, D) float32; or each group, (R, L, D)."""
-    rows = np.asarray(v[start:stop], "float32")
-    return rows if rows.ndim == 3 else rows[:, None]
-
-
-def _checked(v, sentences):
-    """The sentences as tuples of word indices; v must be (N, D) or (N, L, D), and nothing empty."""
-    sentences = [np.asarray(y) for y in sentences]
-    for y in sentences:
-        if len(v.shape) not in (2, 3) or y.ndim != 1 or not v.shape[0] or not len(y):
-            raise ValueError(
-                f"v must be (N, D) or (N, L, D) and y (T,), neither empty; received {v.shape} and {y.shape}"
-            )
-    return [tuple(y.tolist()) for y in sentences]
-
-
-def _grid(num_cells):
-    """G of G G cells."""
-    grid = math.isqrt(num_cells)
-    if grid * grid != num_cells:
-        raise ValueError(f"the cells must make a square grid, received {num_cells} of them")
-    return grid
+def _check_log_p(log_p, sentences, V):
+    expected, found = [(len(y), V) for y in sentences], [np.shape(given) for given in log_p]
+    if found != expected:
+        raise ValueError(f"log_p must be (T, V) of each sentence, {expected}; received {found}")

@@ -1,117 +1,177 @@
-"""Maps behind one interface: where and when the evidence for a phrase lies, whichever way it was found.
+"""Maps behind one interface: where and when the evidence for each word lies, whichever way it was found.
 
-Letters: n words, m frames (1 for a picture), G=8 grid, D=2048, N descriptors that the captioner reads, K maps.
+Letters: T words, m frames (1 for a picture), G=8 grid, D=2048, N descriptors that the captioner reads, S sentences.
 
-A map of a sentence answers for any phrase, the positions of its words:
-
-    space(words) -> (K, m, G, G), >= 0        one map, or one for each word: scores are averaged over the K
-    time(words) -> (m,), any scale
-
-and either is None where it is not defined. `MAPS` has the function of each name; all are called alike, with any
-captioner that has the methods in `NEEDS`.
+`KINDS` lists every kind of map. A new one is an entry there: what it needs of a captioner, and the function that finds
+the evidence. Scripts, tables, figures, videos and pages take all kinds from this list.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from s2vt.saliency.heatmaps import phrase_loss, scale
-from s2vt.saliency.information_loss import frames_alone, image_saliency, sentence_log_probabilities, video_saliency
+from s2vt.errors import UserError
+from s2vt.saliency.heatmaps import phrase_sum, scale
+from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
 
 
 @dataclass(frozen=True)
-class LossMap:
-    """Saliency from the information that is lost by seeing one descriptor alone (Eq. 6-9, 13).
+class Evidence:
+    """Evidence for each word of a sentence by one kind of map: larger where there is more.
 
     Attributes:
-        loss: of each cell, (n, m, G, G), nats.
-        loss_pooled: of each frame, (n, m), nats; None for a picture.
+        kind: name of the kind of map, a key of KINDS.
+        cells: of each cell, (T, m, G, G); None for a kind that has no values in space.
+        frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
     """
 
-    loss: np.ndarray
-    loss_pooled: np.ndarray | None
+    kind: str
+    cells: np.ndarray | None
+    frames: np.ndarray | None
+
+    def of_phrases(self, phrases):
+        """Evidence for phrases (Eq. 9): cells (K, m, G, G) and frames (K, m), either None where this one is.
+
+        Args:
+            phrases: K of `s2vt.data.phrases.Phrase`.
+        """
+        return tuple(
+            None if values is None else np.stack([phrase_sum(values, phrase.words) for phrase in phrases])
+            for values in (self.cells, self.frames)
+        )
 
     def space(self, words):
-        """e = scale(-Loss) of the phrase (Eq. 8, 9), each frame apart: (1, m, G, G)."""
-        return scale(phrase_loss(self.loss, words), axes=(-2, -1))[None]
+        """Maps of a phrase for scoring, (K, m, G, G), >= 0; None where there are no values in space.
+
+        One map, e = scale(-Loss) of the phrase in each frame (Eq. 8, 9), K = 1; or, of attention, which is a
+        distribution for each word, the maps of its K words, over which scores are averaged (Liu et al. 2017).
+        """
+        if self.cells is None:
+            return None
+        if KINDS[self.kind].unit == "share":
+            return self.cells[list(words)]
+        return scale(phrase_sum(self.cells, words), axes=(-2, -1))[None]
 
     def time(self, words):
-        """-Loss of the phrase in each frame (Eq. 9), (m,): Eq. 8 does not change its order."""
-        return None if self.loss_pooled is None else -phrase_loss(self.loss_pooled, words)
+        """Evidence for a phrase in each frame (Eq. 9), (m,); None where there are no values in time."""
+        return None if self.frames is None else phrase_sum(self.frames, words)
+
+    @property
+    def nats(self):
+        """Whether evidence is the negative of an information loss in nats."""
+        return KINDS[self.kind].unit == "nats"
 
 
 @dataclass(frozen=True)
-class AttentionMap:
-    """Saliency from an attention layer (Eq. 5): over a picture's cells, or over a video's frames, never both.
+class Kind:
+    """A kind of map.
 
     Attributes:
-        alpha: (n, 1, G, G), or (n, m) over frames; sums to 1 for each word.
+        title: what it is, for legends.
+        unit: "nats", evidence is -Loss; "share", evidence is a distribution over cells or frames for each word.
+        needs: the captioner's methods that it calls.
+        find: (captioner, descriptors, sentences, frame_input, kinds) -> for each sentence {kind: Evidence}; called once
+            for all `kinds` that share it.
     """
 
-    alpha: np.ndarray
-
-    def space(self, words):
-        """alpha of each of the phrase's words (Liu et al. 2017 average them): (K, 1, G, G); None over frames."""
-        return None if self.alpha.ndim == 2 else self.alpha[list(words)]
-
-    def time(self, words):
-        """alpha summed over the phrase's words, (m,); None over cells."""
-        return self.alpha[list(words)].sum(axis=0) if self.alpha.ndim == 2 else None
+    title: str
+    unit: str
+    needs: tuple[str, ...]
+    find: Callable
 
 
-def information_loss_maps(captioner, cells, v, order, sentences, frame):
-    """The paper's maps: query loss (Eq. 7, 13)."""
-    return _loss_maps(captioner, cells, sentences, frame)
+def find_losses(captioner, descriptors, sentences, frames, kinds):
+    """Evidence of the paper's maps: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
+    encode, step = captioner.encode, captioner.step
+    log_p = sentence_log_probabilities(encode, step, descriptors.v, sentences) if "kl" in kinds else None
+    cells = descriptors.cells
+    alone = None if frames is None else frame_input(cells, frames)
+    found = information_loss(encode, step, cells, sentences, alone, log_p)
+
+    def evidence(kind, loss, frame_loss):
+        return Evidence(kind, -loss, None if frame_loss is None else -frame_loss)
+
+    return [
+        {kind: evidence(kind, *((f.nll, f.frame_nll) if kind == "nll" else (f.kl, f.frame_kl))) for kind in kinds}
+        for f in found
+    ]
 
 
-def kl_maps(captioner, cells, v, order, sentences, frame):
-    """Maps of representativeness (Eq. 6)."""
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, sentences)
-    return _loss_maps(captioner, cells, sentences, frame, log_p)
-
-
-def attention_maps(captioner, cells, v, order, sentences, frame):
-    """The captioner's own attention."""
+def find_attention(captioner, descriptors, sentences, frames, kinds):
+    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both."""
     T = max(map(len, sentences))
     y = np.zeros((len(sentences), T), np.int32)
     for row, sentence in zip(y, sentences, strict=True):
         row[: len(sentence)] = sentence
     medium = np.zeros(len(y), np.int32)
-    alpha = captioner.attention({"v": np.asarray(v, np.float32)[None], "y": y, "medium": medium})  # (S, T, N)
+    v, order = np.asarray(descriptors.v, np.float32)[None], descriptors.order
+    alpha = captioner.attention({"v": v, "y": y, "medium": medium})  # (S, T, N)
     if order is not None:
         G = int(np.sqrt(len(order)))
-        cells_alpha = np.empty_like(alpha)
-        cells_alpha[..., order] = alpha
-        alpha = cells_alpha.reshape(*alpha.shape[:2], 1, G, G)
-    return [AttentionMap(found[: len(sentence)]) for found, sentence in zip(alpha, sentences, strict=True)]
+        of_cells = np.empty_like(alpha)
+        of_cells[..., order] = alpha
+        alpha = of_cells.reshape(*alpha.shape[:2], 1, G, G)
+    of_sentences = [found[: len(sentence)] for found, sentence in zip(alpha, sentences, strict=True)]
+    return [
+        {"attention": Evidence("attention", *((None, found) if order is None else (found, None)))}
+        for found in of_sentences
+    ]
 
 
-# name: (captioner, cells, v, order, sentences, frame) -> a map of each sentence.
-#   cells: row by row, (G*G, D) of a picture, (m, G*G, D) of a video.   v: what the captioner reads, (N, D).
-#   order: which cell each v_i is, (N,), a picture's; None if v_i are frames.   sentences: word indices, each (n,).
-#   frame: what a frame is when it is seen alone, see `frames_alone`.
-MAPS = {"information_loss": information_loss_maps, "kl": kl_maps, "attention": attention_maps}
-
-NEEDS = {"information_loss": ("encode", "step"), "kl": ("encode", "step"), "attention": ("attention",)}
+KINDS = {
+    "nll": Kind("query loss (Eq. 7)", "nats", ("encode", "step"), find_losses),
+    "kl": Kind("representativeness (Eq. 6)", "nats", ("encode", "step"), find_losses),
+    "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
+}
 
 
-def names_of(captioner):
-    """The maps that a captioner, or its class, can give.
+def kinds_of(captioner):
+    """The kinds of map that a captioner, or its class, can give.
 
     Example:
-        >>> class Deaf:
+        >>> class WithoutAttention:
         ...     def encode(self): ...
         ...     def step(self): ...
-        >>> names_of(Deaf)
-        ['information_loss', 'kl']
+        >>> kinds_of(WithoutAttention)
+        ['nll', 'kl']
     """
-    return [name for name, methods in NEEDS.items() if all(hasattr(captioner, method) for method in methods)]
+    return [name for name, kind in KINDS.items() if all(hasattr(captioner, method) for method in kind.needs)]
 
 
-def _loss_maps(captioner, cells, sentences, frame, log_p=None):
-    if cells.ndim == 2:
-        found = image_saliency(captioner.encode, captioner.step, cells, sentences, log_p)
-        return [LossMap((loss if log_p is None else kl)[:, None], None) for loss, kl in found]
-    frames = frames_alone(cells, frame)
-    found = video_saliency(captioner.encode, captioner.step, cells, frames, sentences, log_p)
-    return [LossMap(*((f.loss, f.loss_pooled) if log_p is None else (f.kl, f.kl_pooled))) for f in found]
+def parse_kinds(text):
+    """Names of kinds of map from a flag: "nll,kl", or "all".
+
+    Raises:
+        UserError: if one is unknown or named twice.
+    """
+    names = list(KINDS) if text == "all" else text.split(",")
+    if not set(names) <= set(KINDS) or len(set(names)) < len(names):
+        raise UserError(f"--map {text}: expected all, or some of {', '.join(KINDS)}, each once")
+    return names
+
+
+def find_evidence(captioner, descriptors, sentences, kinds, frames):
+    """Evidence for all sentences about one medium; what kinds of map share is computed once.
+
+    Args:
+        captioner: anything with the methods that the kinds need.
+        descriptors: `s2vt.features.descriptors.Descriptors`: `cells` (m, G G, D), row by row from the upper left; `v`
+            (N, D), what the captioner reads; `order` (N,), the cell that each v_i is, None if v_i are frames.
+        sentences: S of them, each word indices (T,).
+        kinds: names in KINDS.
+        frames: encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture.
+    Returns:
+        list of S {kind: Evidence}.
+    Raises:
+        ValueError: if the captioner lacks what a kind needs.
+    """
+    missing = [kind for kind in kinds if kind not in kinds_of(captioner)]
+    if missing:
+        raise ValueError(f"this captioner gives no {', '.join(missing)} maps, only {', '.join(kinds_of(captioner))}")
+    found = [{} for _ in sentences]
+    for find in dict.fromkeys(KINDS[kind].find for kind in kinds):
+        together = [kind for kind in kinds if KINDS[kind].find is find]
+        for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
+            of_sentence.update(more)
+    return [{kind: of_sentence[kind] for kind in kinds} for of_sentence in found]

@@ -1,6 +1,15 @@
-"""Teacher forcing on many sentences at once: the tree of their prefixes, and the memory that a step takes.
+"""Teacher forcing on many sentences and many descriptors at once, in bounded memory.
 
-Letters: R descriptors in a chunk, T words, V vocabulary, S sentences, L descriptors that are read together.
+Letters: N descriptors, R of them in a chunk, L descriptors that are read as one sequence, D=2048, T words, V
+vocabulary, S sentences (in `bytes_per_row`: numbers in a state).
+
+The captioner is two callables, so that any encoder-decoder can be explained:
+
+    encode(v (R, L, D)) -> state        the leaves of a state have leading dimension R
+    step(state, word) -> logits (R, V), state        word y_{t-1}: (1,), the same for every row; None for y_0
+
+All sentences about one medium are decoded together: equal prefixes give equal states, so the sentences form a tree of
+which each distinct prefix is stepped once.
 """
 
 import collections
@@ -10,11 +19,68 @@ import keras
 import numpy as np
 from keras import ops
 
+MAX_ROWS = 26 * (64 + 1)  # R of a chunk: the paper's m r + m (Eq. 14); larger chunks are no faster
+MEMORY_BUDGET = 384 * 2**20  # bytes of a chunk
+
+
+def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
+    """The logits of every word of every sentence, from each descriptor (or group of descriptors) read alone.
+
+    Chunks of R rows are read from the zero state, then decoded along the prefix tree of the sentences: one step for
+    each distinct prefix. Only the current step's logits of one chunk exist. R is at most `MAX_ROWS` and what the budget
+    holds of rows of `bytes_per_row`, so memory does not grow with N.
+
+    Args:
+        encode, step: the captioner, see the top of the module.
+        v: descriptors, (N, D), or N groups of L descriptors, (N, L, D), any float type; anything with `shape` that is
+            read by slices, so that a memory map is read chunk by chunk.
+        sentences: S of them, each word indices (T,).
+        memory_budget: bytes of a chunk; at least one row is computed at a time.
+    Yields:
+        rows: the slice of the N.
+        t: which word of the sentences comes next, from 0.
+        which: the sentences that share the prefix y_<t, list of 0..S-1.
+        logits: of y_t, (R, V).
+    Raises:
+        ValueError: if v or a sentence has another rank or no entries, or a word is outside 0..V-1.
+    """
+    sentences, N = _checked(v, sentences), v.shape[0]
+    logits, state = step(encode(_sequences(v, slice(0, 1))), None)  # a trial step of one row, for the sizes
+    V = logits.shape[-1]
+    for y in sentences:
+        if min(y) < 0 or max(y) >= V:
+            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {list(y)}")
+    tree = prefixes(sentences)
+    row = bytes_per_row(v.shape[1:], logits, state, states_held(tree))
+    num_chunks = math.ceil(N / min(MAX_ROWS, max(1, memory_budget // row)))
+    edges = [N * k // num_chunks for k in range(num_chunks + 1)]
+    for rows in map(slice, edges, edges[1:]):
+        for prefix, logits in decode_prefixes(step, encode(_sequences(v, rows)), tree):
+            yield rows, len(prefix), tree[prefix], logits
+            del logits  # as in `decode_prefixes`
+
+
+def _sequences(v, rows):
+    """Rows of v as sequences: each descriptor alone, (R, 1, D), or each group, (R, L, D); float32."""
+    chunk = np.asarray(v[rows], "float32")
+    return chunk if chunk.ndim == 3 else chunk[:, None]
+
+
+def _checked(v, sentences):
+    """The sentences as tuples of word indices; v must be (N, D) or (N, L, D), and nothing empty."""
+    sentences = [np.asarray(y) for y in sentences]
+    for y in sentences:
+        if len(v.shape) not in (2, 3) or y.ndim != 1 or not v.shape[0] or not len(y):
+            raise ValueError(
+                f"v must be (N, D) or (N, L, D) and y (T,), neither empty; received {v.shape} and {y.shape}"
+            )
+    return [tuple(y.tolist()) for y in sentences]
+
 
 def prefixes(sentences):
-    """The tree of sentences: their distinct prefixes y_<t, depth first, and the sentences that go on from each.
+    """The prefix tree of sentences: each distinct prefix y_<t, depth first, and the sentences that continue it.
 
-    No prefix ends with the last word of all the sentences that share it: nothing is asked of the captioner after it.
+    A prefix that no sentence continues is left out: no logits are needed after it.
 
     Args:
         sentences: S tuples of word indices.
@@ -33,9 +99,9 @@ def prefixes(sentences):
 
 
 def decode_prefixes(step, state, tree):
-    """Teacher forcing on all sentences of a tree, one step for each of its prefixes.
+    """Teacher forcing on all sentences of a prefix tree, one step for each prefix.
 
-    A state is let go as soon as the last prefix that goes on from it is stepped.
+    A state is released as soon as the last prefix that continues it has been stepped.
 
     Args:
         step: the captioner's.   state: after the descriptors are read, leaves (R, ...).   tree: from `prefixes`.
@@ -58,7 +124,7 @@ def decode_prefixes(step, state, tree):
 
 
 def states_held(tree):
-    """How many states `decode_prefixes` holds at most beside the present one: those of branches yet to come.
+    """The largest number of states that `decode_prefixes` holds besides the current one: those of pending branches.
 
     Example:
         >>> states_held(prefixes([(5, 1, 3)])), states_held(prefixes([(5, 1, 3), (5, 2, 4)]))
@@ -69,19 +135,20 @@ def states_held(tree):
 
 
 def _continued(tree):
-    """By how many words each prefix of a tree is continued within it."""
+    """The number of prefixes in a tree that continue each prefix by one word."""
     return collections.Counter(prefix[:-1] for prefix in tree if prefix)
 
 
 def bytes_per_row(v_shape, logits, state, states=0):
-    """Memory that one row of a chunk takes: 4 (L D + 4 (L - 1) S + 2 V + (4 + states) S) bytes, for float32.
+    """Memory of one row of a chunk: 4 (L D + 4 (L - 1) S + 2 V + (4 + states) S) bytes, for float32.
 
-    L D numbers of the descriptors; V logits and their exponentials; S numbers of state, which for an LSTM (S = 2 H)
-    stand before and after the step beside four gates (2 S; a captioner that does not squash them as `fused` does takes
-    more); for each further descriptor its input (S / 2), gates (2 S) and state.
+    L D numbers of descriptors; V logits and their exponentials; S numbers of state, which for an LSTM (S = 2 H) exist
+    before and after the step, with four gates (2 S); for each further descriptor its input (S / 2), gates (2 S) and
+    state.
 
     Args:
-        v_shape: (D,) or (L, D).   logits, state: of one row, for V and S.   states: held beside, `states_held`.
+        v_shape: (D,) or (L, D).   logits, state: of one row, which give V and S.
+        states: number of states held besides the current one, from `states_held`.
     """
     S = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
     length = math.prod(v_shape[:-1])

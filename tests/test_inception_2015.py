@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import hashlib
 import io
+import pickle
 import re
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from s2vt.errors import UserError
 from s2vt.features import inception, inception_2015
 from s2vt.features.inception_2015 import AVERAGE, HALVE, MAX, NETWORK, Conv, Mixed
 
-REAL = cfg.ROOT.parent / "shared" / "real"
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 SIZE = 21
 # Every kind of step, at sizes that all differ, and a block within a block.
 SMALL = [
@@ -281,32 +283,51 @@ def test_half_precision_weights_and_arithmetic(folded_file, pictures):
 
 
 def damage(path, how):
+    with np.load(path) as found:
+        arrays = dict(found)
     whole = path.read_bytes()
-    if how == "cut":
-        path.write_bytes(whole[: len(whole) // 2])
-    elif how == "a picture":
-        path.write_bytes(b"\xff\xd8\xff\xe0 and so on")
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "one array":
-        with open(path, "wb") as file:
-            np.save(file, np.zeros(3))
-    else:
-        with np.load(path) as arrays:
-            kept = dict(arrays)
-        if how == "a scope is missing":
-            del kept["mixed_conv/kernel"]
-        else:
-            kept["mixed_conv/kernel"] = kept["mixed_conv/kernel"][..., :1]
-        np.savez(path, **kept)
+    match how:
+        case "cut":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "a picture":
+            path.write_bytes(b"\xff\xd8\xff\xe0 and so on")
+        case "empty":
+            path.write_bytes(b"")
+        case "a pickle":
+            path.write_bytes(pickle.dumps(arrays))
+        case "one array":
+            with open(path, "wb") as file:
+                np.save(file, np.zeros(3))
+        case "Python objects":
+            np.savez(path, **arrays | {"conv/bias": np.array([None], object)})
+        case "a scope is missing":
+            np.savez(path, **{name: array for name, array in arrays.items() if name != "mixed_conv/kernel"})
+        case "another shape":
+            np.savez(path, **arrays | {"mixed_conv/kernel": arrays["mixed_conv/kernel"][..., :1]})
 
 
-@pytest.mark.parametrize("how", ["cut", "a picture", "empty", "one array", "a scope is missing", "another shape"])
+@pytest.mark.parametrize(
+    "how",
+    ["cut", "a picture", "empty", "a pickle", "one array", "Python objects", "a scope is missing", "another shape"],
+)
 def test_a_damaged_file_is_one_line(folded_file, how):
     damage(folded_file, how)
     with pytest.raises(UserError, match="mine.npz does not hold this InceptionV3") as caught:
         inception.load(str(folded_file))
+    assert "\n" not in str(caught.value) and "pickle" not in str(caught.value)
+
+
+def test_the_shipped_weights_are_found_beside_the_package_or_here(tmp_path, monkeypatch):
+    shipped = Path("DATA/weights/inception-shapes.npz")
+    monkeypatch.chdir(tmp_path)
+    assert inception.weights_file("inception-shapes") == Path(inception.__file__).parents[2] / shipped
+    monkeypatch.setattr(inception, "__file__", str(tmp_path / "site-packages/s2vt/features/inception.py"))
+    with pytest.raises(UserError, match=f"inception-shapes .*{shipped}.*repository.*--weights") as caught:
+        inception.weights_file("inception-shapes")
     assert "\n" not in str(caught.value)
+    shipped.parent.mkdir(parents=True)
+    shipped.touch()
+    assert inception.weights_file("inception-shapes") == tmp_path / shipped
 
 
 def test_unknown_weights_list_what_there_is():

@@ -180,6 +180,10 @@ def test_the_command_makes_these_descriptors_and_no_others(config, tmp_path):
         f"python preprocessing.py --dataset Flickr30k --split val --layer pool_3 --weights {config.features.weights} "
         f"--set features.resize=center_crop --set features.num_frames=7 --data_dir {tmp_path}"
     )
+    store = DescriptorStore(cfg.CONFIGS["StillShapes"], "DATA")
+    assert store.command() == (
+        "python preprocessing.py --dataset StillShapes --layer mixed_10 --weights inception-shapes"
+    )
 
 
 def test_a_cut_file_is_refused(config, media, tmp_path):

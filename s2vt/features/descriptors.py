@@ -18,6 +18,7 @@ import functools
 import itertools
 import math
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from fractions import Fraction
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-import cfg
+from s2vt.config import FeatureConfig
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.pictures import MAX_PIXELS, MediaError, read_picture
@@ -141,18 +142,16 @@ class DescriptorStore:
         }
 
     def command(self, split=None):
-        """The command that makes what is missing."""
+        """The command that makes these descriptors, of all splits or of one."""
         features = self.config.features
-        usual = cfg.CONFIGS[self.config.dataset].features if self.config.dataset in cfg.CONFIGS else features
-        parts = ["python preprocessing.py --dataset", self.config.dataset]
+        parts = ["python", "preprocessing.py", "--dataset", self.config.dataset]
         parts += ["--split", split] if split else []
-        parts += ["--layer", self.layer] if self.layer != usual.layer else []
-        parts += ["--weights", features.weights] if features.weights != usual.weights else []
-        for name in ("resize", "num_frames"):
-            value = getattr(features, name)
-            parts += ["--set", f"features.{name}={value}"] if value != getattr(usual, name) else []
+        parts += ["--layer", self.layer, "--weights", features.weights]
+        for name in ("resize", "num_frames", "precision"):
+            if (value := getattr(features, name)) != getattr(FeatureConfig, name):
+                parts += ["--set", f"features.{name}={value}"]
         parts += ["--data_dir", str(self.data_dir)] if self.data_dir != Path("DATA") else []
-        return " ".join(parts)
+        return shlex.join(parts)
 
     def check(self, precision=False):
         """Refuses a folder whose descriptors were made otherwise.

@@ -1,16 +1,16 @@
-"""InceptionV3, whose last convolutional layer mixed_10 gives the descriptors (the paper's phi, Eq. 1).
+"""InceptionV3, whose last convolutional layer mixed_10 gives the descriptors (Eq. 1, phi).
 
-`load` gives a network together with its own preprocessing: Keras' InceptionV3, or the one of 2015 (inception_2015.py).
+`load` returns a network together with its preprocessing: Keras' InceptionV3, or the one of 2015 (inception_2015.py).
 
 Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
 """
 
 import contextlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-import cfg
 from s2vt.data.files import atomic_path, file_digest
 from s2vt.errors import UserError
 from s2vt.features import inception_2015
@@ -19,11 +19,15 @@ INPUT_SIZE = 299
 GRID = 8
 NUM_CHANNELS = 2048
 
+SHIPPED = "inception-shapes"  # the backbone of the synthetic sets; a file of the repository, not of the package
+SHIPPED_FILE = Path("DATA", "weights", f"{SHIPPED}.npz")
+
 
 def weights_file(weights):
-    """The file behind a `--weights` name; None for Keras' own.
+    """The file behind a value of `--weights`; None for "imagenet", whose file Keras keeps.
 
-    That of "inception-2015" is made at the first `load`.
+    The file of "inception-2015" is written by the first `load`. The file of "inception-shapes" is looked for in the
+    repository that this package lies in, then under the current folder.
 
     Raises:
         UserError: if there is no such name or file.
@@ -32,20 +36,33 @@ def weights_file(weights):
         return None
     if weights == "inception-2015":
         return inception_2015.models_folder() / "inception-2015.npz"
-    path = Path(cfg.SHIPPED_WEIGHTS.get(weights, weights))
+    if weights == SHIPPED:
+        return _shipped_file()
+    path = Path(weights)
     if not path.is_file():
-        names = ", ".join(["imagenet", "inception-2015", *cfg.SHIPPED_WEIGHTS])
+        names = ", ".join(["imagenet", "inception-2015", SHIPPED])
         raise UserError(f"no weights {weights!r}; expected {names}, or an .npz or .pb file of InceptionV3")
     return path
 
 
+def _shipped_file():
+    repository = Path(__file__).resolve().parents[2]
+    for folder in (repository, Path.cwd()):
+        if (folder / SHIPPED_FILE).is_file():
+            return folder / SHIPPED_FILE
+    raise UserError(
+        f"the weights {SHIPPED} are not in {repository / SHIPPED_FILE} or {SHIPPED_FILE}; they come with the project's "
+        "repository, not with the package: run in a clone of it, or give --weights the path of the file"
+    )
+
+
 def weights_tag(weights):
-    """The folder name that descriptors of these weights go under."""
+    """The name of the folder of descriptors that these weights make."""
     return weights if weights == "imagenet" else Path(weights_file(weights)).stem
 
 
 def weights_digest(weights):
-    """What identifies the weights: the SHA-256 of their file or of the 2015 graph, or the MD5 that Keras verifies."""
+    """The identity of the weights: SHA-256 of their file or of the 2015 graph, or the MD5 that Keras verifies."""
     path = weights_file(weights)
     if path is None:
         return "md5:bcbd6486424b2319ff4ef7d526e38f63"
@@ -53,23 +70,23 @@ def weights_digest(weights):
 
 
 def load(weights, precision=None):
-    """A network and its own preprocessing; a file's content says which network it is. Batch norm is folded.
+    """A network and its preprocessing. The content of a file decides which network it is; batch norm is folded.
 
     Args:
-        weights: anything that `weights_file` takes.
+        weights: a value that `weights_file` takes.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
     Returns:
         network: (B, S, S, 3) -> mixed_10 (B, G, G, D).
         preprocess: pictures (B, S, S, 3) of 0 ... 255, float32 -> the network's input.
     Raises:
-        UserError: if the weights cannot be had or are not those of InceptionV3.
+        UserError: if the weights cannot be found, downloaded or read as those of InceptionV3.
     """
     path = weights_file(weights)
     if weights == "inception-2015" and not path.exists():
         _convert_2015(path)
     if path is not None:
         with _open_arrays(path) as arrays:
-            if "conv/kernel" in arrays:  # the first scope of 2015
+            if "conv/kernel" in arrays:  # the first scope of the 2015 graph
                 network = inception_2015.network(precision=precision)
                 _assign(inception_2015.named_variables(network), arrays)
                 return network, inception_2015.preprocess
@@ -77,7 +94,7 @@ def load(weights, precision=None):
 
 
 def preprocess(pictures):
-    """Pixels 0 ... 255 -> the input of Keras' network, x / 127.5 - 1."""
+    """Pixels 0 ... 255 -> the input of Keras' InceptionV3, x / 127.5 - 1."""
     return pictures / np.float32(127.5) - 1
 
 
@@ -91,10 +108,12 @@ def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
     """InceptionV3 up to mixed_10: pictures (B, S, S, 3) in [-1, 1] -> (B, G, G, D).
 
     Args:
-        weights: None (random), "imagenet" (Keras' own file, downloaded once and verified), or the name or file of
-            what `save_weights` wrote.
+        weights: None for random ones, "imagenet" for Keras' file, which Keras downloads once and verifies, or the name
+            or path of a file that `save_weights` wrote.
         input_size: S in pixels; 299 gives G = 8.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+    Raises:
+        UserError: if the weights cannot be found, downloaded or read.
     """
     import keras
 
@@ -109,9 +128,9 @@ def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
             name="inception_v3",
         )
     except Exception as error:
-        if weights == "imagenet":  # the only step that needs the network
+        if weights == "imagenet":
             raise UserError(
-                f"the ImageNet weights could not be had ({error}); put "
+                f"the ImageNet weights could not be downloaded ({error}); put "
                 f"inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 into {inception_2015.models_folder()} "
                 "and run again"
             ) from None
@@ -124,7 +143,7 @@ def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
 
 
 def _named_variables(network):
-    # Keras numbers layers by what the process has built before; their order within the network never changes.
+    # A layer's own name counts all layers that the process has built; its place within the network is always the same.
     counts = {}
     for layer in network.layers:
         kind = type(layer).__name__
@@ -134,10 +153,9 @@ def _named_variables(network):
 
 
 def fold_batch_norm(network):
-    """The same function without batch norm: each is folded into the convolution before it, which gains a bias.
+    """The same function without batch norm layers: each is folded into the convolution before it, which gains a bias.
 
-    It gives the numbers of `network` up to rounding, on a CPU in 9 tenths of its time (in `mixed_bfloat16`, 3 quarters:
-    `python -m benchmarks extraction`).
+    Outputs equal those of `network` up to rounding; `python -m benchmarks extraction` measures the time saved.
     """
     import keras
 
@@ -161,7 +179,7 @@ def fold_batch_norm(network):
 
 
 def save_weights(network, path):
-    """Writes the network as one `.npz`: kernels float16 (half the bytes), batch norm's vectors float32."""
+    """Writes the weights of an `inception_v3` as one `.npz`: kernels as float16, batch norm's vectors as float32."""
     from keras import ops
 
     arrays = {}
@@ -173,10 +191,10 @@ def save_weights(network, path):
 
 
 def load_weights(network, path):
-    """Reads what `save_weights` wrote.
+    """Assigns weights that `save_weights` wrote to an `inception_v3`.
 
     Raises:
-        UserError: if it is not such a file.
+        UserError: if the file is of another kind.
     """
     with _open_arrays(path) as arrays:
         _assign(_named_variables(network), arrays)
@@ -184,17 +202,20 @@ def load_weights(network, path):
 
 @contextlib.contextmanager
 def _open_arrays(path):
-    """The arrays of an `.npz` or a frozen graph; what the block finds wrong with them is told in one line."""
+    """Yields {name: array} of an `.npz` or a frozen graph; an error in reading or using them becomes a UserError."""
     try:
         if Path(path).suffix == ".pb":
             yield inception_2015.convert(Path(path).read_bytes())
+        elif not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to load that unsafely
+            raise ValueError("not a whole .npz archive")
         else:
             with np.load(path, allow_pickle=False) as arrays:
                 yield arrays
     except Exception as error:  # on damaged files NumPy and zipfile raise nearly anything
+        reason = "an array of Python objects" if "pickle" in str(error) else error or type(error).__name__
         raise UserError(
-            f"{path} does not hold this InceptionV3 ({error or type(error).__name__}); expected an .npz of "
-            "save_weights, or the frozen graph of 2015 as .pb or as an .npz of <scope>/kernel and <scope>/bias"
+            f"{path} does not hold this InceptionV3 ({reason}); expected an .npz of save_weights, or the frozen graph "
+            "of 2015 as .pb or as an .npz of <scope>/kernel and <scope>/bias"
         ) from None
 
 
@@ -209,12 +230,12 @@ class FeatureExtractor:
     """Pictures -> the cells of mixed_10.
 
     Attributes:
-        network: (B, S, S, 3) uint8 -> (B, G*G, D) float16. It scales the pixels and rounds the cells itself, on all
-            cores.
+        network: (B, S, S, 3) uint8 -> (B, G*G, D) float16. Preprocessing and rounding are part of its graph, so they
+            run on all cores.
     """
 
     def __init__(self, features):
-        """Args: features: cfg.FeatureConfig."""
+        """Args: features: a FeatureConfig."""
         import keras
         from keras import ops
 
@@ -233,7 +254,7 @@ class FeatureExtractor:
         Args:
             pictures: (B, 299, 299, 3) uint8, any B.
         Returns:
-            (B, G*G, D) float16, as `store` keeps them. Their mean over the cells is pool_3.
+            (B, G*G, D) float16, the precision of descriptor files. The mean over the cells is pool_3.
         """
         batches = (pictures[k : k + self.batch_size] for k in range(0, len(pictures), self.batch_size))
         results = [self._predict(batch) for batch in batches]

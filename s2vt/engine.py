@@ -1,24 +1,58 @@
-"""What Keras has no word for that all its engines know: the one place that tells them apart by name.
+"""Backend-specific code: loading the engine, and compilation. The only module that branches on the Keras backend.
 
-Departs from "keras.ops alone", because Keras makes graphs of `fit` and `predict` only; what that costs stands below.
+Keras compiles graphs for `fit` and `predict` alone; `compiled`, `fused` and `predictor` do so for other functions.
 """
 
 import functools
+import os
+import sys
 
-import keras
 import numpy as np
 
 
-def compiled(layer, function):
-    """A function as one graph, built anew where its arguments have another shape: TensorFlow and JAX; else as it is.
+def load(quiet=True):
+    """Imports Keras with its backend and initialises the devices. Takes 5 to 9 s; later calls do nothing.
 
-    Biases are then added within the products and buffers used again: one word of S2VT at the paper's size takes 169
-    instead of 178 ms on two cores.
+    Call it after all checks that need no engine, so that their messages appear at once.
 
     Args:
-        layer: whose variables the function reads; none are written.
+        quiet: hide what TensorFlow's C++ code writes to stderr while it is imported. It does so before any Python
+            setting is read, so the file descriptor itself is redirected. Exceptions are raised as usual.
+    """
+    if "keras" in sys.modules:
+        return
+    if not quiet:
+        return _import_engine()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        _import_engine()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _import_engine():
+    import keras
+
+    keras.distribution.list_devices()
+    keras.ops.zeros(())
+
+
+def compiled(layer, function):
+    """A function as a graph, on TensorFlow and JAX, compiled once per shape of its arguments; else the function itself.
+
+    On two CPU cores, a decoder step of S2VT at the paper's size takes 169 ms instead of 178 ms.
+
+    Args:
+        layer: the layer whose variables the function reads; the function must not write variables.
         function: of tensors and nested tuples of tensors.
     """
+    import keras
+
     engine = keras.backend.backend()
     if engine == "tensorflow":
         import tensorflow
@@ -28,7 +62,7 @@ def compiled(layer, function):
         import jax
 
         @jax.jit
-        def of_values(values, *args):  # a graph would keep what the variables held when it was built
+        def of_values(values, *args):  # a graph that reads variables directly would keep their values at compile time
             with keras.StatelessScope(zip(layer.variables, values, strict=True)):
                 return function(*args)
 
@@ -37,14 +71,16 @@ def compiled(layer, function):
 
 
 def fused(function):
-    """A function of tensors alone as one loop over their numbers: XLA's, on JAX and TensorFlow's CPU; else as it is.
+    """A function of tensors as one fused element-wise loop: by XLA, on JAX and on TensorFlow's CPU; else unchanged.
 
-    For sums and squashings after a product, which wait for memory and not for arithmetic. It is built anew, in about
-    0.1 s, for each shape. On a GPU TensorFlow's XLA asks for a CUDA compiler, and Apple's has none.
+    For element-wise operations after a product, which are limited by memory bandwidth. Compiling takes about 0.1 s per
+    shape. TensorFlow's XLA is not used on a GPU, where it needs a CUDA compiler (and does not exist on Apple's).
     """
 
     @functools.cache
-    def loop():  # the machine is looked at when it is first needed, not when the module is read
+    def compile_once():  # at the first call: importing a module must not initialise the devices
+        import keras
+
         engine = keras.backend.backend()
         if engine == "tensorflow":
             import tensorflow
@@ -59,22 +95,25 @@ def fused(function):
 
     @functools.wraps(function)
     def fused_function(*args):
-        return loop()(*args)
+        return compile_once()(*args)
 
     return fused_function
 
 
 def predictor(model, batch_size):
-    """What `predict_on_batch` gives, for batches of any size up to batch_size, with one graph for all of them.
+    """`model.predict_on_batch` for batches of any size up to batch_size, with one graph for all sizes.
 
-    TensorFlow's leaves the size open: one picture takes the time of one. The others are given full batches, filled up
-    with zeros, because JAX builds anew for every size.
+    On TensorFlow the graph leaves the size open, so a smaller batch takes less time. The other backends compile once
+    per size: there, batches are padded with zeros to batch_size.
 
     Args:
-        model: of one input and one output.
+        model: with one input and one output.
+        batch_size: the largest batch.
     Returns:
-        array (B, ...) -> array (B, ...).
+        A function: array (B, ...) -> array (B, ...).
     """
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
@@ -82,8 +121,8 @@ def predictor(model, batch_size):
         graph = tensorflow.function(lambda batch: model(batch, training=False), signature, autograph=False)
         return lambda batch: graph(batch).numpy()
 
-    def filled_up(batch):
+    def predict_padded(batch):
         padding = [(0, batch_size - len(batch)), *[(0, 0)] * (batch.ndim - 1)]
         return model.predict_on_batch(np.pad(batch, padding))[: len(batch)]
 
-    return filled_up
+    return predict_padded

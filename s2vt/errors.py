@@ -1,9 +1,21 @@
-"""The one kind of error that is the user's to mend."""
+"""The two errors that scripts turn into one line on stderr: UserError, exit status 2; ToolError, exit status 1."""
+
+from collections.abc import Collection, Hashable
 
 
 class UserError(ValueError):
-    """One line that says what was wrong, what was expected and what to do next; scripts exit with status 2."""
+    """A mistake of the user. The message is one line: what was wrong, what was expected, what to do next."""
 
 
 class ToolError(RuntimeError):
-    """A program that this one calls failed, in one line: not the user's mistake; scripts exit with status 1."""
+    """A failure of a program that this project calls, such as Java. The message is one line."""
+
+
+def listed(names: Collection[Hashable], shown: int = 10) -> str:
+    """The first names of a list, for a message.
+
+    Example:
+        >>> listed(["a", "b", "c"], shown=2)
+        'a, b, ...'
+    """
+    return ", ".join([str(name) for name in list(names)[:shown]] + ["..."] * (len(names) > shown))

@@ -287,7 +287,7 @@ def test_a_fresh_mask_every_step_on_the_outputs_and_none_on_the_state(name):
 def test_a_fresh_mask_every_step_on_what_is_read(name):
     """Gate o reads each unit of the input by itself, and the cell holds 1: which units were dropped shows in h."""
     units = 4
-    settings = {"attention_size": A, "expected": 1.0} if name == "hard_attention" else {}
+    settings = {"attention_size": A, "soft_share": 1.0} if name == "hard_attention" else {}
     model = CAPTIONERS[name](units, units=units, embedding_size=E, **settings)
     model.build({"v": (None, None, units)})
     for variable in model.trainable_variables:
@@ -336,21 +336,21 @@ def test_reinforce_loss_by_hand():
 
 
 def test_locations_are_drawn_from_alpha(v):
-    model = random_model("hard_attention", dropout=0.0, expected=0.0)
+    model = random_model("hard_attention", dropout=0.0, soft_share=0.0)
     y = np.repeat(Y[:1], 4000, axis=0)
     h, log_alpha, s = (
-        numbers(a) for a in model._sentences({"v": v[:1], "y": y, "medium": np.zeros(4000, int)}, training=True)
+        numbers(a) for a in model._all_steps({"v": v[:1], "y": y, "medium": np.zeros(4000, int)}, training=True)
     )
     assert set(np.unique(s)) == {0, 1} and (s.sum(axis=-1) == 1).all()
     alpha = np.exp(log_alpha[0, 0])  # at the first word alpha hangs on no draw
     np.testing.assert_allclose(s[:, 0].mean(axis=0), alpha, atol=4 * np.sqrt(0.25 / 4000))
-    model.expected = 1.0
-    _, log_alpha, s = (numbers(a) for a in model._sentences({"v": v[:1], "y": Y[:1]}, training=True))
+    model.soft_share = 1.0
+    _, log_alpha, s = (numbers(a) for a in model._all_steps({"v": v[:1], "y": Y[:1]}, training=True))
     np.testing.assert_allclose(s, np.exp(log_alpha), rtol=1e-5)
 
 
 def test_the_baseline_is_a_moving_average_of_log_p(v):
-    model = random_model("hard_attention", dropout=0.0, expected=1.0)
+    model = random_model("hard_attention", dropout=0.0, soft_share=1.0)
     log_p = -numbers(word_losses(Y, random_model("soft_attention", dropout=0.0)({"v": v, "y": Y}))).sum(axis=1)
     expected = 0.0
     for _ in range(3):
@@ -393,7 +393,7 @@ def test_the_learning_rules_mean_is_the_gradient_of_the_bound(v, baseline):
         with tf.GradientTape(persistent=True) as tape:
             logits = model(inputs, training=True)
             learned = -2 * (caption_loss(y, logits) + sum(model.losses))  # the loss is divided by the words, two
-            _, log_alpha, _ = model._sentences(inputs, training=True)
+            _, log_alpha, _ = model._all_steps(inputs, training=True)
             log_p_s = log_alpha[0, 0, s[0]] + log_alpha[0, 1, s[1]]
             bound = tf.exp(log_p_s) * -tf.reduce_sum(word_losses(y, logits))
 
@@ -461,7 +461,7 @@ def test_batches_read_any_number_of_descriptors_and_words(name):
 def one_step_of_training(name, inputs, **settings):
     """The loss, and the variables after one step down its gradient, with nothing left to chance."""
     settings |= {"doubly_stochastic": 0.1} if name in ATTENTION else {}
-    settings |= {"expected": 1.0} if name == "hard_attention" else {}
+    settings |= {"soft_share": 1.0} if name == "hard_attention" else {}
     model = random_model(name, dropout=0.0, **settings)
     model.compile(keras.optimizers.SGD(0.1))
     loss = float(model.train_on_batch(inputs))
@@ -503,7 +503,7 @@ inputs = dict(np.load(sys.argv[1]))
 found = {}
 for name, captioner in CAPTIONERS.items():
     settings = {"attention_size": 9, "gate": "beta", "doubly_stochastic": 0.1} if "attention" in name else {}
-    settings |= {"expected": 1.0} if name == "hard_attention" else {}
+    settings |= {"soft_share": 1.0} if name == "hard_attention" else {}
     model = captioner(7, units=5, embedding_size=8, dropout=0.0, **settings)
     model.build({"v": (None, None, 3)})
     model.load_weights(f"{sys.argv[2]}/{name}.weights.h5")

@@ -1,15 +1,15 @@
-"""What all captioners share: their interface, words in and logits out, and the captions' loss.
+"""The interface of all captioners, the parts that they share, and the loss of captions.
 
-Letters: B batch, M media, N descriptors, T words, P words of a batch, D=2048 descriptor, H=1300 LSTM units, E=300
-embedding, V vocabulary.
+Letters: B captions of M media in a batch, N descriptors, T words, P words whose logits are asked for, D=2048
+descriptor, H=1300 LSTM units, E=300 word embedding, V vocabulary.
 
-A captioner gives P(y_t | y_<t, v_1..v_N), for any number N of descriptors, by two roads to the same numbers:
+A captioner computes P(y_t | y_<t, v_1..v_N) for any number N of descriptors, in two ways that agree:
 
-    encode(v (B, N, D)) -> state        step(state, word) -> logits (B, V), state        one word after the other
-    call({"v", "y", "medium", "words"}) -> logits (B, T, V), or (P, V) of P words        teacher forcing, all at once
+    encode(v (B, N, D)) -> state        step(state, word) -> logits (B, V), state        one word at a time
+    call({"v", "y", "medium", "words"}) -> logits (B, T, V), or (P, V)                   teacher forcing, all words
 
-and one that knows where it looks has `attention({"v", "y", "medium"}) -> alpha (B, T, N)` besides. The leaves of a
-state have leading dimension B. Saliency calls the trained model with N = 1.
+The leaves of a state have leading dimension B. Captioners with attention also have `attention({"v", "y", "medium"}) ->
+alpha (B, T, N)`. Saliency calls the trained model with N = 1.
 """
 
 import functools
@@ -18,25 +18,27 @@ import keras
 import numpy as np
 from keras import ops
 
+from s2vt.captioning.lstm import RNN
 from s2vt.data.text import END
 from s2vt.engine import compiled
 
 
 class Captioner(keras.Model):
-    """The common part: what words do to the LSTM's gates, and what its outputs say about the next word.
+    """Base class: word embedding, the words' half of the LSTM's gates, the output layer and the loss.
 
-    A model of its own makes, in `build`, the variables `embedding` (V, E), `K_y` (E, 4H), `b` (4H,), `W_o` (H, V) and
-    `b_o` (V,), next to those it reads v with, and defines `call`, `_encode` and `_step`.
+    A subclass creates in `build` the variables `embedding` (V, E), `K_y` (E, 4H), `b` (4H,), `W_o` (H, V), `b_o` (V,)
+    and those of its encoder, and defines `call`, `_encode` and `_step`.
 
     Args:
-        vocabulary_size: V, word END = 0 included.
+        vocabulary_size: V, including END = 0.
         units: H.   embedding_size: E.
         dropout: share of the values dropped in training, in [0, 1).
-        word_log_frequencies: (V,) finite, where b_o starts (shifted to a maximum of 0), so that training need not
-            spend its first epochs on how common words are. None: zeros.
+        word_log_frequencies: initial value of b_o, (V,), finite; shifted to a maximum of 0. None: zeros.
+    Raises:
+        ValueError: if word_log_frequencies has another shape or a value that is not finite.
     """
 
-    SETTINGS = ("units", "embedding_size", "dropout")  # the fields of cfg.ModelConfig that the constructor takes
+    SETTINGS = ("units", "embedding_size", "dropout")  # the fields of config.ModelConfig that the constructor takes
 
     def __init__(
         self, vocabulary_size, units=1300, embedding_size=300, dropout=0.5, word_log_frequencies=None, **kwargs
@@ -54,23 +56,23 @@ class Captioner(keras.Model):
         self.embedding_size = embedding_size
         self.input_dropout = keras.layers.Dropout(dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
-        # TensorFlow's XLA would compile anew for each shape of a batch, is slower on a CPU than TensorFlow without it,
-        # and cannot go backwards through a loop whose length it does not know.
+        # TensorFlow's XLA compiles once per batch shape, is slower on a CPU than TensorFlow's own graphs, and has no
+        # gradient of a loop of unknown length.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self._encode_graph = functools.cache(lambda N: compiled(self, self._encode))  # one descriptor is read otherwise
+        self._encode_graph = functools.cache(lambda N: compiled(self, self._encode))  # N=1 has a graph of its own
         self._step_graph = compiled(self, lambda state, word: self._step(state, self._gates_of_word(word)))
 
     def encode(self, v):
-        """Reads descriptors v (B, N, D), any float type -> the state before the first word, see `_encode`."""
+        """The state before the first word: descriptors v (B, N, D), any float type -> leaves (B, ...)."""
         self._build_for(v)
         return self._encode_graph(v.shape[1])(ops.convert_to_tensor(v))
 
     def step(self, state, word=None):
-        """Writes one word more.
+        """Logits of the next word.
 
         Args:
-            state: leaves (B, ...), from `encode` or the step before.
-            word: y_{t-1}, word indices (B,), or (1,) for one word in every row, whose half of the gates is then
+            state: leaves (B, ...), from `encode` or the previous step.
+            word: y_{t-1}, word indices (B,), or (1,) if it is the same in every row: its half of the gates is then
                 computed once. None: y_0, before the first word.
         Returns:
             Logits of y_t (B, V) and the new state.
@@ -78,18 +80,18 @@ class Captioner(keras.Model):
         return self._step_graph(state, None if word is None else ops.convert_to_tensor(word))
 
     def _encode(self, v):
-        """`encode`, the variables being made."""
+        """`encode`, after `build`."""
         raise NotImplementedError
 
     def _step(self, state, gates):
-        """`step`, the word's half of the gates, (B or 1, 4H), being known."""
+        """`step`, given the word's half of the gates, (B or 1, 4H)."""
         raise NotImplementedError
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """`caption_loss` of a batch, and what the model adds to it: for Keras' `fit` and `evaluate`.
+        """`caption_loss` of a batch plus the model's own losses; called by Keras' `fit` and `evaluate`.
 
         Args:
-            x: the batch's inputs. They hold the captions, so there are no targets y.   y_pred: their logits.
+            x: the inputs; x["y"] holds the targets.   y: unused.   y_pred: the logits.
         """
         return caption_loss(x["y"], y_pred, x.get("words")) + sum(self.losses)
 
@@ -103,7 +105,7 @@ class Captioner(keras.Model):
         return self._bias("b", np.repeat([0.0, 1.0, 0.0, 0.0], self.units))  # gates i, f, c, o: the forget bias is 1
 
     def _build_for(self, v):
-        """Makes the variables, if a model is asked to read before it was built."""
+        """Creates the variables of a model that is called before it was built."""
         if not self.built:
             self.build({"v": v.shape})
 
@@ -113,11 +115,11 @@ class Captioner(keras.Model):
         return ops.matmul(embedded, self.K_y) + self.b
 
     def _gates_of_word(self, word):
-        """What y_{t-1} adds to the gates: (B,) or (1,) -> (B or 1, 4H); None is y_0, with embed(y_0) = 0."""
+        """The word's half of the gates: y_{t-1}, (B,) or (1,) -> (B or 1, 4H); None is y_0, with embed(y_0) = 0."""
         return self.b[None] if word is None else self._gates_of_words(word)
 
     def _write(self, y, training=False):
-        """What the words before each word add to the gates, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, 4H)."""
+        """The words' half of the gates at all steps, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, 4H)."""
         first = ops.broadcast_to(self.b, (ops.shape(y)[0], 1, 4 * self.units))  # embed(y_0) = 0
         return ops.concatenate([first, self._gates_of_words(y[:, :-1], training)], axis=1)
 
@@ -126,22 +128,47 @@ class Captioner(keras.Model):
         return ops.matmul(self.output_dropout(h, training=training), self.W_o) + self.b_o
 
     def _logits_of(self, inputs, h, training=False):
-        """What `call` gives: h (B, T, H) -> (B, T, V), or, where inputs["words"] says which, (P, V)."""
+        """The result of `call`: h (B, T, H) -> (B, T, V), or (P, V) of the words in inputs["words"]."""
         return self._logits(at_words(h, inputs.get("words")), training)
 
 
-def of_sentences(leaves, inputs):
-    """Rows of media -> rows of sentences: each leaf (M, ...) -> (B, ...), by inputs["medium"] where there is one."""
+class LSTMCaptioner(Captioner):
+    """Base class of captioners whose LSTM reads descriptors through x = W_x v + b_x.
+
+    The LSTM's input kernel is stored as two, `K_x` for x and `K_y` for words. Args: as `Captioner`.
+    """
+
+    def __init__(self, vocabulary_size, units=1300, embedding_size=300, **kwargs):
+        super().__init__(vocabulary_size, units, embedding_size, **kwargs)
+        self.lstm = RNN(units)
+
+    def build(self, input_shape=None):
+        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}; without it, D is 2048."""
+        D = 2048 if input_shape is None else input_shape["v"][-1]
+        H, E, V = self.units, self.embedding_size, self.vocabulary_size
+        self.W_x, self.b_x = self._kernel("W_x", D, H), self._bias("b_x", np.zeros(H))
+        self.embedding = self._kernel("embedding", V, E)
+        self.K_x, self.K_y = self._kernel("K_x", H, 4 * H), self._kernel("K_y", E, 4 * H)
+        self.b = self._bias_of_gates()
+        self.W_o, self.b_o = self._kernel("W_o", H, V), self._bias("b_o", self.initial_b_o)
+        self.lstm.build()
+
+
+def repeat_per_caption(leaves, inputs):
+    """Repeats each medium's row for each of its captions: leaves (M, ...) -> (B, ...), row b from inputs["medium"][b].
+
+    Without "medium", caption b belongs to medium b and the leaves are returned unchanged.
+    """
     if "medium" not in inputs:
         return leaves
     return keras.tree.map_structure(lambda leaf: ops.take(leaf, inputs["medium"], axis=0), leaves)
 
 
 def at_words(values, words=None):
-    """What belongs to P words of a batch: (B, T, ...) -> (P, ...), or all of it as it is.
+    """The rows of P words of a batch: (B, T, ...) -> (P, ...).
 
     Args:
-        words: (P,) positions b T + t, -1 for what is no word and stands there to fill up the P.
+        words: (P,) positions b T + t; -1 is padding. None: `values` is returned unchanged.
     """
     if words is None:
         return values
@@ -149,7 +176,7 @@ def at_words(values, words=None):
 
 
 def caption_mask(y):
-    """1 for the words of each sentence and its first END, 0 for the padding after: (B, T) -> (B, T) float32.
+    """1 for each word of a caption and its first END, 0 for the padding after it: (B, T) -> (B, T) float32.
 
     Example:
         >>> print(ops.convert_to_numpy(caption_mask(np.array([[4, 1, 0, 0], [4, 1, 2, 3]]))))
@@ -161,17 +188,17 @@ def caption_mask(y):
 
 
 def word_mask(y, words=None):
-    """`caption_mask` (B, T), or that of P words, (P,)."""
+    """`caption_mask` (B, T); or, of P words, 1 for words and 0 for padding, (P,)."""
     return caption_mask(y) if words is None else ops.cast(words >= 0, "float32")
 
 
 def word_losses(y, logits, words=None):
-    """-log P(y_bt | y_b<t, v_b) of each word and each sentence's END, 0 for the padding, nats.
+    """Cross entropy of each word and END, -log P(y_bt | y_b<t, v_b), 0 for padding.
 
     Args:
-        y: word indices, (B, T).   logits: (B, T, V), or (P, V) of the P words listed.   words: see `at_words`.
+        y: word indices, (B, T).   logits: (B, T, V), or (P, V) of `words`.   words: as `at_words`.
     Returns:
-        (B, T) or (P,), float32.
+        (B, T) or (P,), float32, nats.
     """
     logits = ops.cast(logits, "float32")
     loss = ops.sparse_categorical_crossentropy(at_words(y, words), logits, from_logits=True)
@@ -179,10 +206,10 @@ def word_losses(y, logits, words=None):
 
 
 def caption_loss(y, logits, words=None):
-    """Mean cross entropy of a batch's words, in nats per word, END included: a scalar.
+    """Mean cross entropy per word of a batch, END included: a scalar, nats.
 
         sum over (b, t) of mask(b, t) (-log P(y_bt | y_b<t, v_b)) / sum over (b, t) of mask(b, t)
 
-    Every word of the batch weighs the same, however long its sentence. Arguments as `word_losses`.
+    The mean is over words, not over captions. Arguments as `word_losses`.
     """
     return ops.sum(word_losses(y, logits, words)) / ops.sum(word_mask(y, words))

@@ -1,4 +1,4 @@
-"""The captioners by the names that `--model` and `model.name` know them by."""
+"""The captioner classes, by the values of `model.name` (`--model`)."""
 
 from s2vt.captioning.hard_attention import HardAttention
 from s2vt.captioning.mean_pool import MeanPool

@@ -1,6 +1,6 @@
-"""Hard attention: with every word one descriptor, drawn at random (Xu et al. 2015, section 4.1).
+"""Hard attention: each word is predicted from one descriptor, sampled from alpha (Xu et al. 2015, section 4.1).
 
-Letters: B batch, N descriptors, T words, as in `soft_attention`, of which this is the stochastic form.
+Letters: as in `soft_attention`.
 """
 
 import keras
@@ -11,34 +11,34 @@ from s2vt.captioning.soft_attention import SoftAttention
 
 
 class HardAttention(SoftAttention):
-    """The captioner that looks at one location per word.
+    """A captioner that attends to one location per word.
 
-        s_t ~ Multinoulli(alpha_t),  z_t = v_{s_t}                       and else as `SoftAttention`
+        s_t ~ Multinoulli(alpha_t),  z_t = v_{s_t};  all else as `SoftAttention`
 
-    log P(y | v) is bounded from below by the mean of log P(y | s, v) over the locations' sequences s. The bound's
-    gradient is estimated with one sample s~ (REINFORCE), with a moving-average baseline b and an entropy term:
+    The expectation of log P(y | s, v) over sequences s of locations is a lower bound of log P(y | v). Its gradient is
+    estimated with one sample s~ (REINFORCE), a moving-average baseline b and an entropy term:
 
         dL/dW = d log P(y | s~, v)/dW + lambda_r (log P(y | s~, v) - b) d log P(s~ | v)/dW + lambda_e dH[s~]/dW
         b <- 0.9 b + 0.1 mean over the batch of log P(y | s~, v)
 
-    The first term is the captions' cross entropy, as for every captioner; the two others are the loss that this model
-    adds in training, divided as it is by the batch's number of words. For a share `expected` of the sentences s~ is
-    replaced by its expectation alpha (Xu 2015: 0.5), and these have no second term.
+    The first term is the cross entropy of all captioners. The other two are the loss that this model adds in training,
+    also divided by the batch's number of words. For a share `soft_share` of the captions s~ is replaced by its
+    expectation alpha; these have no second term.
 
-    Outside training the location is the likeliest, argmax_i alpha_ti: captions and q_i are no matter of chance.
+    Outside training the location is argmax_i alpha_ti, so captions and q_i are deterministic.
 
     Parameters: those of `SoftAttention`, and b, which is not trained.
 
     Args:
-        reinforce: lambda_r.   entropy: lambda_e.   expected: share of the sentences, in [0, 1].
+        reinforce: lambda_r.   entropy: lambda_e.   soft_share: share of the captions, in [0, 1] (Xu 2015: 0.5).
         others: as `SoftAttention`.
     """
 
-    SETTINGS = (*SoftAttention.SETTINGS, "reinforce", "entropy", "expected")
+    SETTINGS = (*SoftAttention.SETTINGS, "reinforce", "entropy", "soft_share")
 
-    def __init__(self, vocabulary_size, units=1300, reinforce=1.0, entropy=0.002, expected=0.5, **kwargs):
+    def __init__(self, vocabulary_size, units=1300, reinforce=1.0, entropy=0.002, soft_share=0.5, **kwargs):
         super().__init__(vocabulary_size, units, **kwargs)
-        self.reinforce, self.entropy, self.expected = reinforce, entropy, expected
+        self.reinforce, self.entropy, self.soft_share = reinforce, entropy, soft_share
         self.locations = keras.random.SeedGenerator()
 
     def build(self, input_shape=None):
@@ -46,23 +46,23 @@ class HardAttention(SoftAttention):
         self.baseline = self.add_weight(name="baseline", shape=(), initializer="zeros", trainable=False)
 
     def _draws(self, zeros, training):
-        """From zeros (B, T, N): 1 where a sentence takes the expectation, (B, T, 1), and Gumbel noise (B, T, N)."""
+        """From zeros (B, T, N): 1 for captions that use alpha itself, (B, T, 1), and Gumbel noise, (B, T, N)."""
         if not training:
             return ()
         uniform = keras.random.uniform(ops.shape(zeros), 1e-7, 1, seed=self.locations)
-        expected = keras.random.uniform((ops.shape(zeros)[0], 1, 1), seed=self.locations) < self.expected
-        every_word = ops.sum(zeros, axis=-1, keepdims=True)  # (B, T, 1), also where N is not known
-        return ops.cast(expected, zeros.dtype) + every_word, -ops.log(-ops.log(uniform))
+        soft = keras.random.uniform((ops.shape(zeros)[0], 1, 1), seed=self.locations) < self.soft_share
+        per_word = ops.sum(zeros, axis=-1, keepdims=True)  # zeros (B, T, 1), for any N, known or not
+        return ops.cast(soft, zeros.dtype) + per_word, -ops.log(-ops.log(uniform))
 
     def _choose(self, log_alpha, draw):
-        """s (B, N): 1 at argmax_i (log alpha_i + noise_i), which with Gumbel noise is a sample of alpha; or alpha."""
-        expected, noise = draw or (0.0, 0.0)
+        """s (B, N): one-hot at argmax_i (log alpha_i + noise_i), with Gumbel noise a sample of alpha; or alpha."""
+        soft, noise = draw or (0.0, 0.0)
         location = ops.argmax(log_alpha + noise, axis=-1)
-        one = ops.equal(ops.arange(ops.shape(log_alpha)[-1])[None], ops.cast(location, "int32")[:, None])
-        return (1 - expected) * ops.cast(one, log_alpha.dtype) + expected * ops.exp(log_alpha)
+        one_hot = ops.equal(ops.arange(ops.shape(log_alpha)[-1])[None], ops.cast(location, "int32")[:, None])
+        return (1 - soft) * ops.cast(one_hot, log_alpha.dtype) + soft * ops.exp(log_alpha)
 
     def _training_loss(self, inputs, logits, log_alpha, s):
-        """Added to the captions' cross entropy in training; also moves the baseline."""
+        """The second and third term and the penalty, added to the cross entropy in training; updates the baseline."""
         y, words = inputs["y"], inputs.get("words")
         losses = word_losses(y, logits, words)  # (B, T) or (P,)
         if words is not None:
@@ -75,16 +75,18 @@ class HardAttention(SoftAttention):
 
 
 def reinforce_loss(log_p, log_alpha, s, mask, baseline, reinforce=1.0, entropy=0.0):
-    """The loss whose gradient is that of the learning rule's second and third term, with the sign turned.
+    """The loss whose negative gradient is the second and third term of the learning rule.
 
         -(sum_b lambda_r (log P(y_b | s~_b) - b) sum_t log alpha_{t, s~_t} + lambda_e sum_bt H[alpha_bt]) / words
 
     Args:
-        log_p: log P(y | s~, v) of the whole sentences, (B,), taken as given numbers.
+        log_p: log P(y | s~, v) of whole captions, (B,); no gradient passes through it.
         log_alpha: (B, T, N).
-        s: (B, T, N), one location each; rows that are no single location count in the entropy only.
-        mask: 1 for the words, 0 for the padding, (B, T).
+        s: (B, T, N), one-hot; rows that are not one-hot count in the entropy only.
+        mask: 1 for words, 0 for padding, (B, T).
         baseline: b.   reinforce: lambda_r.   entropy: lambda_e.
+    Returns:
+        A scalar, nats per word.
     """
     advantage = ops.stop_gradient(log_p - baseline)
     sampled = ops.cast(ops.equal(ops.max(s, axis=-1), 1), mask.dtype)  # (B, T)

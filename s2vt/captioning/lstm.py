@@ -1,9 +1,9 @@
-"""The LSTM of all captioners, one step at a time or all steps of a batch at once.
+"""The LSTM of all captioners: one step, or all steps of a batch.
 
 Letters: B batch, T steps, H units.
 
-Its input half of the gates depends on no state and is made by the caller for all steps in one GEMM; here is what has to
-be done one step after the other.
+The input half of the gates does not depend on the state: the caller computes it for all steps in one GEMM. The layers
+here compute the recurrent half.
 """
 
 import keras
@@ -14,13 +14,13 @@ from s2vt.engine import fused
 
 
 class LSTMStep(keras.layers.Layer):
-    """One step of an LSTM whose input half `g_t` of the gates is already known.
+    """One step of an LSTM, given the input half `g_t` of its gates.
 
         i, f, c~, o = g_t + h_{t-1} U
         c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(c~)
         h_t = sigmoid(o) tanh(c_t)
 
-    The order of the gates is that of Keras.
+    The gates have Keras' order.
     """
 
     def __init__(self, units, **kwargs):
@@ -32,12 +32,15 @@ class LSTMStep(keras.layers.Layer):
 
     def call(self, gates, state):
         """gates (B, 4H) or (1, 4H), state h and c, each (B, H) -> h (B, H), [h, c]."""
-        h, c = _squash(gates, ops.matmul(state[0], self.U), state[1])
+        h, c = lstm_update(gates, ops.matmul(state[0], self.U), state[1])
         return h, [h, c]
 
 
 class RNN(keras.layers.Layer):
-    """All steps of `LSTMStep`, its `cell`. Weights files know it by its class, which is called like Keras' own."""
+    """All steps of an LSTM; `cell` is its `LSTMStep`.
+
+    The class name RNN is part of the HDF5 path; renaming it breaks shipped checkpoints.
+    """
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -47,24 +50,29 @@ class RNN(keras.layers.Layer):
         self.cell.build()
 
     def call(self, gates, state=None):
-        """gates (B, T, 4H), state h_0 and c_0, each (B, H), zeros without -> h (B, T, H), [h_T, c_T]."""
-        if state is None and gates.shape[1] == 1:  # one descriptor alone: h_0 U = 0 need not be multiplied out
+        """gates (B, T, 4H), state [h_0, c_0], each (B, H); None: zeros -> h (B, T, H), [h_T, c_T]."""
+        if state is None and gates.shape[1] == 1:  # one step from the zero state: h_0 U = 0
             zero = ops.zeros((1, 1), gates.dtype)
-            h, c = _squash(gates[:, 0], zero, zero)
+            h, c = lstm_update(gates[:, 0], zero, zero)
             return h[:, None], [h, c]
         zeros = ops.zeros_like(gates[:, 0, : self.cell.units])
         h, c = state or [zeros, zeros]
-        states = _states(ops.swapaxes(gates, 0, 1), h, c, ops.copy(self.cell.U))  # its value: no variable may be inside
+        # ops.copy: a function with a custom gradient takes tensors, not variables.
+        states = _states(ops.swapaxes(gates, 0, 1), h, c, ops.copy(self.cell.U))
         h, _ = ops.split(states, 2, axis=-1)
         return ops.swapaxes(h, 0, 1), ops.split(states[-1], 2, axis=-1)
 
 
 def scan(advance, start, inputs, reverse=False):
-    """`ops.scan` over several tensors, packed into one: on TensorFlow it takes no more of which T is not known.
+    """`ops.scan` over several tensors, concatenated on their last axis: with unknown T, TensorFlow takes only one.
 
     Args:
         advance: (carry, [one step's inputs]) -> carry, carry.
-        inputs: tensors (T, B, ...) with known last dimensions, but for the last one's.
+        start: the first carry.
+        inputs: tensors (T, B, ...); all but the last need a known last dimension.
+        reverse: from the last step to the first.
+    Returns:
+        The last carry, and the carries of all steps, (T, ...).
     """
     ends = [int(end) for end in np.cumsum([a.shape[-1] for a in inputs[:-1]])]
     parts = [slice(*bounds) for bounds in zip([0, *ends], [*ends, None], strict=True)]
@@ -76,7 +84,7 @@ def scan(advance, start, inputs, reverse=False):
 
 
 def _advance(gates, c):
-    """gates (B, 4H), c_{t-1} -> h_t, c_t, and the four gates after their sigmoids and tanh, each (B, H)."""
+    """gates (B, 4H), c_{t-1} -> h_t, c_t, and the four activated gates, each (B, H)."""
     i, f, candidate, o = ops.split(gates, 4, axis=-1)
     i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
     c = f * c + i * candidate
@@ -84,8 +92,8 @@ def _advance(gates, c):
 
 
 @fused
-def _squash(gates, recurrent, c):
-    """One step's state: the two halves of its gates, (B or 1, 4H) and (B, 4H), c_{t-1} -> h_t, c_t (B, H)."""
+def lstm_update(gates, recurrent, c):
+    """State after one step: input half (B or 1, 4H) and recurrent half (B, 4H) of the gates, c_{t-1} -> h_t, c_t."""
     h, c, _ = _advance(gates + recurrent, c)
     return h, c
 
@@ -94,8 +102,8 @@ def _squash(gates, recurrent, c):
 def _states(gates, h_0, c_0, U):
     """h_t and c_t of all steps: gates (T, B, 4H), h_0 and c_0 (B, H), U (H, 4H) -> (T, B, 2H).
 
-    The gradient is written out, so that U's is one GEMM over all steps, where the engines' own would add up one for
-    each step. With dg_t the loss's gradient by step t's gates, and dh_t, dc_t by its state alone:
+    The custom gradient computes dU in one GEMM over all steps; automatic differentiation adds one GEMM per step. With
+    dg_t, dh_t and dc_t the gradients of the loss by the gates, h and c of step t:
 
         dh_t += dg_{t+1} U^T        dc_t += f_{t+1} dc_{t+1} + dh_t o_t (1 - tanh^2 c_t)
         dg_t = [dc_t c~_t i_t (1 - i_t), dc_t c_{t-1} f_t (1 - f_t), dc_t i_t (1 - c~_t^2), dh_t tanh c_t o_t (1 - o_t)]
@@ -104,21 +112,21 @@ def _states(gates, h_0, c_0, U):
 
     def forward(carry, inputs):
         (h, c, _), (gates,) = carry, inputs
-        h, c, squashed = _advance(gates + ops.matmul(h, U), c)
-        carry = h, c, ops.concatenate(squashed, axis=-1)
+        h, c, activated = _advance(gates + ops.matmul(h, U), c)
+        carry = h, c, ops.concatenate(activated, axis=-1)
         return carry, carry
 
-    _, (h, c, squashed) = scan(forward, (h_0, c_0, ops.zeros_like(gates[0])), [gates])
+    _, (h, c, activated) = scan(forward, (h_0, c_0, ops.zeros_like(gates[0])), [gates])
 
     def gradient(*args, upstream=None):
         d_states = args[0] if upstream is None else upstream
         h_before, c_before = (ops.concatenate([first[None], a[:-1]]) for first, a in ((h_0, h), (c_0, c)))
-        U_T = ops.transpose(U)  # once: a product with it is twice as fast as one that transposes it
+        U_T = ops.transpose(U)  # once: twice as fast as a product that transposes U at every step
 
         def backward(carry, inputs):
-            (d_gates, d_c), (d_state, squashed, c, c_before) = carry, inputs
+            (d_gates, d_c), (d_state, activated, c, c_before) = carry, inputs
             d_h_here, d_c_here = ops.split(d_state, 2, axis=-1)
-            i, f, candidate, o = ops.split(squashed, 4, axis=-1)
+            i, f, candidate, o = ops.split(activated, 4, axis=-1)
             tanh_c = ops.tanh(c)
             d_h = d_h_here + ops.matmul(d_gates, U_T)
             d_c = d_c_here + d_c + d_h * o * (1 - tanh_c**2)
@@ -130,7 +138,7 @@ def _states(gates, h_0, c_0, U):
             return carry, carry
 
         start = ops.zeros_like(gates[0]), ops.zeros_like(c_0)
-        (d_first, d_c), (d_gates, _) = scan(backward, start, [d_states, squashed, c, c_before], reverse=True)
+        (d_first, d_c), (d_gates, _) = scan(backward, start, [d_states, activated, c, c_before], reverse=True)
         return d_gates, ops.matmul(d_first, U_T), d_c, ops.einsum("tbi,tbj->ij", h_before, d_gates)
 
     return ops.concatenate([h, c], axis=-1), gradient

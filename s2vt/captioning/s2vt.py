@@ -1,31 +1,29 @@
 """S2VT: one LSTM reads the descriptors, then writes the sentence (paper section 3; Eq. 1-3).
 
-Letters: B batch, M media, N descriptors, T words, P words of a batch, D=2048 descriptor, H=1300 LSTM units, E=300 word
+Letters: B captions of M media in a batch, N descriptors, T words, P words whose logits are asked for, D=2048 descriptor, H=1300 LSTM units, E=300 word
 embedding, V vocabulary.
 
-The paper's single LSTM reads `[x_i ; 0]` and then writes from `[0 ; embed(y_{t-1})]`. The zeros switch half of the
-input kernel off, so that kernel is kept as two, K_x for descriptors and K_y for words: the same function at two thirds
-of the arithmetic. The input halves of the gates, which depend on no state, are one GEMM over all time steps.
+The paper's single LSTM reads `[x_i ; 0]` and then writes from `[0 ; embed(y_{t-1})]`. Half of the input kernel is
+multiplied by zeros at every step, so it is stored as two kernels, K_x for descriptors and K_y for words: the same
+function at two thirds of the arithmetic. The input half of the gates is one GEMM over all time steps.
 """
 
-import numpy as np
 from keras import ops
 
-from s2vt.captioning.captioner import Captioner, of_sentences
-from s2vt.captioning.lstm import RNN
+from s2vt.captioning.captioner import LSTMCaptioner, repeat_per_caption
 
 
-class S2VT(Captioner):
-    """The captioner of the paper: z is the state of an LSTM that has read all descriptors.
+class S2VT(LSTMCaptioner):
+    """The paper's captioner: z is the state of an LSTM that has read all descriptors.
 
         x_i = W_x v_i + b_x
         g = x_i K_x + b  while reading,  embed(y_{t-1}) K_y + b  while writing,  embed(y_0) = 0
         h = LSTM(g, h),  logits_t = W_o h_t + b_o
 
-    In training, dropout falls on the LSTM's inputs (x_i, embed(y)) and on its outputs before W_o, with a fresh mask at
-    every time step, and never on the recurrent state.
+    In training, dropout is applied to the LSTM's inputs (x_i, embed(y)) and to its outputs before W_o, with a fresh
+    mask at every time step, and never to the recurrent state.
 
-    N is the length of `v`, never a property of the model: saliency calls the trained model with N = 1.
+    N is the length of `v`, not a property of the model: saliency calls the trained model with N = 1.
 
     Parameters: (D + 1) H + V E + (2 H + E + 1) 4H + (H + 1) V.
 
@@ -38,39 +36,27 @@ class S2VT(Captioner):
         (2, 3, 7)
     """
 
-    def __init__(self, vocabulary_size, units=1300, embedding_size=300, **kwargs):
-        super().__init__(vocabulary_size, units, embedding_size, **kwargs)
-        self.lstm = RNN(units)
-
-    def build(self, input_shape=None):
-        """Makes the variables; `input_shape` {"v": (B, N, D), ...} gives D, which is 2048 without it."""
-        D = 2048 if input_shape is None else input_shape["v"][-1]
-        H, E, V = self.units, self.embedding_size, self.vocabulary_size
-        self.W_x, self.b_x = self._kernel("W_x", D, H), self._bias("b_x", np.zeros(H))
-        self.embedding = self._kernel("embedding", V, E)
-        self.K_x, self.K_y = self._kernel("K_x", H, 4 * H), self._kernel("K_y", E, 4 * H)
-        self.b = self._bias_of_gates()
-        self.W_o, self.b_o = self._kernel("W_o", H, V), self._bias("b_o", self.initial_b_o)
-        self.lstm.build()
-
     def call(self, inputs, training=False):
-        """Teacher forcing: the logits of every word of y, given the true words before it.
+        """Teacher forcing: the logits of every word of y, given the words of y before it.
 
         Args:
-            inputs: {"v": (M, N, D) descriptors, any float type, "y": (B, T) word indices, "medium": (B,) which row of
-                v each sentence is about}. Each medium is read once, however many of its sentences are in the batch.
-                Without "medium", sentence b is about v_b. "words": (P,) the positions b T + t of the words whose
-                logits are wanted, -1 filling up the P; without it, those of all, padding included.
+            inputs: a dict of
+                "v": descriptors, (M, N, D), any float type;
+                "y": word indices, (B, T);
+                "medium": the row of v that each caption describes, (B,); without it, caption b describes v_b. Each
+                    medium is encoded once, whatever the number of its captions;
+                "words": positions b T + t of the words whose logits are asked for, (P,), padded by -1; without it, all
+                    words, padding included.
         Returns:
             Logits, (B, T, V), or (P, V) with "words".
         """
         _, z = self.lstm(self._read(inputs["v"], training))  # h and c, each (M, H)
-        z = of_sentences(z, inputs)  # (B, H)
+        z = repeat_per_caption(z, inputs)  # (B, H)
         h, _ = self.lstm(self._write(inputs["y"], training), z)  # (B, T, H)
         return self._logits_of(inputs, h, training)
 
     def _encode(self, v):
-        """Descriptors v (B, N, D), any float type, from the zero state -> state z = (h, c), each (B, H)."""
+        """Descriptors v (B, N, D), any float type -> state z = (h, c), each (B, H), from the zero state."""
         _, (h, c) = self.lstm(self._read(v))
         return h, c
 

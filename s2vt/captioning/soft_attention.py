@@ -1,6 +1,6 @@
-"""Soft attention: with every word, a weighted sum of the descriptors (paper Eq. 4, 5; Yao 2015, Xu 2015).
+"""Soft attention: each word is predicted from a weighted sum of the descriptors (paper Eq. 4, 5; Yao 2015, Xu 2015).
 
-Letters: B batch, M media, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, A=512 attention units, E=300
+Letters: B captions of M media in a batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, A=512 attention units, E=300
 word embedding, V vocabulary. Over a video's frames this is Yao et al.'s model, over a picture's cells Xu et al.'s.
 """
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from s2vt.captioning.captioner import Captioner, caption_mask, of_sentences
+from s2vt.captioning.captioner import Captioner, caption_mask, repeat_per_caption
 from s2vt.captioning.lstm import LSTMStep, scan
 
 GATES = ("none", "beta")
 
 
 class State(NamedTuple):
-    """The decoder's h and c (B, H), and what it attends to: v (B, N, D) and U_a v_i + b_a (B, N, A)."""
+    """Decoder state h and c, (B, H); descriptors v, (B, N, D), and their keys U_a v_i + b_a, (B, N, A)."""
 
     h: Any
     c: Any
@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 
 class SoftAttention(Captioner):
-    """The captioner with a soft attention layer.
+    """A captioner with a soft attention layer.
 
         alpha_ti = exp(e_ti) / sum_k exp(e_tk),  e_ti = w^T tanh(W_a h_{t-1} + U_a v_i + b_a)        (Eq. 5)
         z_t = sum_i alpha_ti v_i                                                                      (Eq. 4)
@@ -33,14 +33,16 @@ class SoftAttention(Captioner):
         h_0 = tanh(W_h mean(v) + b_h),  c_0 = tanh(W_c mean(v) + b_c)                                 (Xu 2015)
 
     With gate="beta", z_t is scaled by beta_t = sigmoid(w_beta h_{t-1} + b_beta), a scalar (Xu 2015, section 4.2.1).
-    With doubly_stochastic = lambda > 0, training adds Xu's penalty (Eq. 14), which asks for equal attention to
-    everything over a whole sentence, divided like the captions' loss by the batch's number of words:
+    With doubly_stochastic = lambda > 0, training adds Xu's penalty (Eq. 14) for unequal attention over a whole
+    caption, divided by the batch's number of words like the cross entropy:
 
         lambda sum_b sum_i (1 - sum_t alpha_bti)^2 / number of words
 
-    The LSTM's input kernel is kept as two, K_z for z and K_y for words. In training, dropout falls on the LSTM's
-    inputs (z_t, embed(y)) and on its outputs, with a fresh mask at every step. The output layer is S2VT's, so that
-    captioners differ in how they read only: Xu's and Yao's also see z_t and y_{t-1} there.
+    The LSTM's input kernel is stored as two, K_z for z and K_y for words. In training, dropout is applied to the LSTM's
+    inputs (z_t, embed(y)) and outputs, with a fresh mask at every step.
+
+    Departs from Xu et al. and Yao et al., whose output layer also reads z_t and y_{t-1}: it is S2VT's, so that the
+    captioners differ in their encoders only.
 
     Parameters: (D + H + 2) A + 2 (D + 1) H + V E + (D + H + E + 1) 4H + (H + 1) V, and H + 1 with the gate.
 
@@ -53,7 +55,7 @@ class SoftAttention(Captioner):
         >>> inputs = {"v": np.ones((1, 4, 3), "float32"), "y": np.array([[4, 1, 0]])}
         >>> captioner.attention(inputs)[0].shape  # T, N
         (3, 4)
-        >>> print(captioner.attention(inputs)[0, 0].round(3))  # nothing to choose between equals
+        >>> print(captioner.attention(inputs)[0, 0].round(3))  # equal descriptors, equal weights
         [0.25 0.25 0.25 0.25]
     """
 
@@ -67,7 +69,7 @@ class SoftAttention(Captioner):
         self.lstm = LSTMStep(units)
 
     def build(self, input_shape=None):
-        """Makes the variables; `input_shape` {"v": (B, N, D), ...} gives D, which is 2048 without it."""
+        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}; without it, D is 2048."""
         D = 2048 if input_shape is None else input_shape["v"][-1]
         H, A, E, V = self.units, self.attention_size, self.embedding_size, self.vocabulary_size
         self.W_a, self.U_a = self._kernel("W_a", H, A), self._kernel("U_a", D, A)
@@ -84,20 +86,20 @@ class SoftAttention(Captioner):
 
     def call(self, inputs, training=False):
         """Teacher forcing; inputs and result as `S2VT.call`."""
-        h, log_alpha, s = self._sentences(inputs, training)
+        h, log_alpha, s = self._all_steps(inputs, training)
         logits = self._logits_of(inputs, h, training)
         if training:
             self.add_loss(self._training_loss(inputs, logits, log_alpha, s))
         return logits
 
     def attention(self, inputs):
-        """Where the captioner looks for each word of y: alpha, (B, T, N) numpy, sums to 1 over N.
+        """Attention weights of each word of y: alpha, (B, T, N) numpy, in the order of v; they sum to 1 over N.
 
         Args:
-            inputs: as for `call`. The descriptors stand in alpha in the order in which they stand in v.
+            inputs: as `S2VT.call`.
         """
         self._build_for(inputs["v"])
-        _, log_alpha, _ = self._sentences({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
+        _, log_alpha, _ = self._all_steps({name: ops.convert_to_tensor(value) for name, value in inputs.items()})
         return ops.convert_to_numpy(ops.exp(log_alpha))
 
     def _encode(self, v):
@@ -113,9 +115,9 @@ class SoftAttention(Captioner):
         return self._logits(h), state._replace(h=h, c=c)
 
     def _advance(self, state, gates, mask=1.0, draw=()):
-        """One step -> h, c (B, H), log alpha (B, N), and s (B, N), the weights that z_t was summed with.
+        """One step -> h, c (B, H), log alpha (B, N), and s (B, N), the weights in z_t = sum_i s_ti v_i.
 
-        gates: of the word before, (B or 1, 4H). mask: what dropout leaves of z_t, (B, D). draw: see `_choose`.
+        gates: the word's half, (B or 1, 4H). mask: of dropout on z_t, (B, D). draw: see `_choose`.
         """
         h, c, v, U_v = state
         e = ops.matmul(ops.tanh(ops.matmul(h, self.W_a)[:, None] + U_v), self.w)[..., 0]  # (B, N)
@@ -127,9 +129,9 @@ class SoftAttention(Captioner):
         h, (_, c) = self.lstm(gates + ops.matmul(mask * z, self.K_z), [h, c])
         return h, c, log_alpha, s
 
-    def _sentences(self, inputs, training=False):
-        """All words of all sentences -> h (B, T, H), log alpha and s (B, T, N)."""
-        state, y = of_sentences(self._encode(inputs["v"]), inputs), inputs["y"]
+    def _all_steps(self, inputs, training=False):
+        """Teacher forcing of all captions -> h (B, T, H), log alpha and s (B, T, N)."""
+        state, y = repeat_per_caption(self._encode(inputs["v"]), inputs), inputs["y"]
         gates = self._write(y, training)  # (B, T, 4H)
         ones = ops.ones_like(gates[..., :1]) * ops.ones_like(state.v[:, :1])  # (B, T, D)
         mask = self.input_dropout(ones, training=training)
@@ -138,23 +140,23 @@ class SoftAttention(Captioner):
         def advance(carry, inputs):
             (h, c, *_), (gates, mask, *draw) = carry, inputs
             carry = self._advance(state._replace(h=h, c=c), gates, mask, draw)
-            return carry, carry  # ops.scan asks for both alike
+            return carry, carry
 
-        nowhere = ops.zeros_like(state.U_v[..., 0])
+        zeros = ops.zeros_like(state.U_v[..., 0])  # (B, N)
         inputs = [_time_first(a) for a in (gates, mask, *draws)]
-        _, (h, _, log_alpha, s) = scan(advance, (state.h, state.c, nowhere, nowhere), inputs)
+        _, (h, _, log_alpha, s) = scan(advance, (state.h, state.c, zeros, zeros), inputs)
         return _time_first(h), _time_first(log_alpha), _time_first(s)
 
     def _draws(self, zeros, training):
-        """What chance adds to the choice of locations, from zeros (B, T, N): nothing, in soft attention."""
+        """Random numbers for `_choose`, of all steps; zeros (B, T, N) give the shape. None in soft attention."""
         return ()
 
     def _choose(self, log_alpha, draw):
-        """The weights s that z_t is summed with, (B, N): soft attention's are alpha."""
+        """The weights s of the descriptors in z_t, (B, N): alpha."""
         return ops.exp(log_alpha)
 
     def _training_loss(self, inputs, logits, log_alpha, s):
-        """Added to the captions' cross entropy in training: Xu's doubly stochastic penalty, a scalar."""
+        """The doubly stochastic penalty, added to the cross entropy in training: a scalar."""
         mask = caption_mask(inputs["y"])
         attended = ops.sum(mask[..., None] * ops.exp(log_alpha), axis=1)  # (B, N)
         return self.doubly_stochastic * ops.sum((1 - attended) ** 2) / ops.sum(mask)

@@ -1,5 +1,6 @@
 """The two errors that scripts turn into one line on stderr: UserError, exit status 2; ToolError, exit status 1."""
 
+import itertools
 from collections.abc import Collection, Hashable
 
 
@@ -12,10 +13,10 @@ class ToolError(RuntimeError):
 
 
 def listed(names: Collection[Hashable], shown: int = 10) -> str:
-    """The first names of a list, for a message.
+    """The first names of a collection, for a message.
 
     Example:
         >>> listed(["a", "b", "c"], shown=2)
         'a, b, ...'
     """
-    return ", ".join([str(name) for name in list(names)[:shown]] + ["..."] * (len(names) > shown))
+    return ", ".join([*map(str, itertools.islice(names, shown)), *["..."] * (len(names) > shown)])

@@ -1,7 +1,7 @@
 """S2VT: one LSTM reads the descriptors, then writes the sentence (paper section 3; Eq. 1-3).
 
-Letters: B captions of M media in a batch, N descriptors, T words, P words whose logits are asked for, D=2048 descriptor, H=1300 LSTM units, E=300 word
-embedding, V vocabulary.
+Letters: B captions of M media in a batch, N descriptors, T words, P words whose logits are asked for, D=2048
+descriptor, H=1300 LSTM units, E=300 word embedding, V vocabulary.
 
 The paper's single LSTM reads `[x_i ; 0]` and then writes from `[0 ; embed(y_{t-1})]`. Half of the input kernel is
 multiplied by zeros at every step, so it is stored as two kernels, K_x for descriptors and K_y for words: the same

@@ -1,7 +1,8 @@
 """Soft attention: each word is predicted from a weighted sum of the descriptors (paper Eq. 4, 5; Yao 2015, Xu 2015).
 
-Letters: B captions of M media in a batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, A=512 attention units, E=300
-word embedding, V vocabulary. Over a video's frames this is Yao et al.'s model, over a picture's cells Xu et al.'s.
+Letters: B captions of M media in a batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, A=512
+attention units, E=300 word embedding, V vocabulary. Over the frames of a video this is Yao et al.'s model, over the
+cells of a picture Xu et al.'s.
 """
 
 from typing import Any, NamedTuple

@@ -20,6 +20,7 @@ import math
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +32,7 @@ from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.pictures import MAX_PIXELS, MediaError, read_picture
 from s2vt.data.video import read_frames
-from s2vt.errors import UserError
+from s2vt.errors import UserError, listed
 from s2vt.features.inception import GRID, INPUT_SIZE, NUM_CHANNELS, FeatureExtractor, weights_digest, weights_tag
 
 NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
@@ -377,6 +378,15 @@ class DescriptorStore:
                 partial.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         else:
             path.unlink(missing_ok=True)
+
+
+def with_descriptors(store, media):
+    """The media that have descriptors; names those that could not be decoded on stderr. Errors as `available`."""
+    present, left_out = store.available(media)
+    if left_out:
+        where = store.folder / "failed.tsv"
+        print(f"left out, could not be decoded (see {where}): {listed(left_out)}", file=sys.stderr)
+    return present
 
 
 def _check_room(folder, stores, stale):

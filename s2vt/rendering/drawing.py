@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from PIL import Image, ImageFont
 
+from s2vt.config import SaliencyConfig
 from s2vt.data.files import atomic_path
 from s2vt.errors import UserError
 from s2vt.saliency import heatmaps
@@ -27,7 +28,37 @@ from s2vt.saliency import heatmaps
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of saliency look equally large
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
+LAYOUTS = ("grid", "strip", "single")
+
 INK, FAINT_INK, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How an explanation is drawn.
+
+    Attributes:
+        saliency: the kind of map (`map`) and the standard deviations of its interpolation (`sigma_cells`) and of its
+            smoothing over time (`sigma_frames`).
+        cmap: name of a matplotlib colour map; `palette` refuses an unknown one.
+        normalize: one of `heatmaps.NORMALIZATIONS`.
+        layout: one of LAYOUTS: "grid", "strip" (one row), "single" (of a video, the map of the leading phrase; of a
+            picture, the maps without the picture itself).
+        limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, `video.ANIMATION_LIMIT` of a GIF or WebP.
+        rows: of a storyboard at most; of more phrases, those with the largest alpha are drawn.
+    """
+
+    saliency: SaliencyConfig = SaliencyConfig()
+    cmap: str = COLOUR_MAP
+    normalize: str = "clip"
+    layout: str = "grid"
+    limit: tuple[int, int] | None = None
+    rows: int = 12
+
+    @property
+    def kind(self):
+        """Name of the kind of map that is drawn, a key of `maps.KINDS` and of `Explanation.maps`."""
+        return self.saliency.map
 
 
 # --- maps over pictures ---------------------------------------------------------------------------------------------

@@ -113,20 +113,15 @@ def _address(file):
     return quote(os.fsencode(file))
 
 
-def thumbnail(frames, phrases, loss, loss_pooled, geometry, cmap):
-    """The map of the phrase whose evidence is most concentrated in time, over the frame where it is; (h, w, 3) uint8.
+def thumbnail(frames, explanation, phrases, look):
+    """The map of the content phrase whose evidence is most concentrated in time, over the frame where it is.
 
     Args:
         frames: m frames or one picture, (m, H, W, 3) uint8.
-        phrases: indices of those to choose from, below K.
-        loss, loss_pooled: (K, m, G, G) and (K, m), nats; loss_pooled None for a picture, of which the first is taken.
+        explanation: `s2vt.saliency.explanation.Explanation`.
+        phrases: K of `s2vt.data.phrases.Phrase`, all that are drawn.
+        look: `Look`.
+    Returns:
+        (h, w, 3) uint8.
     """
-    k, i = phrases[0], 0
-    if loss_pooled is not None:
-        alpha = heatmaps.temporal_alpha(loss_pooled)[list(phrases)]
-        best, i = np.unravel_index(alpha.argmax(), alpha.shape)
-        k = phrases[best]
-    ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
-    size = tuple(max(1, round(ratio * side)) for side in (geometry.width, geometry.height))
-    e = heatmaps.upsample(e_to_draw(loss[k : k + 1], geometry, "clip")[0, i], resized(geometry, *size))
-    return overlay(np.asarray(shrunk(frames[i], size)), e, cmap)
+    raise NotImplementedError

@@ -39,70 +39,35 @@ KEYFRAME_INTERVAL = 10  # frames: what a browser decodes at most to show the one
 SCALED = {"clip": "per {whole}", "frame": "per frame", "release": "release"}
 
 
-def video_page(path, frames, frame_rate, explanation, sample_times, geometry, *,
-               vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
-    """The page of a video: where and when each word of the sentence, or any phrase of it, has its evidence.
+@dataclasses.dataclass(frozen=True)
+class PageContent:
+    """What a page says beside the maps.
+
+    Attributes:
+        title: heading of the page, any text (a file's name, a caption).
+        vocabulary: the V words that `explanation.log_p` runs over, needed only with it.
+        chosen: positions of the words shown at first; empty: the first noun phrase.
+    """
+
+    title: str = ""
+    vocabulary: tuple[str, ...] = ()
+    chosen: tuple[int, ...] = ()
+
+
+def video_page(path, frames, frame_rate, explanation, content, look):
+    """The page of a video. It holds all of `explanation.maps`; `look.kind` is shown first.
 
     Args:
         path: the file to write, *.html.
-        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced.
-        frame_rate: of these frames, frames per second, a Fraction.
-        explanation: `Explanation` of the sentence, with `loss` or `kl`, cells and frames; with `log_p`, the page lists
-            the words that the captioner would have said instead.
-        sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
-        geometry: `s2vt.data.geometry.Geometry` of the descriptors, for W x H.
-        vocabulary: the V words that `log_p` runs over, needed only with it.
-        title: heading of the page, any text (a file's name, a caption).
-        chosen: positions of the words shown at first (default: the first noun phrase).
-        loss: the kind shown at first, "nll" or "kl".
-        cmap: name of a matplotlib colour map, shown at first; the page offers COLOUR_MAPS as well.
-        normalize: one of `heatmaps.NORMALIZATIONS`, at first; the page offers all. The release's second step compares
-            the words of the sentence with each other; words that are summed count as one.
-    Raises:
-        UserError: if path cannot be written or does not end in .html, or there is no such colour map; nothing is left
-            behind then, nor after any other error.
-        ValueError: if shapes disagree, a loss is not finite, the kind asked for is missing, or there is no frame.
+        frames, frame_rate, explanation, look: as of `video.saliency_video`.
+        content: `PageContent`.
     """
-    sample_times = np.asarray(sample_times, float)
-    shape = np.shape(explanation.maps(loss)[0])
-    if sample_times.ndim != 1 or not len(sample_times) or shape[1:2] != sample_times.shape:
-        raise ValueError(f"expected sample_times (m,) of loss (n, m, G, G); received {sample_times.shape} and {shape}")
-    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, "clip")
-    clip, size, start, num_frames = _clip(frames, frame_rate, geometry)
-    fields |= {
-        "medium": {"type": "video/mp4", "data": _base64(clip)},
-        "times": (sample_times - start).tolist(),
-        "start": start,
-        "duration": num_frames / float(frame_rate),
-        "frame_rate": float(frame_rate),
-    }
-    _write(path, title, fields | resized(geometry, *size).to_json())
+    raise NotImplementedError
 
 
-def picture_page(path, picture, explanation, geometry, *,
-                 vocabulary=(), title="", chosen=None, loss="nll", cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
-    """The page of a picture: where each word of the sentence, or any phrase of it, has its evidence.
-
-    Args:
-        path, geometry, vocabulary, title, chosen, loss, cmap, normalize: as in `video_page`.
-        picture: (H, W, 3) uint8.
-        explanation: `Explanation` of the sentence, m = 1; what it says of whole frames is not shown.
-    Raises:
-        UserError, ValueError: as `video_page`.
-    """
-    explanation = dataclasses.replace(explanation, loss_pooled=None, kl_pooled=None)
-    normalize = "clip" if normalize == "frame" else normalize  # a picture has one frame
-    fields = _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, "picture")
-    if np.shape(explanation.maps(loss)[0])[1] != 1:
-        raise ValueError(f"a picture has one frame, received losses of {np.shape(explanation.maps(loss)[0])[1]}")
-    _check_frame(picture, geometry)
-    size, file = _size(geometry, PICTURE_SIDE), io.BytesIO()
-    shrunk(picture, size).save(file, "WEBP", quality=88)
-    fields |= {
-        "medium": {"type": "image/webp", "data": _base64(file.getvalue())},
-        "times": [0.0], "start": 0.0, "duration": 0.0, "frame_rate": 1.0,
-    }  # fmt: skip
-    _write(path, title, fields | resized(geometry, *size).to_json())
+def picture_page(path, picture, explanation, content, look):
+    """The page of a picture, (H, W, 3) uint8. The other arguments: as of `video_page`."""
+    raise NotImplementedError
 
 
 def alternatives(log_p, words, vocabulary, count=6):

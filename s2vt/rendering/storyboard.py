@@ -75,75 +75,20 @@ def most_salient(e, count=3):
 # --- the storyboard -------------------------------------------------------------------------------------------------
 
 
-def storyboard(path, frames, frame_times, span, sentence, phrases, loss, loss_pooled, geometry, *,
-               cmap=COLOUR_MAP, normalize="clip"):  # fmt: skip
-    """Each word's saliency over time and its most salient frames, after the paper's Fig. 5.
-
-    One row per word or phrase: e over the sampled frames (`heatmaps.temporal_saliency`) as a curve and as greys
-    (darker = more salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by
-    rank and marked on the curve, with its map and the time.
+def storyboard(path, explanation, phrases, thumbnails, span, look):
+    """Each phrase's saliency over time and its most salient frames, after the paper's Fig. 5.
 
     Args:
         path: the file to write, *.png, *.pdf or *.svg.
-        frames: the m sampled frames, a sequence of (H, W, 3) uint8, of any one size.
-        frame_times: their times, (m,), seconds.   span: (first, last) second of the time axis.
-        sentence: its words.   phrases: K of `explanation.Phrase`, a row each.
-        loss, loss_pooled: of the phrases (Eq. 9), nats, (K, m, G, G) of the cells and (K, m) of the frames.
-        geometry: `s2vt.data.geometry.Geometry` of the descriptors.
-        cmap: name of a matplotlib colour map.   normalize: of the maps, one of `heatmaps.NORMALIZATIONS`.
+        explanation: `s2vt.saliency.explanation.Explanation` of a video.
+        phrases: K of `s2vt.data.phrases.Phrase`, a row each; see `Look.rows`.
+        thumbnails: the m sampled frames, a sequence of (h, w, 3) uint8 of any one size.
+        span: (first, last) second of the time axis.
+        look: `Look`.
     Raises:
         UserError: if path cannot be written.   ValueError: if the shapes disagree.
     """
-    loss, loss_pooled = checked(phrases, loss, loss_pooled, frame_times)
-    e_cells, e_frames = e_to_draw(loss, geometry, normalize), heatmaps.temporal_saliency(loss_pooled)
-    colours = [WORD_COLOURS[k % len(WORD_COLOURS)] for k in range(len(phrases))]
-
-    aspect = geometry.width / geometry.height
-    thumb_width = int(np.clip(round(math.sqrt(46_000 * aspect)), 110, 520))  # as wide as rank and time above it
-    size = (thumb_width, max(1, round(thumb_width / aspect)))
-    if size[1] > 420:
-        size = (max(1, round(420 * aspect)), 420)
-    margin, gap, plot, stamp = 28, 14, 640, 32
-    column = max(size[0], 120) + gap
-    label = int(np.clip(max(font_of(LABEL, True).getlength(phrase.name) for phrase in phrases) + 40, 120, 340))
-    row_height = max(size[1] + stamp, 130) + gap
-    notes = (
-        f"curve and greys: saliency over time, a Gaussian mean over {heatmaps.SPREAD} sampled frames, "
-        "each word or phrase scaled to [0, 1] (Eq. 8)",
-        f"map: {heatmaps.NORMALIZATIONS[normalize]}",
-    )
-    width = label + plot + 24 + min(3, len(frames)) * column - gap
-    width = 2 * margin + max(width, *(scale_width(note, SMALL) for note in notes))
-    title = 31
-    top = margin + text_height(sentence, width - 2 * margin, title, bold=True) + 18
-    page = Page(width, top + len(phrases) * (row_height + gap) + 104)
-    shades = ["#8a8a8a"] * len(sentence)
-    for phrase, colour in zip(phrases, colours, strict=True):
-        for k in phrase.words:
-            shades[k] = colour
-    page.words(margin, margin, sentence, shades, width - 2 * margin, title, bold=True)
-
-    thumb_geometry = resized(geometry, *size)
-    left = margin + label
-    for row, (phrase, colour) in enumerate(zip(phrases, colours, strict=True)):
-        y = top + row * (row_height + gap)
-        page.line([(margin, y - gap // 2 - 0.5), (width - margin, y - gap // 2 - 0.5)], "#e2e2e2")
-        bottom = y + row_height - gap
-        _draw_label(page, margin, (y + bottom) / 2, phrase.name, label - 38, colour)
-        ranks = most_salient(e_frames[row])
-        _draw_curve(page, (left, y, left + plot, bottom), e_frames[row], frame_times, span, ranks, colour)
-        for rank, i in enumerate(ranks):
-            x = left + plot + 24 + rank * column
-            e_map = heatmaps.upsample(e_cells[row, i], thumb_geometry)
-            page.text(x + 32, y + stamp // 2 - 2, f"{frame_times[i]:.2f} s", 19)
-            page.rank(x + 12, y + stamp // 2 - 2, rank + 1, colour)
-            page.picture(blend(Backdrop(np.asarray(shrunk(frames[i], size))), e_map, cmap), x, y + stamp)
-            page.frame(x - 1, y + stamp - 1, x + size[0] + 1, y + stamp + size[1] + 1, colour, 2)
-    y = top + len(phrases) * (row_height + gap)
-    _draw_time_axis(page, left, left + plot, y - gap // 2, span)
-    for row, bar in enumerate((_grey, cmap)):
-        page.scale(margin, y + 56 + 28 * row, bar, notes[row], SMALL)
-    page.save(path)
+    raise NotImplementedError
 
 
 def checked(phrases, loss, loss_pooled, per_frame):

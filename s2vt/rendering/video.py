@@ -190,22 +190,22 @@ class Leader:
 # --- the video ------------------------------------------------------------------------------------------------------
 
 
-def saliency_video(path, frames, frame_rate, *args, limit=None, **kwargs):
-    """Writes `saliency_frames` as a video or animation.
+def saliency_video(path, frames, frame_rate, explanation, phrases, look):
+    """Writes where and when each phrase of a sentence has its evidence as a video or animation.
 
     Args:
         path: the file to write; its ending is one that `VideoWriter` knows.
-        limit: (width, height) of the canvas, pixels; None: LIMIT, or ANIMATION_LIMIT of a GIF or WebP.
-        The others: as of `saliency_frames`.
+        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced; the
+            clock is that of `explanation.times`.
+        frame_rate: of the video, frames per second, a Fraction.
+        explanation: `s2vt.saliency.explanation.Explanation` of the video.
+        phrases: K of `s2vt.data.phrases.Phrase`.
+        look: `Look`.
     Raises:
         UserError: if path cannot be written; nothing is left behind then, nor after any other error.
         ValueError: if the shapes disagree or there is no frame.
     """
-    limit = limit or (ANIMATION_LIMIT if Path(path).suffix.lower() in ANIMATION_SUFFIXES else LIMIT)
-    canvas, pictures = saliency_frames(frames, frame_rate, *args, limit=limit, **kwargs)
-    with VideoWriter(path, *canvas, frame_rate, preset="veryfast") as video:
-        for picture in pictures:
-            video.write(picture)
+    raise NotImplementedError
 
 
 def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sample_times, geometry, *,

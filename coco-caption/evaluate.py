@@ -1,6 +1,6 @@
 """Scores captions in COCO's formats: python coco-caption/evaluate.py --annotations FILE --results FILE [--output FILE]
 
-Prints a Markdown table of BLEU-1..4, METEOR, ROUGE-L and CIDEr (times 100), and writes them (as fractions) to --output.
+Prints a Markdown table of BLEU-1..4, METEOR, ROUGE-L and CIDEr, times 100; --output receives them as fractions.
 """
 
 import argparse
@@ -9,13 +9,14 @@ from pathlib import Path
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments on one line, as all mistakes are said."""
+    """An ArgumentParser whose errors are one line."""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parse_arguments(arguments=None):
+    """The command line's options."""
     parser = OneLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", metavar="FILE", type=Path, required=True, help="COCO caption annotations")
     parser.add_argument("--results", metavar="FILE", type=Path, required=True, help="COCO caption results to score")
@@ -24,26 +25,24 @@ def parse_arguments(arguments=None):
 
 
 def main(arguments=None) -> int:
+    """Exit status: 0; 2 after a mistake of the user, 1 if Java failed."""
     options = parse_arguments(arguments)
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from s2vt.captioning import coco_format, java, scoring
+    from s2vt.captioning import coco_format, scoring
     from s2vt.data.files import write_json
-    from s2vt.errors import UserError
+    from s2vt.errors import ToolError, UserError
 
     try:
-        references = coco_format.read_coco_annotations(options.annotations)
-        candidates = coco_format.read_coco_results(options.results)
+        references = coco_format.read_annotations(options.annotations)
+        candidates = coco_format.read_results(options.results)
         scores = scoring.score(references, candidates)
         print(scoring.table({options.results.stem: scores}))
         if options.output:
             write_json(options.output, scores)
-    except UserError as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
-    except java.ScoringError as failure:
-        print(failure, file=sys.stderr)
-        return 1
+    except (UserError, ToolError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
     return 0
 
 

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gzip
 import multiprocessing
 import os
 from pathlib import Path
@@ -38,3 +39,25 @@ def server():
         multiprocessing.forkserver.ensure_running()
         yield context
         multiprocessing.forkserver._forkserver._stop()
+
+
+@pytest.fixture(scope="session")
+def light_meteor_command(tmp_path_factory):
+    """METEOR's command with a single paraphrase, in a folder with a space and an accent, instead of 60 MB of them."""
+    from s2vt.captioning import java
+
+    paraphrases = tmp_path_factory.mktemp("déjà vu") / "one paraphrase.gz"
+    paraphrases.write_bytes(gzip.compress(b"0.5\na couple of\ntwo\n"))
+    return [*java._meteor_command()[:-1], str(paraphrases)]
+
+
+@pytest.fixture(scope="session")
+def meteor(light_meteor_command):
+    """A running METEOR with a single paraphrase."""
+    from s2vt.captioning import java
+
+    with java.MeteorScorer() as scorer:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(java, "_meteor_command", lambda: light_meteor_command)
+            scorer.score_tokens({1: ["a"]}, {1: "a"})
+        yield scorer

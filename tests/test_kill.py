@@ -344,8 +344,8 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(whole, tmp_pa
 
 
 def test_java_ends_with_the_process_that_asked_it():
-    code = "from s2vt.captioning.scoring import MeteorScorer\nwith MeteorScorer() as meteor:\n"
-    code += "    meteor.score({1: ['a dog']}, {1: 'a dog'}); print(meteor._dialogue.process.pid, flush=True); input()"
+    code = "from s2vt.captioning.java import MeteorScorer\nwith MeteorScorer() as meteor:\n"
+    code += "    meteor.score_tokens({1: ['a dog']}, {1: 'a dog'}); print(meteor._dialogue.process.pid, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cfg.ROOT
     ) as asker:

@@ -127,6 +127,6 @@ def test_scoring_again_and_again_leaves_no_program_behind():
     scores, before = scoring.score(references, candidates), (programs(), open_files())
     with java.MeteorScorer() as meteor:
         for _ in range(3):
-            assert scoring.score(references, candidates, meteor=meteor) == scores
+            assert scoring.score(references, candidates, scorer=meteor) == scores
             assert len(programs() - before[0]) == 1
     assert programs() <= before[0] and open_files() <= before[1]

@@ -1,17 +1,17 @@
-"""The COCO caption evaluation's JSON formats: annotations (references) and results (candidates)."""
+"""The JSON formats of the COCO caption evaluation: annotations (references) and results (candidates).
+
+References are {id: [caption, ...]}, candidates {id: caption}; an id is a string or an integer.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
-from s2vt.captioning.java import _some
 from s2vt.data.files import read_json, write_json
-from s2vt.errors import UserError
-
-# COCO's files
+from s2vt.errors import UserError, listed
 
 
-def write_coco_annotations(path: str | Path, references: Mapping[Hashable, Sequence[str]]):
-    """Writes references as a COCO caption annotation file; it appears complete or not at all.
+def write_annotations(path: str | Path, references: Mapping[Hashable, Sequence[str]]):
+    """Writes references as a COCO annotation file, atomically.
 
     Raises:
         UserError: if the file cannot be written.
@@ -32,11 +32,11 @@ def write_coco_annotations(path: str | Path, references: Mapping[Hashable, Seque
     )
 
 
-def read_coco_annotations(path: str | Path) -> dict[Hashable, list[str]]:
-    """References, {id: [caption, ...]}, from a COCO caption annotation file.
+def read_annotations(path: str | Path) -> dict[Hashable, list[str]]:
+    """References from a COCO annotation file.
 
     Raises:
-        UserError: if the file is missing or not of this format, or one of its images has no caption.
+        UserError: if the file is missing or has another format, or an image has no caption.
     """
     content = read_json(path)
     sections = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations")]
@@ -51,14 +51,16 @@ def read_coco_annotations(path: str | Path) -> dict[Hashable, list[str]]:
         if medium not in references:
             raise UserError(f"{path}: annotations[{k}] is for image_id {medium!r}, which is not among its images")
         references[medium].append(_field(path, "annotations", k, annotation, "caption"))
-    lacking = [medium for medium, captions in references.items() if not captions]
-    if lacking:
-        raise UserError(f"{path}: {_some(lacking)} without a caption; every image needs at least one")
+    missing = [repr(medium) for medium, captions in references.items() if not captions]
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing)} images without a caption ({listed(missing, 3)}); every image needs at least one"
+        )
     return references
 
 
-def write_coco_results(path: str | Path, candidates: Mapping[Hashable, str]):
-    """Writes candidates as a COCO caption results file; it appears complete or not at all.
+def write_results(path: str | Path, candidates: Mapping[Hashable, str]):
+    """Writes candidates as a COCO results file, atomically.
 
     Raises:
         UserError: if the file cannot be written.
@@ -66,11 +68,11 @@ def write_coco_results(path: str | Path, candidates: Mapping[Hashable, str]):
     write_json(path, [{"image_id": medium, "caption": caption} for medium, caption in candidates.items()])
 
 
-def read_coco_results(path: str | Path) -> dict[Hashable, str]:
-    """Candidates, {id: caption}, from a COCO caption results file.
+def read_results(path: str | Path) -> dict[Hashable, str]:
+    """Candidates from a COCO results file.
 
     Raises:
-        UserError: if the file is missing or not of this format, or holds two captions for one image.
+        UserError: if the file is missing or has another format, or an image has two captions.
     """
     content = read_json(path)
     if not isinstance(content, list):
@@ -82,13 +84,13 @@ def read_coco_results(path: str | Path) -> dict[Hashable, str]:
     for k, item in enumerate(content):
         medium = _field(path, "", k, item, "image_id")
         if medium in candidates:
-            raise UserError(f"{path}: image_id {medium!r} has two captions; a result is one caption per image")
+            raise UserError(f"{path}: image_id {medium!r} has two captions; expected one caption per image")
         candidates[medium] = _field(path, "", k, item, "caption")
     return candidates
 
 
 def _field(path, section, k, item, key):
-    """A field of the k-th item of a COCO file: a caption is a string, an id a string or an integer."""
+    """A field of the k-th item of a section: a caption is a string, an id a string or an integer."""
     value = item.get(key) if isinstance(item, dict) else None
     expected = str if key == "caption" else (str, int)
     if not isinstance(value, expected) or isinstance(value, bool):

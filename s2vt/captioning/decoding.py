@@ -2,8 +2,8 @@
 
 Letters: B batch, N descriptors, T words, K beam width, V vocabulary.
 
-A captioner is anything with `encode(v (B, N, D)) -> state` and `step(state, word) -> logits (B, V), state`, where word
-is y_{t-1}, (B,), or None for y_0, and the leaves of a state have leading dimension B.
+A captioner is any object with `encode(v (B, N, D)) -> state` and `step(state, word) -> logits (B, V), state`, where
+word is y_{t-1}, (B,), or None for y_0, and the leaves of a state have leading dimension B.
 """
 
 import keras
@@ -14,14 +14,14 @@ from s2vt.data.text import END
 
 
 def greedy(captioner, v, max_words=25):
-    """The likeliest word at every step, given the words chosen before (Eq. 10).
+    """Greedy decoding: the most probable word at every step, given the words chosen before (Eq. 10).
 
         y_t = argmax_w P(y_t = w | y_<t, v_1..v_N)
 
     Args:
-        captioner: see the top of the module.
+        captioner: see the module's docstring.
         v: descriptors, (B, N, D).
-        max_words: the most steps to decode, END's own step among them.
+        max_words: the largest number of steps, END's included.
     Returns:
         B lists of word indices, without END.
     """
@@ -40,18 +40,18 @@ def greedy(captioner, v, max_words=25):
 
 
 def beam(captioner, v, width, max_words=25):
-    """The best sentence that beam search finds, by mean log-probability per word.
+    """Beam search for the sentence with the highest mean log-probability per word.
 
         score(y) = 1/n sum_t log P(y_t | y_<t, v_1..v_N),    n words, END included
 
-    An ended sentence keeps its score and its place among the K, as long as no growing one overtakes it; the search
-    stops when all K of every row have ended. With width 1 it is `greedy`.
+    An ended sentence stays among the K best with its score until a longer one exceeds it. The search stops when all K
+    sentences of every row have ended. With width 1 the result is that of `greedy`.
 
     Args:
-        captioner: see the top of the module.
+        captioner: see the module's docstring.
         v: descriptors, (B, N, D).
-        width: K, sentences kept at every step, 1..V.
-        max_words: the most steps to decode, END's own step among them.
+        width: K, the number of sentences kept at every step, 1..V.
+        max_words: the largest number of steps, END's included.
     Returns:
         B lists of word indices, without END.
     Raises:
@@ -62,7 +62,7 @@ def beam(captioner, v, width, max_words=25):
     if not 1 <= K <= logits.shape[-1]:
         raise ValueError(f"width must be between 1 and the vocabulary's {logits.shape[-1]} words, received {width}")
 
-    log_p, word = _likeliest(logits, K)  # (B, K): the first step's K best words start the K sentences
+    log_p, word = _top_words(logits, K)  # (B, K): the first step's K best words start the K sentences
     sentences = np.full((B, K, max_words), END)
     sentences[..., 0] = word
     length = np.ones((B, K), int)
@@ -73,8 +73,8 @@ def beam(captioner, v, width, max_words=25):
         if ended.all():
             break
         logits, state = captioner.step(state, word.ravel())
-        step_log_p, candidate = (a.reshape(B, K, K) for a in _likeliest(logits, K))
-        # An ended sentence has one continuation: itself.
+        step_log_p, candidate = (a.reshape(B, K, K) for a in _top_words(logits, K))
+        # The only continuation of an ended sentence is itself, at no cost.
         step_log_p[ended] = np.where(np.arange(K) == 0, 0, -np.inf)
         candidate[ended] = END
         candidate_log_p = log_p[..., None] + step_log_p  # (B, K sentences, K continuations)
@@ -99,8 +99,8 @@ def caption_media(captioner, vocabulary, media, store, config, width=1, progress
     """Captions of media, in batches.
 
     Args:
-        vocabulary, store, config: the run's words, the media's DescriptorStore, and its Config.
-        width: the beam's width; 1 is greedy.
+        vocabulary, config: of the captioner's run.   store: DescriptorStore of the media.
+        width: the beam's width; 1: greedy.
         progress: wraps the batches (tqdm).
     Returns:
         {id: sentence}
@@ -118,9 +118,9 @@ def caption_media(captioner, vocabulary, media, store, config, width=1, progress
     return sentences
 
 
-def _likeliest(logits, k):
+def _top_words(logits, k):
     """The k largest log-probabilities of each row and their words: (R, V) -> (R, k) float64, (R, k) int32."""
-    # The order is that of the logits themselves: rounding in log-softmax could make two words equal.
+    # Words are ranked by their logits, because rounding in log-softmax can make two of them equal.
     value, word = ops.top_k(logits, k)
     log_p = value - ops.logsumexp(logits, axis=-1, keepdims=True)
     return ops.convert_to_numpy(log_p).astype("float64"), ops.convert_to_numpy(word).astype("int32")

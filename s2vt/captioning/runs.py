@@ -1,24 +1,26 @@
-"""Runs: the folders of trained captioners, and finding their checkpoints again.
+"""Runs: the folders of trained captioners.
 
-experiments/<RUN>/config.json         the Config, seed, command, versions, weights' digest, git revision
-                 /vocabulary.json
-                 /log.csv             loss, val_loss, val_METEOR an epoch
-                 /tensorboard/
-                 /checkpoints/<k>.weights.h5, scores.json ("best" is the best validation METEOR)
-                 /training_state.npz  epochs done, optimizer and random state, for --resume
+experiments/RUN/config.json         Config, seed, command, versions, digest of the backbone's weights, git revision
+               /vocabulary.json
+               /log.csv             epoch, loss, val_METEOR, val_loss
+               /tensorboard/
+               /checkpoints/<k>.weights.h5, scores.json (validation METEOR of each)
+               /training_state.npz  number of epochs done, optimizer, random state; for --resume
 """
 
-import dataclasses
+import contextlib
 from pathlib import Path
 
-import cfg
+import numpy as np
+
+from s2vt import config as configs
 from s2vt.data.files import file_digest, read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 
 
 class Run:
-    """One folder under experiments/, and what is in it."""
+    """One folder under experiments/ and the files in it."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -29,11 +31,15 @@ class Run:
         return self.folder.name
 
     def exists(self):
-        """Whether a training has begun here."""
+        """Whether a training has started here."""
         return (self.folder / "config.json").exists()
 
     def require(self):
-        """Raises UserError, naming the runs that there are, if nothing was trained here."""
+        """The run itself.
+
+        Raises:
+            UserError: if nothing was trained here; names the runs that exist.
+        """
         if not self.exists():
             runs = sorted(path.parent.name for path in self.folder.parent.glob("*/config.json"))
             raise UserError(
@@ -42,33 +48,20 @@ class Run:
             )
         return self
 
-    def check_new(self, config, resume, overwrite):
-        """Whether a training may begin here, or go on. One that was killed before it had a config.json begins anew.
-
-        Raises:
-            UserError: if the run exists and neither is asked for, or it would go on with another config.
-        """
-        if self.exists() and not (resume or overwrite):
-            raise UserError(
-                f"{self.folder} exists; add --resume to go on, --overwrite to start again, or --name another"
-            )
-        if resume and (self.exists() or not self.folder.is_dir()):
-            if dataclasses.replace(self.config(), source=config.source, splits=config.splits) != config:
-                raise UserError(
-                    f"{self.folder} was trained with another config; give the same --set, or start again with "
-                    "--overwrite"
-                )
+    def record(self):
+        """The contents of config.json, as `config.record`."""
+        return configs.record(self.require().folder / "config.json")
 
     def config(self):
         """The Config that the run was trained with."""
-        return cfg.load(self.require().folder / "config.json")
+        return self.record()["config"]
 
     def vocabulary(self):
-        """The run's words."""
+        """The Vocabulary of its training captions."""
         return Vocabulary.load(self.folder / "vocabulary.json")
 
     def scores(self):
-        """{checkpoint number: validation METEOR or None}."""
+        """{checkpoint number: validation METEOR, or None where it was not scored}."""
         path = self.folder / "checkpoints" / "scores.json"
         values = read_json(path) if path.exists() else {}
         try:
@@ -77,7 +70,7 @@ class Run:
             raise UserError(f"{path} does not hold the checkpoints' scores ({error}); name a --checkpoint") from None
 
     def checkpoint_path(self, number):
-        """The weights of one checkpoint."""
+        """The weights file of a checkpoint."""
         return self.folder / "checkpoints" / f"{number}.weights.h5"
 
     def checkpoint(self, which):
@@ -86,50 +79,89 @@ class Run:
         Args:
             which: a number, "best" (by validation METEOR) or "last".
         Raises:
-            UserError: if there is no such checkpoint; lists those there are.
+            UserError: if there is no such checkpoint; lists those that exist.
         """
         self.require()
         names = (path.name.split(".")[0] for path in (self.folder / "checkpoints").glob("*.weights.h5"))
-        there = sorted(int(name) for name in names if name.isdecimal())
-        scored = {k: score for k, score in self.scores().items() if score is not None and k in there}
+        present = sorted(int(name) for name in names if name.isdecimal())
+        scored = {k: score for k, score in self.scores().items() if score is not None and k in present}
         if which == "best" and scored:
             return max(scored, key=lambda k: (scored[k], -k))
-        if which == "last" and there:
-            return there[-1]
-        if str(which) in map(str, there):
+        if which == "last" and present:
+            return present[-1]
+        if str(which) in map(str, present):
             return int(which)
-        listed = ", ".join(map(str, there)) or "none"
+        listed = ", ".join(map(str, present)) or "none"
         raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
 
+    @property
+    def state_path(self):
+        """training_state.npz. It is the last file of an epoch, so the number in it counts whole epochs."""
+        return self.folder / "training_state.npz"
+
+    @contextlib.contextmanager
+    def state(self):
+        """The arrays of training_state.npz, for a `with` block.
+
+        Raises:
+            UserError: if the file cannot be read, or the block raises any exception because of what it holds.
+        """
+        try:
+            with np.load(self.state_path, allow_pickle=False) as arrays:
+                yield arrays
+        except Exception as error:  # on damaged files NumPy and zipfile raise exceptions of many types
+            raise UserError(
+                f"{self.state_path} does not fit this run ({error}); start again with --overwrite"
+            ) from None
+
+    def epochs_done(self):
+        """How many epochs are whole; 0 if training was stopped in the first one.
+
+        Raises:
+            UserError: if training_state.npz is missing (as in the shipped runs) or damaged.
+        """
+        if not self.state_path.exists():
+            if {path.name for path in (self.folder / "checkpoints").glob("*.h5")} <= {"0.weights.h5"}:
+                return 0
+            raise UserError(
+                f"{self.folder} has no {self.state_path.name}, which --resume needs; start again with --overwrite, or "
+                "choose another --name"
+            )
+        with self.state() as arrays:
+            epochs = int(arrays["epochs"])
+            if epochs < 1:
+                raise ValueError(f"{epochs} epochs")
+        return epochs
+
     def identity(self, number):
-        """What scores hang on: the run, its captioner, and which weights, to the byte."""
+        """Provenance of a score: the run, its captioner, the checkpoint and the SHA-256 of its weights file."""
         digest = file_digest(self.checkpoint_path(number))
         return {"run": self.name, "model": self.config().model.name, "checkpoint": number, "sha256": digest}
 
     def captioner(self, which):
-        """(the trained captioner, checkpoint number)."""
+        """(the trained captioner, checkpoint number); `which` as `checkpoint`."""
         number = self.checkpoint(which)
         model = new_model(self.config(), self.vocabulary())
         self.load_weights(model, number)
         return model, number
 
     def load_weights(self, model, number):
-        """Gives a captioner the weights of a checkpoint.
+        """Loads the weights of a checkpoint into a captioner.
 
         Raises:
-            UserError: if the file is damaged or does not fit.
+            UserError: if the file is damaged or has other shapes.
         """
         path = self.checkpoint_path(number)
         try:
             model.load_weights(path)
-        except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
+        except Exception as error:  # on damaged files HDF5 and Keras raise exceptions of many types
             reason = " ".join((str(error) or type(error).__name__).split())[:200]
             raise UserError(f"{path} does not fit {self.folder / 'config.json'} ({reason})") from None
 
 
 def new_model(config, vocabulary):
-    """An untrained captioner for a config and a vocabulary."""
-    from s2vt.captioning.captioners import CAPTIONERS  # here: a wrong name is told before the engine is loaded
+    """An untrained captioner for a Config and a Vocabulary."""
+    from s2vt.captioning.captioners import CAPTIONERS  # imports the engine
 
     captioner = CAPTIONERS[config.model.name]
     settings = {name: getattr(config.model, name) for name in captioner.SETTINGS}

@@ -1,62 +1,143 @@
-"""What the three scripts share: common flags, the config they select, and one-line errors."""
+"""The command line of all scripts: their common flags, the config that these select, and errors of one line.
+
+A script makes a `Parser`, adds its own flags and calls `parse`, which returns its options and a `Command`. It passes
+values on to the package as frozen requests, never the options themselves. Imports nothing heavy: `--help` is instant.
+"""
 
 import argparse
 import dataclasses
+import faulthandler
+import logging
 import os
 import re
 import sys
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
-import cfg
+from s2vt import config as configs
 from s2vt.errors import ToolError, UserError
+
+# --- flags ----------------------------------------------------------------------------------------------------------
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Appends the default of each flag that has one and whose help does not state it."""
+
+    def _get_help_string(self, action):
+        unstated = action.default not in (None, False, argparse.SUPPRESS) and action.default != []
+        return f"{action.help} (default: %(default)s)" if unstated and "(default" not in action.help else action.help
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose mistakes are one line on stderr and exit status 2."""
+    """An ArgumentParser whose errors are one line and exit status 2, with the flag --verbose."""
 
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {_one_line(message)}; see {self.prog} --help\n")
+    def __init__(self, prog, description):
+        super().__init__(prog=prog, description=description, formatter_class=HelpFormatter)
+        self.add_argument(
+            "--verbose", action="store_true", help="show the log messages of TensorFlow, CUDA, FFmpeg, ..."
+        )
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse does; `--dataset FOLDER/dataset.json` is short for `--data_dir PARENT --dataset FOLDER`.
-
-        --config stands for a run's --dataset, and for its --seed unless one is given.
-        """
-        options = super().parse_args(args, namespace)
-        options.record = None
-        if options.config is not None:
-            options.record = cfg.record(options.config)
-            dataset = options.record["config"].dataset
-            if options.dataset not in (None, dataset):
-                self.error(f"--config {options.config} is of {dataset}, not {options.dataset}; drop --dataset")
-            options.dataset = dataset
-        if options.dataset is None:
-            self.error("the following arguments are required: --dataset, or --config")
-        if options.seed is None:
-            options.seed = options.record["seed"] if options.record else 0
-        path = Path(os.path.abspath(options.dataset))
-        if path.suffix == ".json":
-            if path.name != cfg.OWN or not path.is_file():
-                self.error(f"--dataset {options.dataset}: expected a file named {cfg.OWN} in the media's folder")
-            options.data_dir, options.dataset = str(path.parent.parent), path.parent.name
+        """As in argparse. Silences other libraries (see `silence`), unless --verbose is given."""
+        options = super().parse_args(_with_values(sys.argv[1:] if args is None else args), namespace)
+        if not options.verbose:
+            silence()
         return options
 
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {_one_line(message)}; see {self.prog} --help\n")
 
-def parser(prog, description):
-    """A parser with the flags every script has."""
-    result = Parser(prog=prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    result.add_argument("--dataset", metavar="D",
-                        help=f"one of {', '.join(cfg.CONFIGS)}, or the path of your own {cfg.OWN}")  # fmt: skip
-    result.add_argument("--config", metavar="FILE",
-                        help="a run's config.json: its data set, settings and seed once more")  # fmt: skip
-    result.add_argument("--data_dir", default="DATA", help="folder of the data sets")
-    result.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
-    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="change a field of cfg.py, such as model.units=512; may be repeated")  # fmt: skip
-    result.add_argument("--weights",
-                        help="imagenet, inception-2015, inception-shapes or a file (default: cfg.py's)")  # fmt: skip
-    result.add_argument("--seed", type=_seed, help="of all that is random (default: that of --config, or 0)")
-    return result
+
+def _with_values(args):
+    """Joins a flag and a value like -5x10, which argparse would take for another flag."""
+    joined = []
+    for word in args:
+        if joined and re.match(r"-\d", word) and re.fullmatch("--[a-z_]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+class ScriptParser(Parser):
+    """The parser of the scripts that read a data set: adds the flags that select data set, folders and settings.
+
+    Args:
+        configs: the data sets that can be chosen by name, {name: Config}.
+    """
+
+    def __init__(self, prog, description, configs):
+        super().__init__(prog, description)
+        self.configs, self.short_forms = configs, []
+        self.add_argument(
+            "--dataset",
+            metavar="D",
+            help=f"one of {', '.join(configs)}, or the folder of your own media with its dataset.json",
+        )
+        self.add_argument("--config", metavar="FILE", help="config.json of a run: use its data set, settings and seed")
+        self.add_argument("--data_dir", default="DATA", help="folder of the data sets")
+        self.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
+        self.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            dest="assignments",
+            help="change a setting of cfg.py, such as model.units=512; may be repeated",
+        )
+        self.add_short_form(
+            "--weights", "features.weights", "W", "the network: imagenet, inception-2015, inception-shapes or a file"
+        )
+        self.add_argument("--seed", type=_seed, help="random seed (default: that of --config, else 0)")
+
+    def add_short_form(self, flag, key, metavar, help, value=None):
+        """Adds a flag that is short for `--set key=...`.
+
+        Args:
+            value: the setting's value, for a flag that takes none itself; metavar is not used then.
+        """
+        self.short_forms.append((flag, key))
+        stands_for = f"(short for --set {key}={value or metavar})"
+        how = {"metavar": metavar} if value is None else {"action": "store_const", "const": value}
+        self.add_argument(flag, help=f"{help} {stands_for}", **how)
+
+    def parse(self, args=None):
+        """The script's options, and the Command that the common flags select.
+
+        Raises:
+            UserError: on an unknown data set or setting.
+        """
+        options = self.parse_args(args)
+        record = None if options.config is None else configs.record(options.config)
+        dataset, data_dir = options.dataset, Path(options.data_dir)
+        if record:
+            of_record = record["config"].dataset
+            if dataset not in (None, of_record):
+                raise UserError(f"--config {options.config} is of {of_record}, not {dataset}; drop --dataset")
+            dataset = of_record
+        elif dataset is None:
+            self.error("the following arguments are required: --dataset, or --config")
+        else:
+            data_dir, dataset = _find_folder(dataset, data_dir, self.configs)
+        config = record["config"] if record else configs.find(dataset, data_dir, self.configs)
+        config, given = self._settings(config, options)
+        seed = options.seed if options.seed is not None else record["seed"] if record else 0
+        weights = record["weights"] if record else None
+        return options, Command(config, data_dir, Path(options.experiments_dir), seed, weights, given)
+
+    def _settings(self, config, options):
+        """(the config with all settings that were given, {key: what the user typed})."""
+        config, given = config.replace(options.assignments), {}
+        for assignment in options.assignments:
+            key = assignment.partition("=")[0].strip()
+            given[key] = f"--set {assignment}"
+        for flag, key in self.short_forms:
+            text = getattr(options, flag.lstrip("-"))
+            if text is not None:
+                given[key] = f"{flag} {text}"
+                config = config.with_value(key, text, given[key])
+        return config, given
 
 
 def _seed(text):
@@ -65,68 +146,134 @@ def _seed(text):
     return int(text)
 
 
-def config_of(options):
-    """The Config that the flags select.
+EXAMPLE = "DATA/README.md, 'Your own media', has an example"
 
-    Raises:
-        UserError: on an unknown data set or setting.
+
+def _find_folder(dataset, data_dir, known):
+    """(data_dir, name) of --dataset, which may also be the path of a user's folder or of its dataset.json."""
+    path = Path(os.path.abspath(dataset))
+    by_name = dataset in known or (dataset == path.name and (data_dir / dataset / configs.OWN).is_file())
+    if by_name or not dataset:
+        return data_dir, dataset
+    if path.suffix == ".json":
+        if path.name != configs.OWN:
+            raise UserError(f"--dataset {dataset}: expected a file named {configs.OWN}, in the folder of the media")
+        if not path.is_file():
+            raise UserError(f"--dataset {dataset}: no such file; {EXAMPLE}")
+        return path.parent.parent, path.parent.name
+    if (path / configs.OWN).is_file():
+        return path.parent, path.name
+    if path.is_dir() and dataset != path.name:
+        raise UserError(f"--dataset {dataset}: the folder has no {configs.OWN}; {EXAMPLE}")
+    return data_dir, dataset
+
+
+# --- what they select -----------------------------------------------------------------------------------------------
+
+# Settings that a trained run does not fix: neither changes what its captioner reads, up to rounding.
+FREE_SETTINGS = ("features.batch_size", "features.precision")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The data set, settings and folders that the common flags select.
+
+    Attributes:
+        config: the Config of the data set, with all settings that were given.
+        data_dir: folder of the data sets.
+        experiments_dir: folder of the runs.
+        seed: random seed.
+        weights: digest of the network that --config's run was trained with; None without --config.
+        given: the settings that were given, {key: what the user typed}.
     """
-    assignments = list(options.assignments)
-    if options.weights:
-        assignments.append(f"features.weights={options.weights}")
-    if getattr(options, "model", None):
-        assignments.append(f"model.name={options.model}")
-    config = options.record["config"] if options.record else cfg.find(options.dataset, options.data_dir)
-    return config.replace(assignments)
 
+    config: configs.Config
+    data_dir: Path
+    experiments_dir: Path
+    seed: int
+    weights: str | None
+    given: dict[str, str]
 
-def run_config_of(options, run):
-    """The Config of a trained run, for testing and explaining: model and descriptors are the run's own.
+    def run_folder(self, name=None):
+        """The folder of a run. The default name is the data set's, with "-MODEL" for captioners other than s2vt.
 
-    Raises:
-        UserError: if the run is of another data set, or `--set` would change the model or its descriptors.
-    """
-    wanted, trained = config_of(options), run.config()
-    if wanted.dataset != trained.dataset:
-        raise UserError(f"{run.folder} was trained on {trained.dataset}, not {wanted.dataset}; choose with --name")
-    for key in ("weights", "layer", "scan", "resize"):
-        if getattr(wanted.features, key) != getattr(trained.features, key) and (
-            options.weights if key == "weights" else any(a.startswith(f"features.{key}=") for a in options.assignments)
-        ):
+        Raises:
+            UserError: if the name is not that of a plain folder.
+        """
+        config = self.config
+        default = config.dataset
+        if config.model.name != configs.ModelConfig.name:
+            default += f"-{config.model.name}"
+        name = default if name is None else name
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise UserError(f"--name {name!r}: expected a plain name such as {default}")
+        return self.experiments_dir / name
+
+    def config_of(self, run):
+        """The Config to test or explain a trained run with.
+
+        Features, text, model and training are the run's own; saliency, evaluation and FREE_SETTINGS are this
+        command's.
+
+        Raises:
+            UserError: if the run is of another data set, or a setting was given that differs from the run's.
+        """
+        wanted, trained = self.config, run.config()
+        if (wanted.dataset, wanted.media) != (trained.dataset, trained.media):
             raise UserError(
-                f"{run.folder} was trained with {key} {getattr(trained.features, key)}, not "
-                f"{getattr(wanted.features, key)}; drop that flag, or train another run with --name"
+                f"{run.folder} was trained on {trained.dataset} ({trained.media}), not {wanted.dataset} "
+                f"({wanted.media}); choose another run with --name"
             )
-    named = getattr(options, "model", None) or any(a.startswith("model.name=") for a in options.assignments)
-    if named and wanted.model.name != trained.model.name:
-        raise UserError(
-            f"{run.folder} was trained as {trained.model.name}, not {wanted.model.name}; drop --model, or choose with "
-            "--name"
+        kept = ("saliency", "evaluation")
+        for key, (of_run, asked) in trained.differences(wanted).items():
+            if key in self.given and key not in FREE_SETTINGS and not key.startswith(kept):
+                raise UserError(
+                    f"{run.folder} was trained with {key}={of_run}, not {asked}; drop {self.given[key]}, or choose "
+                    "another run with --name"
+                )
+        free = {key.split(".")[1]: getattr(wanted.features, key.split(".")[1]) for key in FREE_SETTINGS}
+        return dataclasses.replace(
+            wanted,
+            features=dataclasses.replace(trained.features, **free),
+            text=trained.text,
+            model=trained.model,
+            training=trained.training,
         )
-    features = dataclasses.replace(
-        trained.features, batch_size=wanted.features.batch_size, precision=wanted.features.precision
-    )
-    return dataclasses.replace(trained, features=features)
 
 
-FRAME_HELP = (
-    "what a video's frame is when it is seen alone: its mean descriptor (paper) or its cells, read like a "
-    "picture's (default: cells for runs with training.cells, which have met such frames)"
-)
+# --- what reaches the terminal --------------------------------------------------------------------------------------
 
 
-def run_folder(options, name=None):
-    """The folder of a run. Unless a name is given: the data set's, with the captioner's where it is not S2VT."""
-    if name is None:
-        model = config_of(options).model.name
-        name = options.dataset + ("" if model == cfg.ModelConfig.name else f"-{model}")
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise UserError(f"--name {name!r} is not a plain name; expected something like {options.dataset}")
-    return Path(options.experiments_dir) / name
+def silence():
+    """Keeps the messages of other libraries off the terminal, until the process ends.
+
+    Python warnings and log records below ERROR are dropped. Native code writes to file descriptor 2 directly, in part
+    before it reads any setting (TensorFlow's import), so that descriptor is sent to the null device; Python's own
+    sys.stderr keeps the terminal through a copy of it. Child processes inherit the null device. After a crash in native
+    code, faulthandler still prints the Python stack; --verbose shows the crash's own message.
+
+    Does nothing where sys.stderr is not file descriptor 2, as under a test runner or after an earlier call.
+    """
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+        terminal = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by an object without a descriptor
+        return
+    sys.stderr.flush()
+    sys.stderr = open(terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    faulthandler.enable(sys.stderr)
+    logging.disable(logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def progress(unit):
-    """tqdm on stderr: (iterable, total) -> iterable."""
+    """A tqdm progress bar on stderr: (iterable, total) -> iterable."""
     from tqdm import tqdm
 
     def wrap(iterable, total=None):
@@ -135,49 +282,29 @@ def progress(unit):
     return wrap
 
 
-def load_engine():
-    """Imports Keras and finds its devices, without the notes that TensorFlow's C++ prints; exceptions still rise.
-
-    Scripts call it once the user's mistakes are ruled out, so that those are told at once.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)  # the notes are written before any Python setting is looked at
-    try:
-        import keras
-
-        keras.distribution.list_devices()
-        keras.ops.zeros(())
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def run(main):
-    """Calls a script's `main() -> exit status` and turns the user's mistakes into one line and status 2."""
+    """Exits with the status that `main` returns; UserError and OSError become one line and status 2, ToolError 1."""
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name that is not UTF-8 is printed as it is
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8
     try:
         status = main()
-    except (UserError, OSError) as error:  # an OSError that nobody has met: of a name that is too long, say
-        _tell(f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error)
+    except (UserError, OSError) as error:  # an OSError of a name that is too long, for example
+        _report(f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error)
         status = 2
     except ToolError as error:
-        _tell(error)
+        _report(error)
         status = 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted; the same command continues where it stopped (--train: with --resume)", file=sys.stderr)
         status = 130
     sys.exit(status)
 
 
-def _tell(error):
+def _report(error):
     print(f"{Path(sys.argv[0]).name}: {_one_line(error)}", file=sys.stderr)
 
 
 def _one_line(error):
-    """A message on one line, with what cannot be printed (a terminal's escapes, bidirectional marks) as its number."""
+    """A message as one line; characters that cannot be printed (escapes, bidirectional marks) as their code."""
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(str(error).split()))
     return line if len(line) <= 1000 else f"{line[:500]} ... {line[-500:]}"

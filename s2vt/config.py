@@ -1,15 +1,15 @@
-"""Every number that moves a score or a map: one frozen dataclass a stage, whose defaults are the paper's or the
-release's where these say one. Each field's comment gives unit and source.
+"""The settings: one frozen dataclass per stage. Every number that changes a score or a map is a field of one of them.
 
-A `Config` describes one data set and how everything is run on it; `cfg.py` holds one for each. `--set
-training.epochs=5` (any field, by its dotted name) makes a changed copy through `Config.replace`. A run keeps its own as
-`experiments/RUN/config.json`.
+Defaults are the paper's, else the release's, else ours; the comment of each field gives its unit and source. A `Config`
+holds one of each for one data set: `cfg.py` defines those of the published and the synthetic sets, `own` reads that of
+a user's media. A trained run keeps its Config in `experiments/RUN/config.json`.
 
-This module imports nothing heavy, so that `--help` answers at once.
+Imports only the standard library and `s2vt.data.files`, so that `--help` needs no NumPy.
 """
 
 import dataclasses
 import difflib
+import json
 import sys
 import typing
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Share = Annotated[float, "a number from 0 to 1"]
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """From media to descriptors (Eq. 1)."""
+    """Media to descriptors (Eq. 1)."""
 
     weights: str = "imagenet"  # imagenet | inception-2015 (paper) | inception-shapes | a file (.npz, .pb)
     # pool_3: one v_i a frame, the mean of its cells (paper, videos) | mixed_10: one v_i a cell (paper, pictures)
@@ -38,10 +38,10 @@ class FeatureConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """From captions to word indices."""
+    """Captions to word indices."""
 
-    min_count: int = 5  # words that occur less often in the training captions are left out (ours; release: 1)
-    max_words: int = 25  # steps of the decoder, END included (release)
+    min_count: int = 5  # occurrences in the training captions that a word of the vocabulary has (ours; release: 1)
+    max_words: int = 25  # decoding steps; a training caption is cut to max_words - 1 words and END (release)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SaliencyConfig:
-    """From losses to maps (section 4, Eq. 8)."""
+    """Losses to maps (section 4, Eq. 8)."""
 
     map: str = "nll"  # kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | attention (Eq. 5)
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
@@ -89,22 +89,22 @@ class SaliencyConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How maps are scored against boxes and moments."""
+    """Scores of maps against boxes and frame ranges."""
 
     tolerance: float = 0.0  # distance from a box at which a point still hits, source pixels (paper: 0; TorchRay: 15)
     average: Literal["phrase", "class"] = "phrase"  # over phrases (paper) | mean of the categories' (TorchRay)
-    region: Literal["picture", "center_crop"] = "picture"  # all of the picture counts (Table 1) | its centre crop
+    region: Literal["picture", "center_crop"] = "picture"  # scored part: the whole (Table 1) | its centre (Table 2)
 
 
 @dataclass(frozen=True)
 class Config:
-    """One data set: where it lies, how it is laid out, and how everything is run on it."""
+    """One data set, its layout, and the settings of every stage."""
 
     dataset: str  # also its folder under DATA/
     layout: Literal["msr_vtt", "msvd", "flickr30k", "coco"]  # which reader of s2vt.data.datasets
     media: Literal["video", "picture"]
-    annotations: Literal["none", "entities", "tracks"]  # which reader of s2vt.evaluation.mentions knows what words name
-    source: str  # where to get its files, one line
+    annotations: Literal["none", "entities", "tracks"]  # format of its boxes: none | Flickr30k Entities | tracks
+    source: str  # where to get its files, one line, for error messages
     splits: str = ""  # published numbers of media, "train/val/test"; alternatives separated by spaces; "": not checked
     features: FeatureConfig = field(default_factory=FeatureConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -114,20 +114,41 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def replace(self, assignments):
-        """A copy with fields changed by dotted name.
+        """A copy with settings changed by `--set`.
 
         Args:
             assignments: strings "key=value", such as "model.units=512".
         Raises:
-            UserError: on an unknown key (the valid ones are listed) or a value of another type.
+            UserError: on an unknown key (lists the valid ones) or a value of another type or range.
         """
         config = self
         for assignment in assignments:
-            key, equals, text = assignment.partition("=")
+            key, equals, text = map(str.strip, assignment.partition("="))
             if not equals:
                 raise UserError(f"--set {assignment!r}: expected key=value, such as model.units=512")
-            config = _replace(config, key.strip(), text.strip())
+            config = config.with_value(key, text, f"--set {key}={text}")
         return config
+
+    def with_value(self, key, text, given_as):
+        """A copy with one setting changed.
+
+        Args:
+            key: dotted name, such as "model.units".
+            text: the value as text.
+            given_as: what the user typed, for error messages, such as "--batch_size 0".
+        Raises:
+            UserError: on an unknown key (lists the valid ones) or a value of another type or range.
+        """
+        if key not in keys():
+            raise UserError(f"{given_as}: no such setting{_hint(key)}; expected one of {', '.join(keys())}")
+        kind, _ = _kind_and_value(self, key)
+        try:
+            value = _plain(kind)(text)
+        except ValueError:
+            value = None
+        _check(given_as, kind, value)
+        section, name = key.split(".")
+        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **{name: value})})
 
     def to_json(self):
         """The config as nested dicts."""
@@ -138,16 +159,19 @@ class Config:
         """The inverse of `to_json`. A missing section or field has its default.
 
         Raises:
-            UserError: on unknown fields, and on values that a field cannot have.
+            UserError: on an unknown field, or a value that a field cannot have.
         """
         try:
             sections = {name: kind(**values.get(name, {})) for name, kind in SECTIONS.items()}
             config = cls(**{**values, **sections})
-            for f in dataclasses.fields(cls):
-                if f.name not in SECTIONS:
-                    _check(f.name, _types(cls)[f.name], getattr(config, f.name))
-            for key in keys(config):
-                _check(key, *_type_and_value(config, key))
+            for name, kind in _kinds(cls).items():
+                if name not in SECTIONS:
+                    _check(f"{name}={getattr(config, name)}", kind, getattr(config, name))
+            for key in keys():
+                kind, value = _kind_and_value(config, key)
+                _check(f"{key}={value}", kind, value)
+            if config.dataset != Path(config.dataset).name or config.dataset in ("", ".."):
+                raise UserError(f"dataset={config.dataset}: expected the plain name of a folder")
         except (TypeError, KeyError, AttributeError, UserError) as error:
             raise UserError(f"this config does not fit the program: {error}; make it again with --train") from None
         return config
@@ -156,107 +180,92 @@ class Config:
         """The fields in which two configs differ: {dotted name: (value here, value there)}."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in SECTIONS]
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
-        pairs |= {key: (_type_and_value(self, key)[1], _type_and_value(other, key)[1]) for key in keys(self)}
+        pairs |= {key: (_kind_and_value(self, key)[1], _kind_and_value(other, key)[1]) for key in keys()}
         return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 SECTIONS = {f.name: f.type for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)}
 
 
-def keys(config):
-    """All dotted names that `--set` takes.
+def keys():
+    """The dotted names of all settings.
 
     Example:
-        >>> keys(Config)[:2]
+        >>> keys()[:2]
         ['features.weights', 'features.layer']
     """
     return [f"{name}.{f.name}" for name, section in SECTIONS.items() for f in dataclasses.fields(section)]
 
 
 def choices(key):
-    """The values that a field can have, of those with a list of them.
+    """The values of a field that has a fixed list of them.
 
     Example:
         >>> choices("features.layer")
         ('pool_3', 'mixed_10')
     """
     section, _, name = key.rpartition(".")
-    return typing.get_args(_types(SECTIONS[section] if section else Config)[name])
+    return typing.get_args(_kinds(SECTIONS[section] if section else Config)[name])
 
 
-def _types(section):
+def _kinds(section):
+    """{field: its annotated type} of a dataclass."""
     return typing.get_type_hints(section, include_extras=True)
 
 
-def _replace(config, key, text):
-    valid = keys(config)
-    if key not in valid:
-        near = difflib.get_close_matches(key, valid, 1) or difflib.get_close_matches(
-            key, [k.split(".")[1] for k in valid], 1
-        )
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"--set {key}: no such setting{hint} There are: {', '.join(valid)}")
-    kind, old = _type_and_value(config, key)
-    try:
-        value = _plain(kind)(text)
-    except ValueError:
-        raise UserError(f"--set {key}={text}: expected {_plain(kind).__name__}, such as {old}") from None
-    try:
-        _check(key, kind, value)
-    except UserError as error:
-        raise UserError(f"--set {error}") from None
-    section, name = key.split(".")
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **{name: value})})
-
-
-def _type_and_value(config, key):
+def _kind_and_value(config, key):
     section, name = key.split(".")
     part = getattr(config, section)
-    return _types(type(part))[name], getattr(part, name)
+    return _kinds(type(part))[name], getattr(part, name)
+
+
+def _hint(key):
+    names = {**{k.split(".")[1]: k for k in keys()}, **{k: k for k in keys()}}
+    near = difflib.get_close_matches(key, names, 1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
 
 
 def _plain(kind):
-    """The Python type behind a field's type: str of a Literal, float of a Share."""
+    """The Python type behind an annotation: str for a Literal, float for a Share."""
     origin = typing.get_origin(kind)
     return str if origin is Literal else typing.get_args(kind)[0] if origin is Annotated else kind
 
 
-def _check(key, kind, value):
-    """Raises UserError if a field cannot have a value."""
+def _check(given_as, kind, value):
+    """Raises UserError if a field of this kind cannot have the value."""
     plain = _plain(kind)
-    if type(value) is not plain and (plain, type(value)) != (float, int):
-        expected = plain.__name__
-    elif key == "dataset" and (value != Path(value).name or value in ("", "..")):
-        expected = "the plain name of a folder"
-    elif typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-        expected = f"one of {', '.join(typing.get_args(kind))}"
-    elif plain is int and not 1 <= value < 2**31:
-        expected = "a positive number"
-    elif kind == Share and not 0 <= value <= 1:
-        expected = kind.__metadata__[0]
-    elif plain is float and not 0 <= value <= sys.float_info.max:
-        expected = "a number, 0 or more"
+    fits = type(value) is plain or (plain, type(value)) == (float, int)
+    if typing.get_origin(kind) is Literal:
+        fits, expected = fits and value in typing.get_args(kind), f"one of {', '.join(typing.get_args(kind))}"
+    elif plain is int:
+        fits, expected = fits and 1 <= value < 2**31, "a whole number, 1 or more"
+    elif kind == Share:
+        fits, expected = fits and 0 <= value <= 1, kind.__metadata__[0]
+    elif plain is float:
+        fits, expected = fits and 0 <= value <= sys.float_info.max, "a number, 0 or more"
     else:
-        return
-    raise UserError(f"{key}={value}: expected {expected}")
+        expected = "text"
+    if not fits:
+        raise UserError(f"{given_as}: expected {expected}")
 
 
 # --- finding a config -----------------------------------------------------------------------------------------------
 
-OWN = "dataset.json"  # describes a folder of one's own media
+OWN = "dataset.json"  # describes a folder of a user's own media
 
-# What `dataset.json` may say; the layouts, and the kinds of media that each can hold.
+# Values of "layout" in dataset.json, with the kinds of media that each layout can hold.
 OWN_LAYOUTS = {"msr_vtt": ("video", "picture"), "coco": ("picture", "video"), "flickr30k": ("picture",)}
+OWN_EXAMPLE = '{"layout": "coco", "media": "picture"}'
 
 
 def find(dataset, data_dir, configs):
-    """The Config of a data set: of the `dataset.json` in its folder, else the shipped one of that name.
+    """The Config of a data set: that of the `dataset.json` in its folder, else the one of that name in `configs`.
 
     Args:
-        dataset: its folder's name under `data_dir`.
-        configs: the shipped ones, {name: Config}.
+        dataset: name of its folder under `data_dir`.
+        configs: {name: Config}.
     Raises:
-        UserError: if there is neither; lists the names there are.
+        UserError: if there is neither; lists the names of `configs`.
     """
     path = Path(data_dir) / dataset / OWN
     if path.parent.name == dataset and path.exists():
@@ -264,63 +273,60 @@ def find(dataset, data_dir, configs):
     if dataset not in configs:
         raise UserError(
             f"no data set {dataset!r}; expected one of {', '.join(configs)}, or your own, described by {path} "
-            "(DATA/README.md says how)"
+            "(DATA/README.md has an example)"
         )
     return configs[dataset]
 
 
 def own(path):
-    """The Config of one's own media, from the `dataset.json` in their folder; the set is called as the folder is.
+    """The Config of a user's media, read from the `dataset.json` in their folder; the folder's name is the data set's.
 
-        {"layout": "coco", "media": "picture", "set": {"text.min_count": 1}}
+        {"layout": "coco", "media": "picture", "truth": "none", "set": {"text.min_count": 1}}
 
     Raises:
-        UserError: names what is wrong in the file, and what may stand there.
+        UserError: names the faulty entry of the file and its valid values.
     """
-    values = read_json(path)
+    path, values = Path(path), read_json(path)
     if not isinstance(values, dict):
-        raise UserError(f'{path}: expected an object such as {{"layout": "coco", "media": "picture"}}')
+        raise UserError(f"{path}: expected an object such as {OWN_EXAMPLE}")
     known = {"layout": None, "media": None, "truth": "none", "set": {}}
     for key in values:
         if key not in known:
-            raise UserError(f"{path}: nothing is called {key!r}; expected {', '.join(known)}")
+            raise UserError(f"{path}: unknown entry {key!r}; expected {', '.join(known)}")
     for key in ("layout", "media"):
         if key not in values:
-            raise UserError(f'{path}: {key!r} is missing; expected an object such as {{"layout": "coco", "media": '
-                            '"picture"}')  # fmt: skip
+            raise UserError(f"{path}: {key!r} is missing; expected an object such as {OWN_EXAMPLE}")
     values = known | values
-    for key, allowed in (("layout", list(OWN_LAYOUTS)), ("truth", choices("annotations"))):
-        if values[key] not in allowed:
-            raise UserError(f"{path}: {key!r} is {values[key]!r}; expected one of {', '.join(allowed)}")
-    if values["media"] not in OWN_LAYOUTS[values["layout"]]:
-        allowed = " or ".join(OWN_LAYOUTS[values["layout"]])
-        raise UserError(f"{path}: 'media' is {values['media']!r}; layout {values['layout']} expects {allowed}")
+    _check_choice(path, values, "layout", OWN_LAYOUTS)
+    _check_choice(path, values, "truth", choices("annotations"))
+    _check_choice(path, values, "media", OWN_LAYOUTS[values["layout"]], f" for layout {values['layout']}")
     if not isinstance(values["set"], dict):
         raise UserError(f"{path}: expected 'set' to be an object such as {{\"text.min_count\": 1}}")
     config = Config(
-        dataset=Path(path).parent.name,
+        dataset=path.absolute().parent.name,
         layout=values["layout"],
         media=values["media"],
         annotations=values["truth"],
-        source='DATA/README.md, "Your own media", says what belongs where',
+        source="DATA/README.md, 'Your own media', shows the layout",
         features=FeatureConfig(layer="mixed_10" if values["media"] == "picture" else "pool_3"),
     )
-    try:
-        return config.replace([f"{key}={value}" for key, value in values["set"].items()])
-    except UserError as error:
-        raise UserError(f"{path}, 'set': {str(error).removeprefix('--set ')}") from None
+    for key, value in values["set"].items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        config = config.with_value(key, text, f"{path}, 'set', {key}: {text}")
+    return config
 
 
-def load(path):
-    """The config of a run, from its `config.json`."""
-    return record(path)["config"]
+def _check_choice(path, values, key, allowed, note=""):
+    if not isinstance(values[key], str) or values[key] not in allowed:
+        found = json.dumps(values[key], ensure_ascii=False)
+        raise UserError(f"{path}: {key!r} is {found}; expected one of {', '.join(allowed)}{note}")
 
 
 def record(path):
-    """What a run's `config.json` records: its `config`, a Config, its `seed`, the digest of its `weights`, ...
+    """The contents of a run's `config.json`: `config` (a Config), `seed`, `weights` (digest of the network), ...
 
     Raises:
-        UserError: if it is no such file.
+        UserError: if the file is missing or something else.
     """
     values = read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("config"), dict):

@@ -1,45 +1,12 @@
-"""Backend-specific code: loading the engine, and compilation. The only module that branches on the Keras backend.
+"""Backend-specific compilation; the only module that branches on the Keras backend.
 
-Keras compiles graphs for `fit` and `predict` alone; `compiled`, `fused` and `predictor` do so for other functions.
+Keras compiles graphs for `fit` and `predict` only; these functions do so for other code.
 """
 
 import functools
-import os
-import sys
 
+import keras
 import numpy as np
-
-
-def load(quiet=True):
-    """Imports Keras with its backend and initialises the devices. Takes 5 to 9 s; later calls do nothing.
-
-    Call it after all checks that need no engine, so that their messages appear at once.
-
-    Args:
-        quiet: hide what TensorFlow's C++ code writes to stderr while it is imported. It does so before any Python
-            setting is read, so the file descriptor itself is redirected. Exceptions are raised as usual.
-    """
-    if "keras" in sys.modules:
-        return
-    if not quiet:
-        return _import_engine()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        _import_engine()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-def _import_engine():
-    import keras
-
-    keras.distribution.list_devices()
-    keras.ops.zeros(())
 
 
 def compiled(layer, function):
@@ -51,8 +18,6 @@ def compiled(layer, function):
         layer: the layer whose variables the function reads; the function must not write variables.
         function: of tensors and nested tuples of tensors.
     """
-    import keras
-
     engine = keras.backend.backend()
     if engine == "tensorflow":
         import tensorflow
@@ -79,8 +44,6 @@ def fused(function):
 
     @functools.cache
     def compile_once():  # at the first call: importing a module must not initialise the devices
-        import keras
-
         engine = keras.backend.backend()
         if engine == "tensorflow":
             import tensorflow
@@ -112,8 +75,6 @@ def predictor(model, batch_size):
     Returns:
         A function: array (B, ...) -> array (B, ...).
     """
-    import keras
-
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2vt import engine
 from s2vt.captioning import coco_format, scoring
 from s2vt.captioning.runs import Run
 from s2vt.config import Config
@@ -64,8 +63,7 @@ def score_captions(request: ScoringRequest, progress: Callable = iter) -> Captio
     stores = [DescriptorStore(config, request.data_dir) for config in request.configs]
     for store in stores:
         media = with_descriptors(store, media)
-    engine.load()
-    from s2vt.captioning.decoding import caption_media
+    from s2vt.captioning.decoding import caption_media  # loads the engine
 
     references = {medium.id: list(medium.captions) for medium in media}
     records = {}  # row's name: record

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from s2vt import engine
 from s2vt.captioning.runs import Run
 from s2vt.config import Config, keys
 from s2vt.data import datasets
@@ -82,11 +81,11 @@ def train(request: TrainingRequest) -> tuple[int, float]:
     else:
         data = _data(request)
         with lock(run.folder, "choose another --name", writes=(run.folder, run.folder / "checkpoints")):
-            engine.load()
-            from s2vt.captioning import fitting
+            from s2vt.captioning import fitting  # loads the engine
 
             first_epoch = _first_epoch(request)  # again: another process may have trained the run meanwhile
-            seed, vocabulary = _continue(request, first_epoch) if first_epoch else _start(request, data)
+            resumed = request.resume and run.exists()
+            seed, vocabulary = _continue(request, first_epoch) if resumed else _start(request, data)
             fitting.fit(request.config, run, data, vocabulary, seed, first_epoch)
     best = run.checkpoint("best")
     return best, run.scores()[best]

@@ -1,11 +1,10 @@
-"""What all pictures of saliency are made of: maps over pictures, text that fits, and a page to draw figures on.
+"""Overlays of maps over pictures, text that fits, and the page that figures are drawn on.
 
-Every picture shows the same maps that the scores use: `heatmaps.upsample` places the 8x8 values at their receptive
-fields' centres, whatever the size of the drawing. Nothing is ever written over the evidence: words, times and scales
-stand in bands of their own. Files appear whole or not at all.
+Maps are drawn by `heatmaps.upsample`, as they are scored: each value stands at the centre of its cell's receptive
+field, whatever the size of the drawing. Words, times and scales stand beside the pictures, never over them.
 
-Letters: G=8 grid; H, W height and width of the source; h, w of its drawn copy. Points are (x, y), boxes
-(x1, y1, x2, y2) with exclusive far edges, in source pixels.
+Letters: K words or phrases; m sampled frames, 1 for a picture; G=8 grid; H, W height and width of the source, pixels;
+h, w of its drawn copy. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges, in source pixels.
 """
 
 import dataclasses
@@ -22,13 +21,14 @@ from PIL import Image, ImageFont
 
 from s2vt.config import SaliencyConfig
 from s2vt.data.files import atomic_path
+from s2vt.data.phrases import FUNCTION_WORDS
 from s2vt.errors import UserError
 from s2vt.saliency import heatmaps
+from s2vt.saliency.maps import KINDS
 
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of saliency look equally large
-FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-
 LAYOUTS = ("grid", "strip", "single")
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 INK, FAINT_INK, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 
@@ -44,8 +44,9 @@ class Look:
         normalize: one of `heatmaps.NORMALIZATIONS`.
         layout: one of LAYOUTS: "grid", "strip" (one row), "single" (of a video, the map of the leading phrase; of a
             picture, the maps without the picture itself).
-        limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, `video.ANIMATION_LIMIT` of a GIF or WebP.
-        rows: of a storyboard at most; of more phrases, those with the largest alpha are drawn.
+        limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, or `video.ANIMATION_LIMIT` of a GIF or
+            WebP.
+        rows: of a storyboard, at most; of more phrases, those with the largest alpha_t are drawn.
     """
 
     saliency: SaliencyConfig = SaliencyConfig()
@@ -60,17 +61,110 @@ class Look:
         """Name of the kind of map that is drawn, a key of `maps.KINDS` and of `Explanation.maps`."""
         return self.saliency.map
 
+    @property
+    def title(self):
+        """What that kind of map is, for legends."""
+        return KINDS[self.kind].title
+
+    def scaling(self, moving=True):
+        """How saliency is scaled, for legends; moving: of a video."""
+        return (heatmaps.NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS)[self.normalize]
+
+    def smoothing(self):
+        """How saliency over time is smoothed, for legends."""
+        sigma = self.saliency.sigma_frames
+        return f"Gaussian smoothing with σ = {sigma:g} sampled frames" if sigma else "no smoothing"
+
+
+PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are the same
+    "clip": "each word or phrase scaled to [0, 1] over the picture (Eq. 8)",
+    "frame": "each word or phrase scaled to [0, 1] over the picture (Eq. 8)",
+    "release": "release's two steps: each word over the picture, less its mean; then over all words",
+}
+
+
+# --- what is drawn of an explanation --------------------------------------------------------------------------------
+
+
+def drawn_evidence(explanation, phrases, look):
+    """Evidence for phrases (Eq. 9) by the kind of map that is drawn.
+
+    Args:
+        explanation: `s2vt.saliency.explanation.Explanation`; one with `times` is of a video.
+        phrases: K of `s2vt.data.phrases.Phrase`.   look: `Look`.
+    Returns:
+        cells, (K, m, G, G) float32, or None where the kind has no values in space (a video's attention); frames,
+        (K, m) float32, or None of a picture.
+    Raises:
+        UserError: if the kind has no values for such a medium.
+        ValueError: if the explanation has no map of this kind, there is no phrase, or the shapes disagree.
+    """
+    if look.kind not in explanation.maps:
+        raise ValueError(f"the explanation has no {look.kind!r} map, only {', '.join(explanation.maps)}")
+    if not phrases:
+        raise ValueError("expected K >= 1 phrases, received none")
+    num_times = len(explanation.times)
+    cells, frames = explanation.maps[look.kind].of_phrases(phrases)
+    if (frames if num_times else cells) is None:
+        medium, needed = ("video", "time") if num_times else ("picture", "space")
+        raise UserError(f"{look.title} has no values in {needed}, which a {medium} needs; choose another kind of map")
+    for values in (cells, frames if num_times else None):
+        if values is not None and values.shape[1] != max(num_times, 1):
+            raise ValueError(f"expected evidence for m = {max(num_times, 1)} frames, received {values.shape}")
+    return (
+        None if cells is None else np.asarray(cells, np.float32),
+        np.asarray(frames, np.float32) if num_times else None,
+    )
+
+
+def e_to_draw(evidence, geometry, look):
+    """Saliency on the grid, scaled so that the drawn map reaches from 0 to 1, as the colour bar says.
+
+    `heatmaps.upsample` averages neighbouring cells, so a map drawn of `heatmaps.normalize`'s values can end short of
+    0 and 1. Scaling and averaging are both linear: the grid is scaled by the range of the maps instead of its own.
+
+    Args:
+        evidence: of cells, (K, m, G, G).   geometry: of the source.   look: `Look`.
+    Returns:
+        e, (K, m, G, G), for `heatmaps.upsample`; single cells can lie outside [0, 1].
+    """
+    e = heatmaps.normalize(evidence, look.normalize)
+    axes = {"clip": (1, 2, 3), "frame": (2, 3), "release": (0, 2, 3)}[look.normalize]
+    maps = heatmaps.upsample(e, coarse(geometry), look.saliency.sigma_cells)
+    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
+    return (e - low) / np.where(high - low > 1e-6, high - low, np.inf)
+
+
+def content_phrases(phrases):
+    """Which of the phrases have a word that is no function word, as indices; empty if none has."""
+    return [k for k, phrase in enumerate(phrases) if not FUNCTION_WORDS.issuperset(phrase.name.lower().split())]
+
+
+def resized(geometry, width, height):
+    """The geometry of the same picture drawn at another size."""
+    old, new = (geometry.width, geometry.height) * 2, (width, height) * 2
+    crop = tuple(edge * to / of for edge, to, of in zip(geometry.crop, new, old, strict=True))
+    return dataclasses.replace(geometry, width=width, height=height, crop=crop)
+
+
+def coarse(geometry):
+    """The geometry at the size at which the range of a map is found, 72 x 72 pixels."""
+    return resized(geometry, 72, 72)
+
 
 # --- maps over pictures ---------------------------------------------------------------------------------------------
+
+DIMMED, GREYED = 0.55, 0.15  # where e = 0: share of the picture's light that is kept, of its colour that is not
+TINT, TINT_POWER = 0.55, 2  # share of the colour map's colour where e = 1, and how it grows with e
 
 
 def overlay(picture, e, cmap=COLOUR_MAP):
     """A saliency map over its picture.
 
-    Where e = 0 the picture is dimmed and half drained of colour, and shows no tint at all; with growing e it gets its
-    own light back, and, where e is large, the colour map's colour, which never covers more than 55 % of it.
+    Where e = 0 the picture is dimmed and a little less colourful, without a tint; with growing e it gets its own light
+    back, and the colour map's colour is mixed in:
 
-        tint = 0.55 e^1.5
+        tint = 0.55 e^2
 
     Args:
         picture: (h, w, 3) uint8.   e: saliency in [0, 1], (h, w).   cmap: name of a matplotlib colour map.
@@ -85,11 +179,11 @@ class Backdrop:
 
     def __init__(self, picture):
         self.lit = Image.fromarray(np.ascontiguousarray(picture))
-        dim = [round(0.55 * value) for value in range(256)]
-        self.dimmed = Image.blend(self.lit, self.lit.convert("L").convert("RGB"), 0.45).point(dim * 3)
+        dim = [round(DIMMED * value) for value in range(256)]
+        self.dimmed = Image.blend(self.lit, self.lit.convert("L").convert("RGB"), GREYED).point(dim * 3)
 
 
-_OPACITY = [round(255 * 0.55 * (level / 255) ** 1.5) for level in range(256)]
+_OPACITY = [round(255 * TINT * (level / 255) ** TINT_POWER) for level in range(256)]
 
 
 def blend(backdrop, e, cmap):
@@ -103,47 +197,38 @@ def blend(backdrop, e, cmap):
 
 @functools.cache
 def palette(cmap):
-    """The colour map's 256 entries as bytes."""
+    """The colour map's 256 entries as bytes.
+
+    Raises:
+        UserError: if matplotlib has no colour map of that name.
+    """
     if cmap not in matplotlib.colormaps:
         raise UserError(f"no colour map {cmap!r}; expected one of matplotlib's names; try {COLOUR_MAP!r} or 'turbo'")
     return (matplotlib.colormaps[cmap](np.arange(256))[:, :3] * 255 + 0.5).astype(np.uint8).tobytes()
 
 
 def colour_bar(width, height, cmap):
-    """0 to 1 from left to right, as it looks over a grey picture."""
+    """Saliency from 0 at the left to 1 at the right, as it looks over a grey picture; a Pillow image."""
     grey = np.full((height, width, 3), 150, np.uint8)
-    return Image.fromarray(overlay(grey, np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap))
-
-
-def e_to_draw(loss, geometry, normalize):
-    """Saliency on the grid, scaled so that what is drawn of it reaches from 0 to 1, as the colour bar says.
-
-    `heatmaps.upsample` averages neighbouring cells, so a map drawn of `heatmaps.normalize`'s values can end short of
-    0 and 1. Scaling and averaging are both linear: the grid is scaled by the range of the maps instead of its own.
-
-    Args:
-        loss: (K, m, G, G), nats.   geometry: of the source.   normalize: one of `heatmaps.NORMALIZATIONS`.
-    Returns:
-        e, (K, m, G, G), for `heatmaps.upsample`; single cells can lie outside [0, 1].
-    """
-    e = heatmaps.normalize(loss, normalize)
-    axes = {"clip": (1, 2, 3), "frame": (2, 3), "release": (0, 2, 3)}[normalize]
-    maps = heatmaps.upsample(e, resized(geometry, 72, 72))
-    low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
-    return (e - low) / np.where(high - low > 1e-6, high - low, np.inf)
-
-
-def resized(geometry, width, height):
-    """The geometry of the same picture drawn at another size."""
-    old, new = (geometry.width, geometry.height) * 2, (width, height) * 2
-    crop = tuple(edge * to / of for edge, to, of in zip(geometry.crop, new, old, strict=True))
-    return dataclasses.replace(geometry, width=width, height=height, crop=crop)
+    return blend(Backdrop(grey), np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap)
 
 
 def shrunk(frame, size):
-    """A frame resized to (w, h) pixels, anti-aliased."""
+    """A frame resized to (w, h) pixels, anti-aliased; a Pillow image."""
     image = Image.fromarray(np.ascontiguousarray(frame))
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def size_of(geometry, pixels, longest, narrowest=1):
+    """(width, height) of a drawn copy in the source's shape: about so many pixels, no side longer than `longest`.
+
+    A narrow one is larger, `narrowest` pixels wide, where `longest` allows it.
+    """
+    aspect = geometry.width / geometry.height
+    width = max(narrowest, round(math.sqrt(pixels * aspect)))
+    height = width / aspect
+    shrink = min(1.0, longest / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
 def thumbnail(frame, pixels=160_000):
@@ -188,7 +273,7 @@ def wrap(words, width, font):
 
 
 def text_height(words, width, size, bold=False):
-    """What `Page.words` will need, in pixels."""
+    """Height that `Page.words` takes, pixels."""
     return round(1.45 * size) * len(wrap(words, width, font_of(size, bold)))
 
 
@@ -196,7 +281,7 @@ BAR = 7  # length of the small colour bar, in sizes of its text
 
 
 def scale_width(note, size):
-    """What `Page.scale` will need, in pixels."""
+    """Width that `Page.scale` takes, pixels."""
     return math.ceil((3 + BAR) * size + font_of(size).getlength(note))
 
 
@@ -204,9 +289,9 @@ def scale_width(note, size):
 
 
 class Page:
-    """A white page measured in pixels from its upper left corner, drawn by matplotlib, never through pyplot.
+    """A white page measured in pixels from its upper left corner, drawn by matplotlib without pyplot.
 
-    Saved as PNG it has exactly its size; as PDF or SVG, text and lines are vectors and pictures keep their pixels.
+    A PNG of it has exactly its size; in a PDF or SVG, text and lines are vectors and pictures keep their pixels.
     """
 
     DPI = 100
@@ -233,7 +318,7 @@ class Page:
         self.axes.text(x, y, text, ha=across, va=down, parse_math=False, zorder=4, **look)
 
     def words(self, x, y, words, colours, width, size, bold=False):
-        """Words in their colours, wrapped; the y below the last line."""
+        """Words in their colours, in as many lines as they take; returns the y below the last line."""
         step = round(1.45 * size)
         font = font_of(size, bold)
         for line in wrap(words, width, font):
@@ -269,7 +354,7 @@ class Page:
         )
 
     def box(self, x1, y1, x2, y2, width=2.0):
-        """A true box: a white outline that lies inside its edges, between thin dark lines."""
+        """An annotated box: a white outline inside its edges, between thin dark lines."""
         rim = patheffects.withStroke(linewidth=(width + 2) * 72 / self.DPI, foreground="#101010")
         inset = width / 2
         patch = Rectangle((x1 + inset, y1 + inset), x2 - x1 - width, y2 - y1 - width, fill=False, edgecolor="#ffffff",
@@ -289,7 +374,7 @@ class Page:
         self.text(x, y, str(rank), 16, PAPER, bold=True, anchor="mm")
 
     def scale(self, x, y, cmap, note, size):
-        """A small colour bar from 0 to 1, as wide as `scale_width` says, and what it means, centred on y.
+        """A small colour bar from 0 to 1 and a note beside it, centred on y; `scale_width` pixels wide.
 
         Args:
             cmap: name of a matplotlib colour map, or a function from e (1, k) to colours (1, k, 3) uint8.
@@ -304,7 +389,7 @@ class Page:
         self.text(right + 2 * size, y, note, size, FAINT_INK)
 
     def save(self, path):
-        """Writes the page; the name's ending chooses PNG, PDF or SVG.
+        """Writes the page as PNG, PDF or SVG, by the ending of the name; the file appears when it is complete.
 
         Raises:
             UserError: on another ending, or if the file cannot be written.
@@ -315,7 +400,7 @@ class Page:
                 f"cannot write {path}: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}; name another output"
             )
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
-        # Fonts whole and editable in PDF (many venues refuse Type 3); the same bytes each time.
+        # TrueType fonts in PDF (many venues refuse Type 3); no random names, no dates: the same bytes each time
         settings = {"pdf.fonttype": 42, "svg.hashsalt": "saliency", "axes.unicode_minus": False}
         dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
         with matplotlib.rc_context(settings), atomic_path(path) as temporary:

@@ -3,57 +3,95 @@
 Letters: K words or phrases; m sampled frames; G=8 grid.
 """
 
+import dataclasses
 import math
 
 import numpy as np
-from PIL import Image
+from matplotlib import colors
 
 from s2vt.rendering.drawing import (
-    COLOUR_MAP,
     FAINT_INK,
     Backdrop,
     Page,
     blend,
+    drawn_evidence,
     e_to_draw,
     fit,
     font_of,
     resized,
     scale_width,
     shrunk,
+    size_of,
     text_height,
     wrap,
 )
 from s2vt.saliency import heatmaps
 
-# What the paper's Fig. 5 leaves out, "articles, helper verbs and prepositions"; conjunctions, the empty subject
-# "there" and the full stop (END) are ours. Particles that carry a verb's meaning (up, down, off, out) stay in.
-UNINFORMATIVE_WORDS = frozenset(
-    # articles
-    "a an the "
-    # helper verbs
-    "am is are was were be been being has have had having do does did can could will would shall should may might must "
-    # prepositions
-    "about above across after against along alongside amid among around as at before behind below beneath beside "
-    "besides between beyond by during for from in inside into near of on onto outside over past through throughout to "
-    "toward towards under underneath until upon via while with within without "
-    # conjunctions, empty subject, END
-    "and but or nor that which who there .".split()
-)
-
-LABEL, SMALL = 28, 17  # text of a storyboard, pixels; 8 and 5 points where it is as wide as a page of a paper
+TITLE, LABEL, SMALL = 31, 28, 17  # sizes of text, pixels; 28 and 17: 8 and 5 points on a page of a paper
+MARGIN, GAP, PLOT, STAMP = 28, 14, 640, 32  # pixels; width of a curve; height of the line with rank and time
 
 # Dark and far apart on white; neighbours differ in hue and in lightness.
 WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
 
 
-def informative(words):
-    """Indices of the words worth a row of their own: those not in UNINFORMATIVE_WORDS, or all if none is left.
+def storyboard(path, explanation, phrases, thumbnails, span, look):
+    """Each phrase's saliency over time and its most salient frames, after the paper's Fig. 5.
+
+    One row per phrase: e over the sampled frames (`heatmaps.temporal_saliency`) as a curve and as greys (darker = more
+    salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by rank and marked
+    on the curve, with their maps and times. Of a kind of map without values in space, the frames are drawn without a
+    map.
+
+    Args:
+        path: the file to write, *.png, *.pdf or *.svg.
+        explanation: `s2vt.saliency.explanation.Explanation` of a video.
+        phrases: K of `s2vt.data.phrases.Phrase`. Of more than `look.rows`, those with the largest alpha_t are drawn,
+            in their order, and the others are named below.
+        thumbnails: the m sampled frames, a sequence of (h, w, 3) uint8 of any one size.
+        span: (first, last) second of the time axis.
+        look: `Look`.
+    Raises:
+        UserError: if path cannot be written, or the kind of map has no values in time.
+        ValueError: if the shapes disagree.
+    """
+    if len(thumbnails) != len(explanation.times):
+        raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
+    cells, frames = drawn_evidence(explanation, phrases, look)
+    e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
+    e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
+    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), look.rows)
+    notes, omitted = _notes(look, cells), _omitted(phrases, drawn)
+    board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
+    axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
+    geometry = resized(explanation.geometry, *board.size)
+
+    page = Page(board.width, board.height)
+    _draw_sentence(page, board, explanation.words)
+    for row, k in enumerate(drawn):
+        plot = Plot(axis, e_frames[k], board.y(row), board.y(row) + board.row, board.colour(row))
+        _draw_row(page, board, row, plot)
+        for rank, i in enumerate(plot.ranks):
+            backdrop = Backdrop(shrunk(thumbnails[i], board.size))
+            if e_cells is None:
+                picture = backdrop.lit
+            else:
+                e_map = heatmaps.upsample(e_cells[k, i], geometry, look.saliency.sigma_cells)
+                picture = blend(backdrop, e_map, look.cmap)
+            _draw_frame(page, board, row, rank, axis.times[i], picture)
+    _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)
+    _draw_legend(page, board, notes, omitted, None if cells is None else look.cmap)
+    page.save(path)
+
+
+def most_concentrated(alpha, count):
+    """Rows with the largest maximum, at most `count`, in their order.
 
     Example:
-        >>> informative("a man is talking about a phone".split())
-        [1, 3, 6]
+        >>> most_concentrated([[0.3, 0.7], [0.5, 0.5], [0.9, 0.1]], 2)
+        [0, 2]
     """
-    return [t for t, word in enumerate(words) if word.lower() not in UNINFORMATIVE_WORDS] or list(range(len(words)))
+    order = np.argsort(-np.max(alpha, axis=1), kind="stable")
+    return sorted(int(k) for k in order[:count])
 
 
 def most_salient(e, count=3):
@@ -72,36 +110,229 @@ def most_salient(e, count=3):
     return chosen
 
 
-# --- the storyboard -------------------------------------------------------------------------------------------------
+# --- layout ---------------------------------------------------------------------------------------------------------
 
 
-def storyboard(path, explanation, phrases, thumbnails, span, look):
-    """Each phrase's saliency over time and its most salient frames, after the paper's Fig. 5.
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """Where the parts of a storyboard lie, in pixels.
 
-    Args:
-        path: the file to write, *.png, *.pdf or *.svg.
-        explanation: `s2vt.saliency.explanation.Explanation` of a video.
-        phrases: K of `s2vt.data.phrases.Phrase`, a row each; see `Look.rows`.
-        thumbnails: the m sampled frames, a sequence of (h, w, 3) uint8 of any one size.
-        span: (first, last) second of the time axis.
-        look: `Look`.
-    Raises:
-        UserError: if path cannot be written.   ValueError: if the shapes disagree.
+    Attributes:
+        phrases: K that have a row.   size: (width, height) of a frame.   label: width of the rows' names.
+        width, height: of the page.   top: y of the first row.
     """
-    raise NotImplementedError
+
+    phrases: tuple
+    size: tuple[int, int]
+    label: int
+    width: int
+    top: int
+    height: int
+
+    @classmethod
+    def of(cls, explanation, phrases, notes, omitted):
+        """Lays out a storyboard, with as much room for the sentence and the legend as they take.
+
+        Args:
+            phrases: those with a row.   notes, omitted: of the legend, two lines and words.
+        """
+        # Up to six rows fit on a page of a paper; the frames of more are drawn smaller.
+        size = size_of(explanation.geometry, 46_000 * min(1.0, 6 / len(phrases)), longest=420)
+        longest = max(font_of(LABEL, True).getlength(phrase.name) for phrase in phrases)
+        label = int(np.clip(longest + 40, 120, 340))
+        frames = min(3, len(explanation.times)) * (max(size[0], 120) + GAP) - GAP
+        inside = max(label + PLOT + 24 + frames, *(scale_width(note, SMALL) for note in notes))
+        top = MARGIN + text_height(explanation.words, inside, TITLE, bold=True) + 18
+        board = cls(tuple(phrases), size, label, inside + 2 * MARGIN, top, 0)
+        more = text_height(omitted, board.legend, SMALL)
+        return dataclasses.replace(board, height=board.y(len(phrases)) + 104 + more)
+
+    @property
+    def left(self):
+        """Left end of the curves, x."""
+        return MARGIN + self.label
+
+    @property
+    def legend(self):
+        """Width of the legend's text."""
+        return self.width - 2 * MARGIN - SMALL
+
+    @property
+    def row(self):
+        """Height of a row."""
+        return max(self.size[1] + STAMP, 130)
+
+    def y(self, row):
+        """Top of a row."""
+        return self.top + row * (self.row + 2 * GAP)
+
+    def x(self, rank):
+        """Left end of a row's frame."""
+        return self.left + PLOT + 24 + rank * (max(self.size[0], 120) + GAP)  # room for rank and time above it
+
+    def colour(self, row):
+        return WORD_COLOURS[row % len(WORD_COLOURS)]
 
 
-def checked(phrases, loss, loss_pooled, per_frame):
-    """The two losses as arrays, after checking that all shapes agree."""
-    loss, loss_pooled = np.asarray(loss, np.float32), np.asarray(loss_pooled, np.float32)
-    if not len(phrases) or loss.ndim != 4 or loss_pooled.shape != loss.shape[:2] or len(loss) != len(phrases):
-        raise ValueError(
-            f"expected K >= 1 phrases, loss (K, m, G, G) and loss_pooled (K, m); "
-            f"got {len(phrases)} phrases, {loss.shape} and {loss_pooled.shape}"
-        )
-    if len(per_frame) != loss.shape[1]:
-        raise ValueError(f"expected a time for each of m = {loss.shape[1]} frames; got {len(per_frame)}")
-    return loss, loss_pooled
+@dataclasses.dataclass(frozen=True)
+class TimeAxis:
+    """Seconds of the source, from `first` to `last`, between two places of a page, and the times of the m frames."""
+
+    left: float
+    right: float
+    first: float
+    last: float
+    times: np.ndarray
+
+    @property
+    def seconds(self):
+        return max(self.last - self.first, 1e-6)
+
+    def x(self, time):
+        return self.left + (np.asarray(time) - self.first) / self.seconds * (self.right - self.left)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """One phrase's saliency over time and where it is drawn: a curve, below it greys.
+
+    Attributes:
+        e: (m,), in [0, 1].   top, bottom: y of both together.
+    """
+
+    GREYS = 28  # height of the greys, pixels
+
+    axis: TimeAxis
+    e: np.ndarray
+    top: int
+    bottom: int
+    colour: str
+
+    @property
+    def ranks(self):
+        """The most salient frames."""
+        return most_salient(self.e)
+
+    @property
+    def high(self):
+        """y of e = 1; above it is room for the ranks."""
+        return self.top + 30
+
+    @property
+    def low(self):
+        """y of e = 0."""
+        return self.bottom - self.GREYS - 6
+
+    @property
+    def points(self):
+        """The curve, (m, 2)."""
+        return np.stack([self.axis.x(self.axis.times), self.low - self.e * (self.low - self.high)], axis=1)
+
+
+def _notes(look, cells):
+    """What curves and maps mean."""
+    curve = f"curve and greys: saliency over time, each word or phrase scaled to [0, 1] (Eq. 8), {look.smoothing()}"
+    if cells is None:
+        return curve, f"frames without a map: {look.title} has values in time only"
+    return curve, f"map: {look.title}, {look.scaling()}"
+
+
+def _omitted(phrases, drawn):
+    """Which phrases have no row, as words of the legend; none if all have one."""
+    names = dict.fromkeys(phrase.name for k, phrase in enumerate(phrases) if k not in drawn)
+    text = f"{len(drawn)} of {len(phrases)} rows, those with the largest α; not drawn: {', '.join(names)}"
+    return text.split() if names else []
+
+
+# --- drawing --------------------------------------------------------------------------------------------------------
+
+
+def _draw_sentence(page, board, words):
+    """The sentence, words of a row in the row's colour."""
+    shades = ["#8a8a8a"] * len(words)
+    for row, phrase in enumerate(board.phrases):
+        for k in phrase.words:
+            shades[k] = board.colour(row)
+    page.words(MARGIN, MARGIN, words, shades, board.width - 2 * MARGIN, TITLE, bold=True)
+
+
+def _draw_row(page, board, row, plot):
+    """A row without its frames: a rule above it, the phrase, its curve and greys."""
+    y = board.y(row)
+    page.line([(MARGIN, y - GAP // 2 - 0.5), (board.width - MARGIN, y - GAP // 2 - 0.5)], "#e2e2e2")
+    _draw_label(page, y + board.row / 2, board.phrases[row].name, board.label - 38, plot.colour)
+    _draw_curve(page, plot)
+    _draw_greys(page, plot)
+
+
+def _draw_label(page, y, name, width, colour):
+    """A row's name, centred on y, in as many lines as it takes."""
+    words = name.split()
+    lines = wrap(words, width, font_of(LABEL, True))
+    for k, line in enumerate(lines):
+        text, font = fit(" ".join(words[j] for j in line), width, LABEL, bold=True)
+        page.text(MARGIN, y + (k - (len(lines) - 1) / 2) * 1.3 * LABEL, text, font.size, colour, bold=True)
+
+
+def _draw_curve(page, plot):
+    """e over time between rules at 0, 0.5 and 1, the most salient frames numbered."""
+    axis, points = plot.axis, plot.points
+    for rule in (plot.low, (plot.low + plot.high) / 2, plot.high):
+        page.line([(axis.left, rule), (axis.right, rule)], "#dcdcdc")
+    page.area([(points[0, 0], plot.low), *points, (points[-1, 0], plot.low)], _tint(plot.colour, 0.16))
+    for i in plot.ranks:
+        page.line([points[i], (points[i, 0], plot.low)], plot.colour)
+    page.line(points, plot.colour, 2.2)
+    page.dots(points, plot.colour, 4.5)
+    for y, text in ((plot.high, "1"), (plot.low, "0")):
+        page.text(axis.left - 7, y, text, SMALL, FAINT_INK, anchor="rm")
+    for rank, i in reversed(list(enumerate(plot.ranks))):
+        x, y = points[i]
+        page.rank(float(np.clip(x, axis.left + 12, axis.right - 12)), max(y - 17, plot.top + 12), rank + 1, plot.colour)
+
+
+def _draw_greys(page, plot):
+    """e as greys; each sampled frame's reaches halfway to its neighbours."""
+    axis, top = plot.axis, plot.bottom - plot.GREYS
+    edges = axis.x((axis.times[1:] + axis.times[:-1]) / 2)
+    strip = _grey(plot.e[np.searchsorted(edges, np.arange(axis.left, axis.right) + 0.5)])
+    page.picture(np.broadcast_to(strip, (plot.GREYS, *strip.shape)), axis.left, top)
+    page.frame(axis.left, top, axis.right, plot.bottom, "#b0b0b0")
+    for x in axis.x(axis.times[plot.ranks]):
+        page.line([(x, top - 3), (x, plot.bottom + 3)], plot.colour, 3)
+
+
+def _draw_frame(page, board, row, rank, time, picture):
+    """One of a row's most salient frames, with its rank and time above."""
+    (x, y), (width, height), colour = (board.x(rank), board.y(row)), board.size, board.colour(row)
+    page.text(x + 32, y + STAMP // 2 - 2, f"{time:.2f} s", 19)
+    page.rank(x + 12, y + STAMP // 2 - 2, rank + 1, colour)
+    page.picture(picture, x, y + STAMP)
+    page.frame(x - 1, y + STAMP - 1, x + width + 1, y + STAMP + height + 1, colour, 2)
+
+
+def _draw_time_axis(page, axis, y):
+    """Seconds of the source, with ticks at round numbers."""
+    unit = 10.0 ** math.floor(math.log10(axis.seconds / 6))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= axis.seconds / 6)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    page.line([(axis.left, y), (axis.right, y)], FAINT_INK)
+    for k in range(math.ceil(axis.first / step - 1e-6), math.floor(axis.last / step + 1e-6) + 1):
+        x = axis.x(k * step)
+        page.line([(x, y), (x, y + 5)], FAINT_INK)
+        page.text(x, y + 8, f"{k * step:.{digits}f}", SMALL, FAINT_INK, anchor="ma")
+    page.text(axis.right + 12, y, "s", SMALL, FAINT_INK)
+
+
+def _draw_legend(page, board, notes, omitted, cmap):
+    """What curves and maps mean and, where rows are omitted, of which phrases; cmap None: there are no maps."""
+    x, y = MARGIN + SMALL, board.y(len(board.phrases)) + 56
+    page.scale(MARGIN, y, _grey, notes[0], SMALL)
+    if cmap is None:
+        page.text(x, y + 28, notes[1], SMALL, FAINT_INK)
+    else:
+        page.scale(MARGIN, y + 28, cmap, notes[1], SMALL)
+    page.words(x, y + 56 - SMALL // 2, omitted, [FAINT_INK] * len(omitted), board.legend, SMALL)
 
 
 def _grey(e):
@@ -109,62 +340,6 @@ def _grey(e):
     return np.repeat((250 - 215 * np.clip(e, 0, 1))[..., None], 3, axis=-1).astype(np.uint8)
 
 
-def _draw_label(page, x, y, name, width, colour):
-    """A row's name, centred on y, in as many lines as it takes."""
-    words = name.split()
-    lines = wrap(words, width, font_of(LABEL, True))
-    for k, line in enumerate(lines):
-        text, font = fit(" ".join(words[j] for j in line), width, LABEL, bold=True)
-        page.text(x, y + (k - (len(lines) - 1) / 2) * 1.3 * LABEL, text, font.size, colour, bold=True)
-
-
-def _draw_curve(page, box, e, times, span, ranks, colour):
-    """One word's temporal saliency: curve above, greys below, the chosen frames marked."""
-    left, top, right, bottom = box
-    e, times = np.asarray(e), np.asarray(times, float)
-    shades = 28  # height of the grey strip
-    high, low = top + 30, bottom - shades - 6
-    x, y = _time_to_x(times, left, right, span), low - e * (low - high)
-    for level in (0.0, 0.5, 1.0):
-        rule = low - level * (low - high)
-        page.line([(left, rule), (right, rule)], "#dcdcdc")
-    page.area([(x[0], low), *zip(x, y, strict=True), (x[-1], low)], _tint(colour, 0.16))
-    for i in ranks:
-        page.line([(x[i], y[i]), (x[i], low)], colour)
-    page.line(np.stack([x, y], axis=1), colour, 2.2)
-    page.dots(np.stack([x, y], axis=1), colour, 4.5)
-    for level, text in ((high, "1"), (low, "0")):
-        page.text(left - 7, level, text, SMALL, FAINT_INK, anchor="rm")
-    for rank, i in reversed(list(enumerate(ranks))):
-        page.rank(float(np.clip(x[i], left + 12, right - 12)), max(y[i] - 17, top + 12), rank + 1, colour)
-
-    # Each sampled frame's grey reaches halfway to its neighbours.
-    edges = _time_to_x((times[1:] + times[:-1]) / 2, left, right, span)
-    strip = _grey(e[np.searchsorted(edges, np.arange(left, right) + 0.5)])
-    page.picture(np.broadcast_to(strip, (shades, *strip.shape)), left, bottom - shades)
-    page.frame(left, bottom - shades, right, bottom, "#b0b0b0")
-    for i in ranks:
-        page.line([(x[i], bottom - shades - 3), (x[i], bottom + 3)], colour, 3)
-
-
-def _time_to_x(times, left, right, span):
-    return left + (np.asarray(times) - span[0]) / max(span[1] - span[0], 1e-6) * (right - left)
-
-
 def _tint(colour, share):
-    """The colour thinned with white, as matplotlib takes it."""
-    return tuple(1 - share * (1 - c / 255) for c in Image.new("RGB", (1, 1), colour).getpixel((0, 0)))
-
-
-def _draw_time_axis(page, left, right, y, span):
-    """Seconds of the source, with ticks at round numbers."""
-    length = max(span[1] - span[0], 1e-6)
-    unit = 10.0 ** math.floor(math.log10(length / 6))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= length / 6)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    page.line([(left, y), (right, y)], FAINT_INK)
-    for k in range(math.ceil(span[0] / step - 1e-6), math.floor(span[1] / step + 1e-6) + 1):
-        x = _time_to_x(k * step, left, right, span)
-        page.line([(x, y), (x, y + 5)], FAINT_INK)
-        page.text(x, y + 8, f"{k * step:.{digits}f}", SMALL, FAINT_INK, anchor="ma")
-    page.text(right + 12, y, "s", SMALL, FAINT_INK)
+    """The colour mixed with white, as matplotlib takes it."""
+    return tuple(1 - share * (1 - np.array(colors.to_rgb(colour))))

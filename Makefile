@@ -1,5 +1,9 @@
-# make demo    the main job on the shipped weights: a saliency video, a storyboard, a page, a figure and the scores
-# make test    all tests        make lint    ruff        make bench    timings
+# make demo       on the shipped weights: a saliency video, a storyboard, a page, a figure, and tables of scores
+# make test       the tests that every change must pass
+# make test-all   all tests: also the whole matrix of bad input, hundreds of kills, fuzzing, long runs
+# make lint       ruff
+# make bench      timings
+# make clean      removes .venv and demo
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +11,7 @@ BIN := .venv/bin
 DEMO_CLIP := video1050
 DEMO_PICTURE := 002509
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: .venv/installed
 	$(BIN)/python -m s2vt.synthetic --dataset MovingShapes --split test --limit 12
@@ -30,6 +34,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest -m ""
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -8,11 +8,11 @@ Prints a table of each stage and writes benchmarks/results/<stage>.json. A stage
 {row: {column: number}}`, medians of several runs.
 """
 
-import argparse
 import importlib
 import inspect
 
 from benchmarks.timing import RESULTS, machine
+from s2vt import command_line
 from s2vt.errors import UserError
 
 STAGES = (
@@ -22,10 +22,9 @@ STAGES = (
 
 
 def main():
-    from s2vt import command_line
     from s2vt.data.files import write_json
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
+    parser = command_line.Parser("python -m benchmarks", __doc__.split("\n")[0])
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="another size or place, an argument of the stage's measure; may be repeated")  # fmt: skip
@@ -33,7 +32,6 @@ def main():
     for stage in options.stages:
         if stage not in STAGES:
             raise UserError(f"no stage {stage!r}; expected some of {', '.join(STAGES)}")
-    command_line.load_engine()
     modules = {stage: importlib.import_module(f"benchmarks.{stage}") for stage in options.stages or STAGES}
     sizes = {stage: _sizes(stage, module.measure, options.assignments) for stage, module in modules.items()}
     for stage, module in modules.items():
@@ -86,6 +84,4 @@ def _shown(value):
 
 
 if __name__ == "__main__":
-    from s2vt import command_line
-
     command_line.run(main)

@@ -1,4 +1,4 @@
-"""Eq. 6 and 7 by hand and against the unstreamed road; video, picture, other engines, and a toy task."""
+"""Eq. 6, 7 and 13 by hand and one descriptor at a time; video, picture, another engine, and a toy task."""
 
 import importlib.util
 import os
@@ -11,51 +11,28 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import Counted, with_random_weights
 
 from s2vt.captioning.s2vt import S2VT
-from s2vt.saliency.heatmaps import phrase_loss, scale
+from s2vt.saliency.heatmaps import phrase_sum, scale
 from s2vt.saliency.information_loss import (
-    frames_alone,
-    image_saliency,
+    descriptor_losses,
+    frame_input,
     information_loss,
     log_partition,
     query_loss,
     representativeness,
     sentence_log_probabilities,
-    video_saliency,
 )
-from s2vt.saliency.teacher_forcing import bytes_per_row, decode_prefixes, prefixes, states_held
 
 N, T, D, H, E, V = 11, 4, 3, 5, 8, 7
 Y = np.array([4, 1, 5, 2])
 SENTENCES = [Y, Y[:2], np.array([4, 1, 6]), np.array([3]), Y, np.array([4, 5, 5, 2, 1])]
 
 
-class Counted:
-    """A captioner that notes the shapes of what it is given."""
-
-    def __init__(self, captioner):
-        self.captioner, self.encoded, self.words, self.rows = captioner, [], [], []
-
-    def encode(self, v):
-        self.encoded.append(tuple(v.shape))
-        return self.captioner.encode(v)
-
-    def step(self, state, word):
-        self.words.append(None if word is None else np.asarray(word).tolist())
-        logits, state = self.captioner.step(state, word)
-        self.rows.append(logits.shape[0])
-        return logits, state
-
-
 @pytest.fixture(scope="module")
 def captioner():
-    rng = np.random.default_rng(7)
-    model = S2VT(V, units=H, embedding_size=E)
-    model.build({"v": (None, None, D)})
-    for variable in model.trainable_variables:
-        variable.assign(rng.normal(size=variable.shape))
-    return model
+    return with_random_weights(S2VT(V, units=H, embedding_size=E), D)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +45,18 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
+def literal_log_q(captioner, v, y):
+    """log q of one sentence after one reading of v (L, D): the whole model's call, (T, V)."""
+    return log_softmax(captioner({"v": v[None].astype("float32"), "y": y[None]}))[0]
+
+
 def literal_losses(captioner, v, y):
-    """Eq. 6 and 7 as they stand, one descriptor at a time by teacher forcing -> loss (T, N), kl (T, N)."""
-    log_p = log_softmax(captioner({"v": v[None], "y": y[None]}))[0]  # (T, V)
-    log_q = np.stack([log_softmax(captioner({"v": v[i, None, None], "y": y[None]}))[0] for i in range(len(v))], 1)
-    loss = -log_q[np.arange(len(y)), :, y]
+    """Eq. 6 and 7 as written, one descriptor at a time: nll (T, N), kl (T, N)."""
+    log_p = literal_log_q(captioner, v, y)
+    log_q = np.stack([literal_log_q(captioner, v[i, None], y) for i in range(len(v))], axis=1)
+    nll = -log_q[np.arange(len(y)), :, y]
     kl = np.sum(np.exp(log_p)[:, None] * (log_p[:, None] - log_q), axis=-1)
-    return loss.astype("float32"), kl.astype("float32")
+    return nll.astype("float32"), kl.astype("float32")
 
 
 # By hand
@@ -87,249 +69,14 @@ def test_query_loss_by_hand():
 
 
 def test_representativeness_by_hand():
-    # KL = 1/2 log(1/2 / 1/4) + 1/2 log(1/2 / 1/2) = 0.5 log 2 for the first, 0 for the second; log 0 counts as 0.
+    # KL = 1/2 log(1/2 / 1/4) + 1/2 log(1/2 / 1/2) = 0.5 log 2 for the first, 0 for the second; 0 log 0 = 0.
     logits = np.log(np.array([[0.25, 0.5, 0.25], [0.5, 0.5, 1e-30]], "float32")) + 5
     log_p = np.array([np.log(0.5), np.log(0.5), -np.inf], "float32")
     kl = ops.convert_to_numpy(representativeness(logits, ops.logsumexp(logits, axis=-1), log_p))
     np.testing.assert_allclose(kl, np.array([0.5 * np.log(2), 0], "float32"), rtol=1e-5, atol=1e-6, strict=True)
 
 
-# Two roads
-
-
-def test_losses_are_the_equations_one_descriptor_at_a_time(captioner, v):
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    ((loss, kl),) = information_loss(captioner.encode, captioner.step, v, [Y], [log_p])
-    expected_loss, expected_kl = literal_losses(captioner, v, Y)
-    np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, atol=1e-5, strict=True)
-    np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
-    assert (loss >= 0).all() and (kl >= 0).all()
-    assert np.ptp(loss, axis=1).min() > 0.01  # the descriptors do differ
-
-
-def test_log_p_is_teacher_forcing_on_all_descriptors(captioner, v):
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    expected = log_softmax(captioner({"v": v[None], "y": Y[None]}))[0].astype("float32")
-    np.testing.assert_allclose(log_p, expected, rtol=1e-4, atol=1e-5, strict=True)
-
-
-def test_a_descriptor_represents_itself(captioner, v):
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v[2:3], [Y])
-    ((loss, kl),) = information_loss(captioner.encode, captioner.step, v, [Y], [log_p])
-    np.testing.assert_allclose(kl[:, 2], np.zeros(T, "float32"), atol=1e-6, strict=True)
-    np.testing.assert_allclose(loss[:, 2], -log_p[np.arange(T), Y], rtol=1e-5, strict=True)
-
-
-def test_without_log_p_there_is_no_kl(captioner, v):
-    (found,) = information_loss(captioner.encode, captioner.step, v, [Y])
-    assert found.kl is None
-
-
-def test_streamed_is_unstreamed_in_as_many_calls_as_stated(captioner, v):
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    row = 4 * (D + 2 * V + 4 * 2 * H)
-    state = captioner.encode(v[:1, None])
-    assert bytes_per_row((D,), captioner.step(state, None)[0], state) == row
-    words = [None, [4], [1], [5]]
-    whole = Counted(captioner)
-    ((loss, kl),) = information_loss(whole.encode, whole.step, v, [Y], [log_p])
-    assert whole.encoded == [(1, 1, D), (N, 1, D)]  # the trial of one row, then all in one batch: n + 1 LSTM steps
-    assert whole.words == [None, *words] and whole.rows == [1, *[N] * T]
-    for budget, chunks in (
-        (1, [1] * 11),
-        (row * 2, [1, 2, 2, 2, 2, 2]),
-        (row * 5 - 1, [3, 4, 4]),
-        (row * 10, [5, 6]),
-        (row * 11, [11]),
-    ):
-        streamed = Counted(captioner)
-        ((streamed_loss, streamed_kl),) = information_loss(streamed.encode, streamed.step, v, [Y], [log_p], budget)
-        np.testing.assert_allclose(streamed_loss, loss, rtol=1e-5, atol=1e-6, strict=True)
-        np.testing.assert_allclose(streamed_kl, kl, rtol=1e-5, atol=1e-6, strict=True)
-        assert streamed.encoded == [(1, 1, D), *((n, 1, D) for n in chunks)]
-        assert streamed.words == [None, *words * len(chunks)]
-        assert streamed.rows == [1, *np.repeat(chunks, T)]
-
-
-def test_no_chunk_is_larger_than_a_clip_of_the_paper(captioner):
-    counted = Counted(captioner)
-    many = np.zeros((1691, D), "float32")
-    information_loss(counted.encode, counted.step, many, [Y])
-    assert counted.encoded == [(1, 1, D), (845, 1, D), (846, 1, D)]  # 26 (64 + 1) = 1690 at most
-
-
-def test_logits_are_let_go_before_the_next_step(captioner, v):
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    of_chunks = []
-
-    def step(state, word):
-        assert all(logits() is None for logits in of_chunks)
-        logits, state = captioner.step(state, word)
-        if logits.shape[0] > 1:  # not the trial's
-            of_chunks.append(weakref.ref(logits))
-        return logits, state
-
-    information_loss(captioner.encode, step, v, [Y], [log_p])
-    assert len(of_chunks) == T
-
-
-def test_a_memory_map_of_halves_is_read_by_chunks(captioner, v, tmp_path):
-    np.save(tmp_path / "v.npy", v.astype("float16"))
-    counted = Counted(captioner)
-    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
-    ((loss, _),) = information_loss(counted.encode, counted.step, mapped, [Y], memory_budget=1)
-    ((expected, _),) = information_loss(captioner.encode, captioner.step, v.astype("float16").astype("float32"), [Y])
-    np.testing.assert_allclose(loss, expected, rtol=1e-5, strict=True)
-    assert max(shape[0] for shape in counted.encoded) == 1
-
-
-# The tree of sentences
-
-
-def test_the_tree_by_hand():
-    tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
-    assert list(tree) == [(), (4,), (4, 1), (4, 1, 5), (4, 5), (4, 5, 5), (4, 5, 5, 2)]
-    assert tree[()] == [0, 1, 2, 3, 4, 5] and tree[4,] == [0, 1, 2, 4, 5] and tree[4, 1] == [0, 2, 4]
-    assert states_held(tree) == 1  # after 4, for (4, 5), while (4, 1, 5) is stepped
-
-
-@pytest.mark.parametrize("memory_budget", [3000, 2**28])
-def test_all_sentences_at_once_are_each_by_itself(captioner, v, memory_budget):
-    encode, step = captioner.encode, captioner.step
-    log_p = sentence_log_probabilities(encode, step, v, SENTENCES)
-    together = information_loss(encode, step, v, SENTENCES, log_p, memory_budget)
-    assert len(together) == len(SENTENCES)
-    for y, p, (loss, kl) in zip(SENTENCES, log_p, together, strict=True):
-        expected_loss, expected_kl = literal_losses(captioner, v, y)
-        np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, atol=1e-5, strict=True)
-        np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
-        expected_p = log_softmax(captioner({"v": v[None], "y": y[None]}))[0].astype("float32")
-        np.testing.assert_allclose(p, expected_p, rtol=1e-4, atol=1e-5, strict=True)
-
-
-def test_each_distinct_prefix_is_stepped_once_and_none_beyond_the_last_word(captioner, v):
-    words = [None, [4], [1], [5], [5], [5], [2]]  # (), 4, 4 1, 4 1 5, 4 5, 4 5 5, 4 5 5 2: in the order of the tree
-    counted = Counted(captioner)
-    information_loss(counted.encode, counted.step, v, SENTENCES)
-    assert counted.encoded == [(1, 1, D), (N, 1, D)] and counted.words == [None, *words]
-    counted = Counted(captioner)
-    sentence_log_probabilities(counted.encode, counted.step, v, SENTENCES)
-    assert counted.encoded == [(1, N, D)] and counted.words == words
-
-
-class Numbered:
-    """A leaf of a state; how many of them are still held by anyone."""
-
-    alive = 0
-
-    def __init__(self):
-        Numbered.alive += 1
-
-    def __del__(self):
-        Numbered.alive -= 1
-
-
-def test_no_more_states_are_held_than_stated(monkeypatch):
-    monkeypatch.setattr(ops, "stop_gradient", lambda leaf: leaf)
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        tree = prefixes([tuple(rng.integers(1, 3, size=rng.integers(1, 8)).tolist()) for _ in range(9)])
-        most = max(Numbered.alive for _ in decode_prefixes(lambda state, word: (0, Numbered()), Numbered(), tree))
-        assert most <= states_held(tree) + 2  # those stated, the one before the step and the one after
-
-
-def test_the_held_states_are_in_the_budget(captioner, v):
-    tree = prefixes([tuple(y.tolist()) for y in SENTENCES])
-    row = 4 * (D + 2 * V + (4 + states_held(tree)) * 2 * H)
-    counted = Counted(captioner)
-    information_loss(counted.encode, counted.step, v, SENTENCES, memory_budget=row * 6 - 1)
-    assert counted.encoded == [(1, 1, D), (3, 1, D), (4, 1, D), (4, 1, D)]  # 5 at most
-
-
-# Video and picture
-
-
-@pytest.mark.parametrize("memory_budget", [3000, 2**28])
-def test_video_saliency_is_each_frame_and_each_cell_alone(captioner, memory_budget):
-    m, r = 3, 4
-    cells = np.random.default_rng(9).normal(size=(m, r, D)).astype("float16")
-    pooled = cells.mean(axis=1)
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
-    (video,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [Y], [log_p], memory_budget)
-    assert video.loss_pooled.shape == video.kl_pooled.shape == (T, m)
-    assert video.loss.shape == video.kl.shape == (T, m, 2, 2)
-    for i in range(m):
-        (of_frame,) = information_loss(captioner.encode, captioner.step, pooled[i : i + 1], [Y], [log_p])
-        (of_cells,) = information_loss(captioner.encode, captioner.step, cells[i], [Y], [log_p])
-        np.testing.assert_allclose(video.loss_pooled[:, i], of_frame.loss[:, 0], rtol=1e-5, atol=1e-6, strict=True)
-        np.testing.assert_allclose(video.kl_pooled[:, i], of_frame.kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
-        np.testing.assert_allclose(video.loss[:, i].reshape(T, r), of_cells.loss, rtol=1e-5, atol=1e-6, strict=True)
-        np.testing.assert_allclose(video.kl[:, i].reshape(T, r), of_cells.kl, rtol=1e-4, atol=2e-6, strict=True)
-
-
-@pytest.mark.parametrize("memory_budget", [3000, 2**28])
-def test_a_frame_seen_alone_as_its_cells_is_a_picture(captioner, memory_budget):
-    cells = np.random.default_rng(9).normal(size=(5, 4, D)).astype("float16")
-    log_p = sentence_log_probabilities(captioner.encode, captioner.step, cells.mean(axis=1), SENTENCES)
-    frames = frames_alone(cells, "cells")
-    counted = Counted(captioner)
-    found = video_saliency(counted.encode, counted.step, cells, frames, SENTENCES, log_p, memory_budget)
-    pooled = video_saliency(captioner.encode, captioner.step, cells, frames_alone(cells, "pooled"), SENTENCES, log_p)
-    assert sum(shape[1] == 4 for shape in counted.encoded) == (3 if memory_budget == 3000 else 2)  # a trial among them
-    for y, p, video, other in zip(SENTENCES, log_p, found, pooled, strict=True):
-        for i, picture in enumerate(cells):
-            log_q = log_softmax(captioner({"v": picture[None].astype("float32"), "y": y[None]}))[0]  # (T, V)
-            np.testing.assert_allclose(video.loss_pooled[:, i], -log_q[np.arange(len(y)), y], rtol=1e-4, atol=1e-5)
-            kl = np.sum(np.exp(p) * (p - log_q), axis=-1)
-            np.testing.assert_allclose(video.kl_pooled[:, i], kl, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(video.loss, other.loss, rtol=1e-5, atol=1e-6)  # cells know nothing of it
-        assert np.abs(video.loss_pooled - other.loss_pooled).max() > 0.1
-
-
-def test_video_saliency_is_one_batch(captioner):
-    cells, pooled = np.ones((2, 64, D), "float16"), np.ones((2, D), "float16")
-    counted = Counted(captioner)
-    (video,) = video_saliency(counted.encode, counted.step, cells, pooled, [Y])
-    assert counted.encoded == [(1, 1, D), (2 * 64 + 2, 1, D)]  # r m + m
-    assert len(counted.words) == 1 + T
-    assert video.loss.shape == (T, 2, 8, 8) and video.kl is None and video.kl_pooled is None
-
-
-def test_image_saliency_is_row_by_row(captioner):
-    cells = np.random.default_rng(10).normal(size=(64, D)).astype("float16")
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, cells, [Y])
-    ((loss, kl),) = image_saliency(captioner.encode, captioner.step, cells, [Y], [log_p])
-    (alone,) = information_loss(captioner.encode, captioner.step, cells[8 * 2 + 5][None], [Y], [log_p])
-    assert loss.shape == kl.shape == (T, 8, 8)
-    np.testing.assert_allclose(loss[:, 2, 5], alone.loss[:, 0], rtol=1e-5, strict=True)
-    np.testing.assert_allclose(kl[:, 2, 5], alone.kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
-    assert image_saliency(captioner.encode, captioner.step, cells, [Y])[0].kl is None
-
-
-# Errors
-
-
-def test_wrong_shapes_are_named(captioner, v):
-    encode, step = captioner.encode, captioner.step
-    with pytest.raises(
-        ValueError, match=r"v must be \(N, D\) or \(N, L, D\) and y \(T,\), neither empty; received \(1, 1, 11, 3\)"
-    ):
-        information_loss(encode, step, v[None, None], [Y])
-    with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(0,\)"):
-        information_loss(encode, step, v, [Y, Y[:0]])
-    with pytest.raises(ValueError, match=r"neither empty; received \(11, 3\) and \(\)"):
-        information_loss(encode, step, v, Y)
-    with pytest.raises(ValueError, match=r"words of y must be 0\.\.6, .* received \[4, 7\]"):
-        information_loss(encode, step, v, [Y, [4, 7]])
-    with pytest.raises(ValueError, match=r"log_p must be .* \[\(4, 7\)\]; received \[\(3, 7\)\]"):
-        information_loss(encode, step, v, [Y], [np.zeros((3, V))])
-    with pytest.raises(ValueError, match="square grid, received 11"):
-        image_saliency(encode, step, v, [Y])
-    with pytest.raises(ValueError, match=r"cells must be \(m, G G, D\) and frames \(m, D\)"):
-        video_saliency(encode, step, np.zeros((2, 4, D)), np.zeros((3, D)), [Y])
-
-
-def test_log_partition_of_any_size():
+def test_log_partition_of_logits_of_any_size():
     rng = np.random.default_rng(3)
     logits = rng.normal(scale=20, size=(6, 9)) + np.array([[0, 1e3, -1e3, 80, -80, 3e4]]).T
     logits[5, 1:] = -3e4  # one word takes all
@@ -339,14 +86,170 @@ def test_log_partition_of_any_size():
     np.testing.assert_allclose(found, expected.astype("float32"), rtol=1e-6, atol=1e-5, strict=True)
 
 
-# Engines
+# One batch and one descriptor at a time
+
+
+def test_losses_are_the_equations_one_descriptor_at_a_time(captioner, v):
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
+    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y], log_p)
+    expected_nll, expected_kl = literal_losses(captioner, v, Y)
+    np.testing.assert_allclose(nll, expected_nll, rtol=1e-4, atol=1e-5, strict=True)
+    np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
+    assert (nll >= 0).all() and (kl >= 0).all()
+    assert np.ptp(nll, axis=1).min() > 0.01  # the descriptors do differ
+
+
+def test_log_p_is_teacher_forcing_on_all_descriptors_read_once(captioner, v):
+    counted = Counted(captioner)
+    log_p = sentence_log_probabilities(counted.encode, counted.step, v, SENTENCES)
+    assert counted.encoded == [(1, N, D)] and counted.words == [None, [4], [1], [5], [5], [5], [2]]
+    for y, of_sentence in zip(SENTENCES, log_p, strict=True):
+        expected = literal_log_q(captioner, v, y).astype("float32")
+        np.testing.assert_allclose(of_sentence, expected, rtol=1e-4, atol=1e-5, strict=True)
+
+
+def test_kl_of_a_descriptor_that_is_all_there_is_is_zero(captioner, v):
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v[2:3], [Y])
+    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y], log_p)
+    np.testing.assert_allclose(kl[:, 2], np.zeros(T, "float32"), atol=1e-6, strict=True)
+    np.testing.assert_allclose(nll[:, 2], -log_p[0][np.arange(T), Y], rtol=1e-5, strict=True)
+
+
+def test_without_log_p_there_is_no_kl(captioner, v):
+    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y])
+    assert nll.shape == (T, N) and kl is None
+
+
+@pytest.mark.parametrize("memory_budget", [1, 700, 3000, 2**28])
+def test_all_sentences_in_chunks_are_one_sentence_and_one_descriptor_at_a_time(captioner, v, memory_budget):
+    encode, step = captioner.encode, captioner.step
+    log_p = sentence_log_probabilities(encode, step, v, SENTENCES)
+    together = descriptor_losses(encode, step, v, SENTENCES, log_p, memory_budget)
+    for y, (nll, kl) in zip(SENTENCES, together, strict=True):
+        expected_nll, expected_kl = literal_losses(captioner, v, y)
+        np.testing.assert_allclose(nll, expected_nll, rtol=1e-4, atol=1e-5, strict=True)
+        np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
+
+
+def test_logits_are_freed_before_the_next_step(captioner, v):
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
+    of_steps = []
+
+    def step(state, word):
+        assert all(logits() is None for logits in of_steps)
+        logits, state = captioner.step(state, word)
+        of_steps.append(weakref.ref(logits))
+        return logits, state
+
+    descriptor_losses(captioner.encode, step, v, [Y], log_p)
+    assert len(of_steps) == 1 + T
+
+
+def test_a_memory_map_of_halves_is_read_by_chunks(captioner, v, tmp_path):
+    np.save(tmp_path / "v.npy", v.astype("float16"))
+    counted = Counted(captioner)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    ((nll, _),) = descriptor_losses(counted.encode, counted.step, mapped, [Y], memory_budget=1)
+    ((expected, _),) = descriptor_losses(captioner.encode, captioner.step, v.astype("float16").astype("float32"), [Y])
+    np.testing.assert_allclose(nll, expected, rtol=1e-5, strict=True)
+    assert max(shape[0] for shape in counted.encoded) == 1
+
+
+# Video and picture
+
+
+@pytest.mark.parametrize("memory_budget", [700, 2**28])
+def test_a_video_is_each_frame_and_each_cell_alone(captioner, memory_budget):
+    m, r = 3, 4
+    cells = np.random.default_rng(9).normal(size=(m, r, D)).astype("float16")
+    pooled = cells.mean(axis=1)
+    encode, step = captioner.encode, captioner.step
+    log_p = sentence_log_probabilities(encode, step, pooled, [Y])
+    (video,) = information_loss(encode, step, cells, [Y], pooled, log_p, memory_budget)
+    assert video.frame_nll.shape == video.frame_kl.shape == (T, m)
+    assert video.nll.shape == video.kl.shape == (T, m, 2, 2)
+    for i in range(m):
+        ((frame_nll, frame_kl),) = descriptor_losses(encode, step, pooled[i : i + 1], [Y], log_p)
+        ((nll, kl),) = descriptor_losses(encode, step, cells[i], [Y], log_p)
+        np.testing.assert_allclose(video.frame_nll[:, i], frame_nll[:, 0], rtol=1e-5, atol=1e-6, strict=True)
+        np.testing.assert_allclose(video.frame_kl[:, i], frame_kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
+        np.testing.assert_allclose(video.nll[:, i].reshape(T, r), nll, rtol=1e-5, atol=1e-6, strict=True)
+        np.testing.assert_allclose(video.kl[:, i].reshape(T, r), kl, rtol=1e-4, atol=2e-6, strict=True)
+
+
+@pytest.mark.parametrize("memory_budget", [3000, 2**28])
+def test_a_frame_read_as_its_cells_is_a_picture(captioner, memory_budget):
+    cells = np.random.default_rng(9).normal(size=(5, 4, D)).astype("float16")
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, cells.mean(axis=1), SENTENCES)
+    counted = Counted(captioner)
+    as_cells, pooled = (frame_input(cells, how) for how in ("cells", "pooled"))
+    found = information_loss(counted.encode, counted.step, cells, SENTENCES, as_cells, log_p, memory_budget)
+    others = information_loss(captioner.encode, captioner.step, cells, SENTENCES, pooled, log_p)
+    assert sum(shape[1] == 4 for shape in counted.encoded) == (3 if memory_budget == 3000 else 2)  # a trial among them
+    for y, p, video, other in zip(SENTENCES, log_p, found, others, strict=True):
+        for i, picture in enumerate(cells):
+            log_q = literal_log_q(captioner, picture, y)
+            np.testing.assert_allclose(video.frame_nll[:, i], -log_q[np.arange(len(y)), y], rtol=1e-4, atol=1e-5)
+            kl = np.sum(np.exp(p) * (p - log_q), axis=-1)
+            np.testing.assert_allclose(video.frame_kl[:, i], kl, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(video.nll, other.nll, rtol=1e-5, atol=1e-6)  # cells do not depend on it
+        assert np.abs(video.frame_nll - other.frame_nll).max() > 0.1
+
+
+def test_a_pooled_frame_is_the_mean_of_its_cells():
+    cells = np.array([[[1.0, 2.0], [3.0, 6.0]]], "float16")
+    np.testing.assert_array_equal(frame_input(cells, "pooled"), np.array([[2, 4]], "float32"), strict=True)
+    assert frame_input(cells, "cells") is cells
+
+
+def test_a_video_is_one_batch(captioner):
+    cells, pooled = np.ones((2, 64, D), "float16"), np.ones((2, D), "float16")
+    counted = Counted(captioner)
+    (video,) = information_loss(counted.encode, counted.step, cells, [Y], pooled)
+    assert counted.encoded == [(1, 1, D), (2 * 64 + 2, 1, D)]  # the trial of one row; r m + m
+    assert len(counted.words) == 1 + T  # T steps after one reading: n + 1 LSTM steps
+    assert video.nll.shape == (T, 2, 8, 8) and video.kl is None and video.frame_kl is None
+
+
+def test_a_picture_is_row_by_row_and_has_no_frames(captioner):
+    cells = np.random.default_rng(10).normal(size=(64, D)).astype("float16")
+    encode, step = captioner.encode, captioner.step
+    log_p = sentence_log_probabilities(encode, step, cells, [Y])
+    (picture,) = information_loss(encode, step, cells[None], [Y], log_p=log_p)
+    ((nll, kl),) = descriptor_losses(encode, step, cells[8 * 2 + 5][None], [Y], log_p)
+    assert picture.nll.shape == picture.kl.shape == (T, 1, 8, 8)
+    assert picture.frame_nll is None and picture.frame_kl is None
+    np.testing.assert_allclose(picture.nll[:, 0, 2, 5], nll[:, 0], rtol=1e-5, strict=True)
+    np.testing.assert_allclose(picture.kl[:, 0, 2, 5], kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
+
+
+# Errors
+
+
+def test_wrong_shapes_are_named(captioner, v):
+    encode, step = captioner.encode, captioner.step
+    with pytest.raises(ValueError, match=r"log_p must be \(T, V\) .* \[4\]; received \[\(3, 7\)\]"):
+        descriptor_losses(encode, step, v, [Y], [np.zeros((3, V))])
+    with pytest.raises(ValueError, match=r"log_p of a word must be .* 7; received \(6,\)"):
+        descriptor_losses(encode, step, v, [Y], [np.zeros((4, V - 1))])
+    with pytest.raises(ValueError, match=r"not empty; received \(11, 3\) and \(\)"):
+        descriptor_losses(encode, step, v, Y)
+    for cells in (v, v[None]):
+        with pytest.raises(ValueError, match=rf"square grid .* received \({'1, ' * (cells.ndim - 2)}11, 3\)"):
+            information_loss(encode, step, cells, [Y])
+    for frames in (np.zeros((3, D)), np.zeros((2, D + 1)), np.zeros((2, 4, D + 1))):
+        with pytest.raises(ValueError, match=r"cells must be \(m, G G, D\) and frames \(m, D\)"):
+            information_loss(encode, step, np.zeros((2, 4, D)), [Y], frames)
+
+
+# Another engine
 
 SCRIPT = """
 import sys
 import keras
 import numpy as np
 from s2vt.captioning.s2vt import S2VT
-from s2vt.saliency.information_loss import sentence_log_probabilities, video_saliency
+from s2vt.saliency.information_loss import information_loss, sentence_log_probabilities
 
 given = np.load(sys.argv[1])
 captioner = S2VT(vocabulary_size=7, units=5, embedding_size=8)
@@ -354,8 +257,8 @@ sentences, functions = [given["y"], given["y"][:2]], (captioner.encode, captione
 sentence_log_probabilities(*functions, given["pooled"], sentences)  # its graphs must not keep these weights
 captioner.load_weights(sys.argv[2])
 log_p = sentence_log_probabilities(*functions, given["pooled"], sentences)
-video, _ = video_saliency(*functions, given["cells"], given["pooled"], sentences, log_p, 20_000)
-np.savez(sys.argv[3], engine=keras.backend.backend(), **video._asdict())
+video, _ = information_loss(*functions, given["cells"], sentences, given["pooled"], log_p, 20_000)
+np.savez(sys.argv[3], engine=keras.backend.backend(), **vars(video))
 """
 
 
@@ -374,10 +277,10 @@ def test_tensorflow_and_jax_agree(captioner, tmp_path):
         timeout=120,
     )
     found = np.load(tmp_path / "found.npz")
-    (log_p,) = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
-    (video,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [Y], [log_p])
-    assert set(found) == {"loss_pooled", "loss", "kl_pooled", "kl", "engine"} and found["engine"] == other
-    for name, value in video._asdict().items():
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
+    (video,) = information_loss(captioner.encode, captioner.step, cells, [Y], pooled, log_p)
+    assert set(found) == {"nll", "frame_nll", "kl", "frame_kl", "engine"} and found["engine"] == other
+    for name, value in vars(video).items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, strict=True)
 
 
@@ -405,7 +308,7 @@ def test_after_seconds_of_training_the_right_cell_is_hit():
     v, y, place = pictures(20, num_shapes)
     found = []
     for picture, sentence in zip(v, y, strict=True):
-        ((loss, _),) = image_saliency(captioner.encode, captioner.step, picture, [sentence[:2]])
-        e = scale(phrase_loss(loss, [1]))  # the shape's word, (2, 2)
+        (loss,) = information_loss(captioner.encode, captioner.step, picture[None], [sentence[:2]])
+        e = scale(phrase_sum(-loss.nll, [1]))  # the shape's word, (1, 2, 2)
         found.append(np.ravel(e).argmax())
     np.testing.assert_array_equal(found, place)

@@ -8,7 +8,8 @@ Coordinates are continuous: (0, 0) is the upper-left corner of the upper-left pi
 """
 
 import numpy as np
-from scipy import ndimage
+
+REACH = 6  # standard deviations at which a Gaussian is cut off: less than 1e-8 of it lies beyond
 
 
 def phrase_sum(evidence, words):
@@ -93,11 +94,12 @@ def normalize(evidence, how="clip"):
 def over_time(evidence, sigma):
     """Gaussian smoothing over the sampled frames; edge values are repeated.
 
-    Every curve, bar and score over time is made here, as every map is in `upsample`.
+    Every curve, bar and score over time is smoothed here, as every map is made in `upsample`.
 
     Args:
         evidence: (..., m), m frames.
-        sigma: standard deviation of the Gaussian, in sampled frames (`saliency.sigma_frames`); 0: no smoothing.
+        sigma: standard deviation of the Gaussian, in sampled frames (`saliency.sigma_frames`); 0: no smoothing, and
+            so is less than 1/12, where the Gaussian does not reach the next frame.
     Returns:
         (..., m).
 
@@ -105,11 +107,13 @@ def over_time(evidence, sigma):
         >>> over_time(np.array([0.0, 0.0, 1.0, 0.0]), sigma=0.75).round(3).tolist()
         [0.015, 0.219, 0.532, 0.219]
     """
+    from scipy.ndimage import gaussian_filter1d  # its import takes 0.5 s: not at the top, for `--help`
+
     evidence = np.asarray(evidence)
-    if sigma == 0:
+    if REACH * sigma < 0.5:
         return evidence
     low = evidence.min(axis=-1, keepdims=True)  # smoothing the rest keeps equal values equal, to the bit
-    return low + ndimage.gaussian_filter1d(evidence - low, sigma, axis=-1, mode="nearest", truncate=REACH)
+    return low + gaussian_filter1d(evidence - low, sigma, axis=-1, mode="nearest", truncate=REACH)
 
 
 def temporal_saliency(evidence, sigma):
@@ -178,7 +182,8 @@ def upsample(cells, geometry, sigma):
     Args:
         cells: (..., G, G), rows from the top, each from the left.
         geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
-        sigma: standard deviation of the Gaussian, in cells (`saliency.sigma_cells`); 0: bilinear interpolation.
+        sigma: standard deviation of the Gaussian, in cells (`saliency.sigma_cells`); towards 0, each pixel takes its
+            nearest cell's value; exactly 0: bilinear interpolation.
     Returns:
         (..., H, W) float32, a value for each source pixel's centre.
     """
@@ -202,25 +207,24 @@ def interpolation(geometry, grid, sigma):
     return tuple(weights)
 
 
-REACH = 6.0  # standard deviations at which a Gaussian is cut off
-
-
 def _gaussian(position, count, sigma):
     """The weight of each of `count` items at each position, (positions, count), rows sum to 1; sigma 0: bilinear.
 
-    Beyond the first and the last item their values are repeated, as far as the Gaussian reaches.
+    The first and the last item's values are continued beyond them, as far as the Gaussian reaches.
     """
     beyond = int(np.ceil(REACH * sigma)) + 1
     item = np.arange(-beyond, count + beyond)
     distance = np.abs(position[:, None] - item)
     if sigma:
-        squared = distance**2 - np.min(distance, axis=1, keepdims=True) ** 2  # the nearest item's weight is 1: no 0 / 0
-        kernel = np.exp(-squared / (2 * sigma**2))
+        nearest = distance.min(axis=1, keepdims=True)  # its weight is 1, so that a small sigma does not end in 0 / 0
+        with np.errstate(over="ignore"):
+            kernel = np.exp(-(distance**2 - nearest**2) / 2 / sigma / sigma)
     else:
         kernel = np.maximum(1 - distance, 0)
-    weights = np.zeros((count, len(position)))
-    np.add.at(weights, np.clip(item, 0, count - 1), kernel.T)
-    return (weights / weights.sum(axis=0)).T
+    weights = kernel[:, beyond:-beyond].copy()
+    weights[:, 0] += kernel[:, :beyond].sum(axis=1)
+    weights[:, -1] += kernel[:, -beyond:].sum(axis=1)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def argmax_point(pixel_map):

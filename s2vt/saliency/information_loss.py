@@ -80,6 +80,8 @@ def representativeness(logits, log_z, log_p):
         log_p: log p(y_t), (V,), nats.
     Returns:
         Loss, (R,), nats, in [0, inf).
+    Raises:
+        ValueError: if log_p has another shape.
 
     Example:
         >>> logits = ops.log(np.array([[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]]))
@@ -88,6 +90,8 @@ def representativeness(logits, log_z, log_p):
         [0.    0.173]
     """
     log_p = np.asarray(log_p, "float64")
+    if log_p.shape != tuple(logits.shape[1:]):
+        raise ValueError(f"log_p of a word must be (V,), V = {logits.shape[1]}; received {log_p.shape}")
     p = np.exp(log_p)
     p /= p.sum()
     negative_entropy = np.sum(p * np.where(p > 0, log_p, 0))
@@ -106,8 +110,10 @@ def sentence_log_probabilities(encode, step, v, sentences):
         sentences: S of them, each word indices (T,).
     Returns:
         list of S log p, each (T, V), nats.
+    Raises:
+        ValueError: as `teacher_forcing`.
     """
-    log_p = [[None] * len(y) for y in sentences]
+    log_p = [[None] * np.size(y) for y in sentences]
     for _, t, which, logits in teacher_forcing(encode, step, np.asarray(v)[None], sentences):
         of_word = ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))[0]
         for s in which:
@@ -130,19 +136,21 @@ def descriptor_losses(encode, step, v, sentences, log_p=None, memory_budget=MEMO
     Raises:
         ValueError: as `teacher_forcing`, and if a log_p is not (T, V).
     """
-    N = v.shape[0]
-    nll = [np.empty((len(y), N), "float32") for y in sentences]
-    kl = [None if log_p is None else np.empty_like(of_words) for of_words in nll]
+    lengths = [np.size(y) for y in sentences]
+    if log_p is not None and [len(of_words) for of_words in log_p] != lengths:
+        found = [np.shape(of_words) for of_words in log_p]
+        raise ValueError(f"log_p must be (T, V) of each sentence, T = {lengths}; received {found}")
+    nll = [np.empty((T, v.shape[0]), "float32") for T in lengths]
+    kl = [None if log_p is None else np.empty_like(losses) for losses in nll]
     for rows, t, which, logits in teacher_forcing(encode, step, v, sentences, memory_budget):
         log_z = log_partition(logits)
-        found = ops.convert_to_numpy(query_loss(logits, log_z, [int(sentences[s][t]) for s in which]))
-        for k, s in enumerate(which):
-            nll[s][t, rows] = found[:, k]
+        losses = ops.convert_to_numpy(query_loss(logits, log_z, [int(sentences[s][t]) for s in which]))
+        for s, loss in zip(which, losses.T, strict=True):
+            nll[s][t, rows] = loss
         if log_p is not None:
-            _check_log_p(log_p, sentences, logits.shape[-1])
-            found = ops.convert_to_numpy(representativeness(logits, log_z, log_p[which[0]][t]))
+            loss = ops.convert_to_numpy(representativeness(logits, log_z, log_p[which[0]][t]))
             for s in which:
-                kl[s][t, rows] = found
+                kl[s][t, rows] = loss
         del logits  # before the next step makes its own
     return list(zip(nll, kl, strict=True))
 
@@ -173,13 +181,16 @@ def information_loss(encode, step, cells, sentences, frames=None, log_p=None, me
     def losses(v):
         return descriptor_losses(encode, step, v, sentences, log_p, memory_budget)
 
-    if frames is not None and len(frames.shape) == 2:  # one batch of r m + m (Eq. 14)
-        both = losses(_Stacked(cells, frames))
-        of_cells = [[a if a is None else a[:, : m * r] for a in pair] for pair in both]
-        of_frames = [[a if a is None else a[:, m * r :] for a in pair] for pair in both]
-    else:
-        of_cells = losses(cells)
-        of_frames = [(None, None)] * len(sentences) if frames is None else losses(frames)
+    def columns(pairs, start, stop):
+        return [[loss if loss is None else loss[:, start:stop] for loss in pair] for pair in pairs]
+
+    if frames is None:
+        of_cells, of_frames = losses(cells), [(None, None)] * len(sentences)
+    elif len(frames.shape) == 3:
+        of_cells, of_frames = losses(cells), losses(frames)
+    else:  # one batch of r m + m (Eq. 14)
+        of_both = losses(_Stacked(cells, frames))
+        of_cells, of_frames = columns(of_both, 0, m * r), columns(of_both, m * r, None)
 
     def grids(loss):
         return None if loss is None else loss.reshape(-1, m, grid, grid)
@@ -205,7 +216,7 @@ def frame_input(cells, how):
 
 
 class _Stacked:
-    """Two arrays of rows, read by slices as if stacked, without making the stack."""
+    """Two arrays of rows, read by slices as if they were stacked."""
 
     def __init__(self, first, second):
         self.first, self.second = first, second
@@ -215,9 +226,3 @@ class _Stacked:
         start, stop, _ = rows.indices(self.shape[0])
         n = len(self.first)
         return np.concatenate([self.first[start:stop], self.second[max(start - n, 0) : max(stop - n, 0)]])
-
-
-def _check_log_p(log_p, sentences, V):
-    expected, found = [(len(y), V) for y in sentences], [np.shape(given) for given in log_p]
-    if found != expected:
-        raise ValueError(f"log_p must be (T, V) of each sentence, {expected}; received {found}")

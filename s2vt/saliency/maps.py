@@ -3,9 +3,11 @@
 Letters: T words, m frames (1 for a picture), G=8 grid, D=2048, N descriptors that the captioner reads, S sentences.
 
 `KINDS` lists every kind of map. A new one is an entry there: what it needs of a captioner, and the function that finds
-the evidence. Scripts, tables, figures, videos and pages take all kinds from this list.
+the evidence. Scripts, tables, figures, videos and pages take all kinds from this list. Those functions import the
+engine when they are called, so that a script can check the names of maps without it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +15,6 @@ import numpy as np
 
 from s2vt.errors import UserError
 from s2vt.saliency.heatmaps import phrase_sum, scale
-from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
 
 
 @dataclass(frozen=True)
@@ -83,40 +84,35 @@ class Kind:
 
 def find_losses(captioner, descriptors, sentences, frames, kinds):
     """Evidence of the paper's maps: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
-    encode, step = captioner.encode, captioner.step
+    from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
+
+    encode, step, cells = captioner.encode, captioner.step, descriptors.cells
     log_p = sentence_log_probabilities(encode, step, descriptors.v, sentences) if "kl" in kinds else None
-    cells = descriptors.cells
     alone = None if frames is None else frame_input(cells, frames)
     found = information_loss(encode, step, cells, sentences, alone, log_p)
 
-    def evidence(kind, loss, frame_loss):
+    def evidence(kind, of_sentence):
+        loss, frame_loss = getattr(of_sentence, kind), getattr(of_sentence, f"frame_{kind}")
         return Evidence(kind, -loss, None if frame_loss is None else -frame_loss)
 
-    return [
-        {kind: evidence(kind, *((f.nll, f.frame_nll) if kind == "nll" else (f.kl, f.frame_kl))) for kind in kinds}
-        for f in found
-    ]
+    return [{kind: evidence(kind, of_sentence) for kind in kinds} for of_sentence in found]
 
 
 def find_attention(captioner, descriptors, sentences, frames, kinds):
     """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both."""
-    T = max(map(len, sentences))
-    y = np.zeros((len(sentences), T), np.int32)
-    for row, sentence in zip(y, sentences, strict=True):
-        row[: len(sentence)] = sentence
-    medium = np.zeros(len(y), np.int32)
+    from keras.utils import pad_sequences
+
     v, order = np.asarray(descriptors.v, np.float32)[None], descriptors.order
-    alpha = captioner.attention({"v": v, "y": y, "medium": medium})  # (S, T, N)
-    if order is not None:
-        G = int(np.sqrt(len(order)))
-        of_cells = np.empty_like(alpha)
-        of_cells[..., order] = alpha
-        alpha = of_cells.reshape(*alpha.shape[:2], 1, G, G)
-    of_sentences = [found[: len(sentence)] for found, sentence in zip(alpha, sentences, strict=True)]
-    return [
-        {"attention": Evidence("attention", *((None, found) if order is None else (found, None)))}
-        for found in of_sentences
-    ]
+    y = pad_sequences(sentences, padding="post")
+    alpha = captioner.attention({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
+    if order is not None:  # v_i is cell order[i] of a picture
+        G = math.isqrt(len(order))
+        alpha = alpha[..., np.argsort(order)].reshape(*alpha.shape[:2], 1, G, G)
+
+    found = [of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True)]
+    if order is None:
+        return [{"attention": Evidence("attention", None, frames=of_frames)} for of_frames in found]
+    return [{"attention": Evidence("attention", of_cells, frames=None)} for of_cells in found]
 
 
 KINDS = {

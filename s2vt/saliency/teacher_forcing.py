@@ -1,7 +1,7 @@
 """Teacher forcing on many sentences and many descriptors at once, in bounded memory.
 
 Letters: N descriptors, R of them in a chunk, L descriptors that are read as one sequence, D=2048, T words, V
-vocabulary, S sentences (in `bytes_per_row`: numbers in a state).
+vocabulary, S sentences, Z numbers in a state.
 
 The captioner is two callables, so that any encoder-decoder can be explained:
 
@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-MAX_ROWS = 26 * (64 + 1)  # R of a chunk: the paper's m r + m (Eq. 14); larger chunks are no faster
+MAX_ROWS = 26 * (64 + 1)  # R of a chunk: the paper's r m + m (Eq. 14); larger chunks are no faster
 MEMORY_BUDGET = 384 * 2**20  # bytes of a chunk
 
 
@@ -36,28 +36,36 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
             read by slices, so that a memory map is read chunk by chunk.
         sentences: S of them, each word indices (T,).
         memory_budget: bytes of a chunk; at least one row is computed at a time.
-    Yields:
-        rows: the slice of the N.
-        t: which word of the sentences comes next, from 0.
-        which: the sentences that share the prefix y_<t, list of 0..S-1.
-        logits: of y_t, (R, V).
+    Returns:
+        iterator of
+            rows: the slice of the N.
+            t: position of the next word in the sentences, from 0.
+            which: the sentences that share the prefix y_<t, list of 0..S-1.
+            logits: of y_t, (R, V). Delete them before the next item is asked for, or two steps' logits exist.
     Raises:
-        ValueError: if v or a sentence has another rank or no entries, or a word is outside 0..V-1.
+        ValueError: if v or a sentence has another rank or no entries; on iteration, if a word is outside 0..V-1.
     """
     sentences, N = _checked(v, sentences), v.shape[0]
-    logits, state = step(encode(_sequences(v, slice(0, 1))), None)  # a trial step of one row, for the sizes
-    V = logits.shape[-1]
-    for y in sentences:
-        if min(y) < 0 or max(y) >= V:
-            raise ValueError(f"the words of y must be 0..{V - 1}, the captioner's vocabulary; received {list(y)}")
     tree = prefixes(sentences)
-    row = bytes_per_row(v.shape[1:], logits, state, states_held(tree))
-    num_chunks = math.ceil(N / min(MAX_ROWS, max(1, memory_budget // row)))
+    max_rows = 1 if N == 1 else _max_rows(encode, step, v, tree, memory_budget)
+    num_chunks = math.ceil(N / max_rows)
     edges = [N * k // num_chunks for k in range(num_chunks + 1)]
-    for rows in map(slice, edges, edges[1:]):
-        for prefix, logits in decode_prefixes(step, encode(_sequences(v, rows)), tree):
-            yield rows, len(prefix), tree[prefix], logits
-            del logits  # as in `decode_prefixes`
+
+    def stream():
+        for rows in map(slice, edges, edges[1:]):
+            for prefix, logits in decode_prefixes(step, encode(_sequences(v, rows)), tree):
+                t, which = len(prefix), tree[prefix]
+                _check_words([sentences[s][t] for s in which], logits.shape[-1])
+                yield rows, t, which, logits
+                del logits  # as in `decode_prefixes`
+
+    return stream()
+
+
+def _max_rows(encode, step, v, tree, memory_budget):
+    """The largest R, from a trial step of one row."""
+    logits, state = step(encode(_sequences(v, slice(0, 1))), None)
+    return min(MAX_ROWS, max(1, memory_budget // bytes_per_row(v.shape[1:], logits, state, states_held(tree))))
 
 
 def _sequences(v, rows):
@@ -72,9 +80,14 @@ def _checked(v, sentences):
     for y in sentences:
         if len(v.shape) not in (2, 3) or y.ndim != 1 or not v.shape[0] or not len(y):
             raise ValueError(
-                f"v must be (N, D) or (N, L, D) and y (T,), neither empty; received {v.shape} and {y.shape}"
+                f"v must be (N, D) or (N, L, D) and each sentence (T,), not empty; received {v.shape} and {y.shape}"
             )
     return [tuple(y.tolist()) for y in sentences]
+
+
+def _check_words(words, V):
+    if min(words) < 0 or max(words) >= V:
+        raise ValueError(f"word indices must be 0..{V - 1}, the captioner's vocabulary; received {words}")
 
 
 def prefixes(sentences):
@@ -140,16 +153,16 @@ def _continued(tree):
 
 
 def bytes_per_row(v_shape, logits, state, states=0):
-    """Memory of one row of a chunk: 4 (L D + 4 (L - 1) S + 2 V + (4 + states) S) bytes, for float32.
+    """Memory of one row of a chunk: 4 (L D + 4 (L - 1) Z + 2 V + (4 + states) Z) bytes, for float32.
 
-    L D numbers of descriptors; V logits and their exponentials; S numbers of state, which for an LSTM (S = 2 H) exist
-    before and after the step, with four gates (2 S); for each further descriptor its input (S / 2), gates (2 S) and
-    state.
+    L D numbers of descriptors; V logits and their exponentials; Z numbers of state, which for an LSTM (Z = 2 H) exist
+    before and after the step, with four gates (2 Z; more in a captioner whose update is not fused, see `lstm_update`);
+    for each further descriptor its input (Z / 2), gates (2 Z) and state, rounded up to 4 Z.
 
     Args:
-        v_shape: (D,) or (L, D).   logits, state: of one row, which give V and S.
+        v_shape: (D,) or (L, D).   logits, state: of one row, which give V and Z.
         states: number of states held besides the current one, from `states_held`.
     """
-    S = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
+    Z = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
     length = math.prod(v_shape[:-1])
-    return 4 * (math.prod(v_shape) + 4 * (length - 1) * S + 2 * logits.shape[-1] + (4 + states) * S)
+    return 4 * (math.prod(v_shape) + 4 * (length - 1) * Z + 2 * logits.shape[-1] + (4 + states) * Z)

@@ -32,14 +32,18 @@ def shared_words(references, candidates):
     return float(np.mean(hits)) if hits else 0.0
 
 
-def stand_in():
-    """In this process, descriptors come from `Network`, and METEOR's scores from `shared_words`."""
-    from s2vt.captioning import java as scoring
-    from s2vt.features import descriptors as store
+def stand_in(replace=setattr):
+    """In this process, descriptors come from `Network`, tokens from `str.lower`, METEOR from `shared_words`.
 
-    store.FeatureExtractor = Network
-    scoring.MeteorScorer.score_tokens = lambda scorer, *captions: (shared_words(*captions), {})
-    scoring.tokenize = lambda captions, timeout: [caption.lower() for caption in captions]
+    Args:
+        replace: (object, name, value) -> None; a MonkeyPatch's `setattr` undoes it later.
+    """
+    from s2vt.captioning import java
+    from s2vt.features import descriptors
+
+    replace(descriptors, "FeatureExtractor", Network)
+    replace(java, "tokenize", lambda captions, timeout: [caption.lower() for caption in captions])
+    replace(java.MeteorScorer, "score_tokens", lambda scorer, *captions: (shared_words(*captions), {}))
 
 
 def write_balls(folder):

@@ -239,16 +239,16 @@ class Seen:
 def _see(job, config, options):
     import numpy as np
 
-    from s2vt.data import pictures, video
+    from s2vt.data import pictures, sampling
     from s2vt.data.geometry import Geometry, resize
     from s2vt.rendering.drawing import thumbnail
 
     def see(frame):
         geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize)
-        return video.together(input=resize(frame, geometry), shown=thumbnail(frame))
+        return sampling.together(input=resize(frame, geometry), shown=thumbnail(frame))
 
     if job.moving:
-        clip = video.read_frames(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
+        clip = sampling.sample_video(job.medium.path, config.features.num_frames, options.start, options.end, convert=see)
         geometry = Geometry.of(*clip.size, config.features.resize)
         _, once = np.unique(clip.indices, return_index=True)
         distinct = dataclasses.replace(clip, indices=clip.indices[once], times=clip.times[once], frames=None)
@@ -271,28 +271,23 @@ class Explainer:
 
     @functools.cached_property
     def extractor(self):
-        from s2vt.features.descriptors import lazy_extractor
+        from s2vt.features import inception
 
-        return lazy_extractor(self.config)()
+        return inception.FeatureExtractor(self.config.features)
 
     def explain(self, jobs, seen):
         """`Explanation` of each job's query sentence, or of the model's own caption; None where that is empty.
 
         The jobs are about one medium, and explained in one call.
         """
-        import numpy as np
-
         from s2vt.captioning import decoding
-        from s2vt.features.descriptors import v_of
+        from s2vt.features.descriptors import descriptors_of
         from s2vt.saliency.explanation import explain
 
         command_line.load_engine()
         job, max_words = jobs[0], self.config.text.max_words
         cells = self._cells(job, seen)
-        if self.config.media == "video" and not job.moving:  # a picture is a clip of one frame, sampled m times
-            v = v_of(np.repeat(cells, self.config.features.num_frames, axis=0), self.config)
-        else:
-            v = v_of(cells, self.config)
+        v = descriptors_of(cells, self.config).v
         sentences = [
             decoding.greedy(self.captioner, v[None], max_words)[0] if job.sentence is None
             else self.vocabulary.encode(job.sentence, max_words).tolist()
@@ -362,11 +357,11 @@ def _make(job, seen, explanation, options):
 
 def make_video(job, seen, explanation, phrases, options):
     """A saliency video or animation, and the storyboard beside it."""
-    from s2vt.data import video
+    from s2vt.data import video, video_writer
     from s2vt.rendering.video import saliency_video
 
     clip, suffix = seen.clip, job.output.suffix.lower()
-    rate = min(clip.frame_rate / options.stride, video.FASTEST.get(suffix, math.inf))
+    rate = video_writer.output_rate(clip.frame_rate, clip.duration, options.stride, suffix)
     frames = video.iterate_frames(job.medium.path, options.start, options.end)
     frames = command_line.progress("frame")(video.at_rate(frames, rate, clip.frame_rate), round(clip.duration * rate))
     saliency_video(
@@ -412,7 +407,7 @@ def make_figure(job, seen, explanation, phrases, options):
 def make_page(job, seen, explanation, phrases, options):
     """The HTML page of a video or picture: both losses, any words; those asked for first."""
     from s2vt.captioning.runs import Run
-    from s2vt.data import video
+    from s2vt.data import video, video_writer
     from s2vt.rendering import page
 
     path = job.output.with_suffix(".html")
@@ -425,7 +420,7 @@ def make_page(job, seen, explanation, phrases, options):
         "normalize": options.normalize,
     }
     if job.moving:
-        rate = seen.clip.frame_rate / options.stride
+        rate = video_writer.output_rate(seen.clip.frame_rate, seen.clip.duration, options.stride)
         frames = video.iterate_frames(job.medium.path, options.start, options.end)
         frames = video.at_rate(frames, rate, seen.clip.frame_rate)
         page.video_page(path, frames, rate, explanation, seen.clip.times, seen.geometry, **shown)

@@ -21,7 +21,7 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
     largest, and the root mean square. Memory that the engine takes once and keeps stands in the first row."""
     import cfg
     from s2vt.data import datasets
-    from s2vt.features.descriptors import sample
+    from s2vt.features.extraction import sample_inputs
     from s2vt.features.inception import FeatureExtractor
 
     rows = {}
@@ -29,7 +29,7 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
         for dataset, count in (("MovingShapes", clips), ("StillShapes", pictures)):
             usual = cfg.CONFIGS[dataset]
             media = datasets.select(datasets.read_media(usual, data_dir), "test", count)
-            inputs = np.concatenate([sample(medium.path, usual).pictures for medium in media])
+            inputs = np.concatenate([sample_inputs(medium.path, usual).frames for medium in media])
             reference = None
             for precision in PRECISIONS:
                 config = dataclasses.replace(usual, features=dataclasses.replace(usual.features, precision=precision))
@@ -78,10 +78,11 @@ def rates(config, media, inputs, extractor, folder, repeats):
 
 def extract(config, media, extractor, folder):
     """The media's descriptors, from their files to files of descriptors in a new folder within the one given."""
+    from s2vt.features import extraction
     from s2vt.features.descriptors import DescriptorStore
 
     store = DescriptorStore(config, Path(tempfile.mkdtemp(dir=folder)))
-    failed = store.extract(media, lambda: extractor)
+    failed = extraction.extract(store, media, lambda: extractor)
     if failed:
         raise ValueError(f"could not be decoded: {', '.join(failed)}")
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from s2vt.data.pictures import read_picture
 from s2vt.data.text import END
-from s2vt.data.video import VIDEO_SUFFIXES, iterate_frames
+from s2vt.data.video import iterate_frames
+from s2vt.data.video_writer import VIDEO_SUFFIXES
 from s2vt.features.inception import INPUT_SIZE
 
 

@@ -16,7 +16,7 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
 
     from s2vt.data.geometry import Geometry
     from s2vt.data.phrases import phrases_at
-    from s2vt.data.video import VideoWriter
+    from s2vt.data.video_writer import VideoWriter
     from s2vt.rendering.video import saliency_frames, saliency_video
     from s2vt.synthetic.drawing import Renderer
     from s2vt.synthetic.scenes import sample_scene

@@ -11,7 +11,7 @@ def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=10
     0 to 1 over all cells of all frames; a maximum is unchanged where the same cell of the same frame has it."""
     from s2vt.captioning.runs import Run
     from s2vt.data import datasets
-    from s2vt.features.descriptors import sample
+    from s2vt.features.extraction import sample_inputs
     from s2vt.features.inception import FeatureExtractor
 
     rows = {}
@@ -20,7 +20,7 @@ def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=10
         config, vocabulary = run.config(), run.vocabulary()
         captioner, _ = run.captioner("best")
         media = datasets.select(datasets.read_media(config, data_dir), "test", count)
-        inputs = [sample(medium.path, config).pictures for medium in media]
+        inputs = [sample_inputs(medium.path, config).frames for medium in media]
         sentences = [np.array(vocabulary.known(medium.captions[0])[: config.text.max_words - 1]) for medium in media]
         found = []
         for precision in ("mixed_bfloat16", "float32"):

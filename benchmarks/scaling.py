@@ -41,7 +41,8 @@ def measure(repeats=3, frames=4, n=5, steps=6, V=10_000, H=1300, E=300, D=2048):
 
 def _last_second(path, num_frames, width=320, height=240):
     """Writes a clip of 25 frames a second; a call that reads its last second."""
-    from s2vt.data.video import VideoWriter, iterate_frames
+    from s2vt.data.video import iterate_frames
+    from s2vt.data.video_writer import VideoWriter
 
     picture = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     picture = picture.repeat(8, axis=0).repeat(8, axis=1)

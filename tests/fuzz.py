@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["s2vt", "json", "xml", "PIL"]):
     import corpus
 
     import cfg
-    from s2vt.data import datasets, entities, pictures, tracks, video
+    from s2vt.data import datasets, entities, pictures, sampling, tracks
     from s2vt.errors import UserError
 
 
@@ -27,7 +27,7 @@ def picture(path):
 
 
 def video(path):
-    video.read_frames(path, 2)
+    sampling.sample_video(path, 2)
 
 
 def listed(path):

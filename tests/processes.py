@@ -39,9 +39,9 @@ def stand_in(replace=setattr):
         replace: (object, name, value) -> None; a MonkeyPatch's `setattr` undoes it later.
     """
     from s2vt.captioning import java
-    from s2vt.features import descriptors
+    from s2vt.features import inception
 
-    replace(descriptors, "FeatureExtractor", Network)
+    replace(inception, "FeatureExtractor", Network)
     replace(java, "tokenize", lambda captions, timeout: [caption.lower() for caption in captions])
     replace(java.MeteorScorer, "score_tokens", lambda scorer, *captions: (shared_words(*captions), {}))
 
@@ -49,7 +49,7 @@ def stand_in(replace=setattr):
 def write_balls(folder):
     """A data set of one's own with truth: eight clips in which a ball crosses the picture."""
     from s2vt.data.files import write_json
-    from s2vt.data.video import VideoWriter
+    from s2vt.data.video_writer import VideoWriter
 
     settings = {"features.num_frames": 3, "features.batch_size": 4, "text.min_count": 1, "model.units": 7,
                 "model.embedding_size": 5, "training.epochs": 3, "training.batch_size": 4}  # fmt: skip

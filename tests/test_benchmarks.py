@@ -23,7 +23,7 @@ from benchmarks import (
 )
 from s2vt.captioning.decoding import greedy
 from s2vt.data.files import write_json
-from s2vt.data.video import VideoWriter
+from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
 from s2vt.saliency.information_loss import video_saliency
 

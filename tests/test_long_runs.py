@@ -15,9 +15,10 @@ from s2vt.data import datasets
 from s2vt.data import video as media
 from s2vt.data.datasets import Medium
 from s2vt.data.text import Vocabulary
-from s2vt.data.video import VideoWriter
+from s2vt.data.video_writer import VideoWriter
 from s2vt.evaluation import localization
-from s2vt.features.descriptors import DescriptorStore, v_of
+from s2vt.features.descriptors import DescriptorStore
+from s2vt.features.extraction import extract
 from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def test_extraction_of_two_thousand_clips(tmp_path):
     features = dataclasses.replace(cfg.MSVD.features, weights=str(weights), num_frames=3, batch_size=16)
     store, watch = DescriptorStore(dataclasses.replace(cfg.MSVD, features=features), tmp_path), Watch()
     clips = [Medium(f"m{k}", path, "test", ("a",)) for k in range(MANY)]
-    assert store.extract(clips, Network, progress=watch) == {}
+    assert extract(store, clips, Network, progress=watch) == {}
     watch.check()
 
 
@@ -106,7 +107,7 @@ def test_localization_of_two_thousand_pictures(tmp_path):
     synthetic.write_still_shapes(tmp_path / "StillShapes", {"train": 1, "val": 1, "test": 20})
     pictures = datasets.select(datasets.read_media(cfg.STILL_SHAPES, tmp_path), "test")
     store = DescriptorStore(cfg.STILL_SHAPES, tmp_path, layer="mixed_10")
-    store.extract(pictures, Network)
+    extract(store, pictures, Network)
     vocabulary = Vocabulary.from_captions((caption for medium in pictures for caption in medium.captions), 1)
     captioner = S2VT(len(vocabulary), 8, 4)
     captioner.build()

@@ -22,8 +22,8 @@ from s2vt.data import datasets, entities, tracks
 from s2vt.data.files import read_json, write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.pictures import is_picture, read_picture
+from s2vt.data.sampling import sample_video
 from s2vt.data.text import END, Vocabulary, tokenize
-from s2vt.data.video import read_frames
 from s2vt.errors import UserError
 from s2vt.evaluation import pointing
 from s2vt.saliency import heatmaps
@@ -85,7 +85,7 @@ MAGIC = [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff\xe0", b"BM", b"II*
 def test_any_bytes_are_media_or_refused(folder, magic, content):
     path = folder / "medium"
     path.write_bytes(magic + content)
-    for read in (read_picture, is_picture, lambda path: read_frames(path, 2)):
+    for read in (read_picture, is_picture, lambda path: sample_video(path, 2)):
         found, line = refusal(read, path)
         assert line is None or line.startswith(f"{path}: ")
         if read is read_picture and found is not None:

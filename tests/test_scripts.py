@@ -14,7 +14,7 @@ from PIL import Image
 import cfg
 from s2vt import command_line
 from s2vt.data.files import read_json
-from s2vt.data.video import read_frames
+from s2vt.data.sampling import sample_video
 from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
@@ -231,7 +231,7 @@ def test_a_video_is_explained(place, capsys, tmp_path):
     arguments = ("--media_id", "video6", "--sentence", sentence, "--output", output, "--save_maps", maps)
     assert place.run("visualization", *arguments, "--loss", "kl") == 0
     assert capsys.readouterr().out.split() == [str(output), str(output.with_name("clip_storyboard.png")), str(maps)]
-    clip = read_frames(output, 75)
+    clip = sample_video(output, 75)
     assert (clip.num_frames, clip.frame_rate) == (75, Fraction(25))
     assert Image.open(output.with_name("clip_storyboard.png")).width > 600
     with np.load(maps, allow_pickle=False) as arrays:

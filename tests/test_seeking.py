@@ -1,12 +1,13 @@
 """Frames from a moment on, two roads: sought from a keyframe, and decoded from the beginning; equal to the bit."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 import pytest
+from painted import write_clip
 
 from s2vt.data import pictures, video
+from s2vt.data.sampling import sample_video
+from s2vt.data.video_writer import VideoWriter
 
 NUM_FRAMES, SIZE = 120, (96, 64)
 STEADY = [40 * k for k in range(NUM_FRAMES)]  # ms, 25 frames a second
@@ -27,7 +28,7 @@ CLIPS = {
 }  # fmt: skip
 
 
-def textured(k):
+def textured(k, *_):
     """A frame of noise that moves: each depends on those before it, and none equals another."""
     noise = np.random.default_rng(7).integers(0, 256, (SIZE[1], 2 * SIZE[0], 3), np.uint8)
     frame = np.roll(noise, 3 * k, axis=1)[:, : SIZE[0]].copy()
@@ -40,18 +41,9 @@ def clips(tmp_path_factory):
     """{name: (path, all its frames decoded from the beginning)}"""
     folder, made = tmp_path_factory.mktemp("clips"), {}
     for name, (codec, options, stamps, _) in CLIPS.items():
-        with av.open(str(folder / name), "w") as container:
-            stream = container.add_stream(codec, rate=25, options=options)
-            stream.width, stream.height = SIZE
-            stream.pix_fmt = "yuv420p"
-            rate = 25 if stamps is STEADY else 1000
-            stream.codec_context.time_base = Fraction(1, rate)
-            for k, stamp in enumerate(stamps):
-                frame = av.VideoFrame.from_ndarray(textured(k), format="rgb24")
-                frame.pts, frame.time_base = stamp * rate // 1000, Fraction(1, rate)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-        made[name] = folder / name, list(video.iterate_frames(folder / name))
+        stamps = None if stamps is STEADY else stamps
+        path = write_clip(folder / name, NUM_FRAMES, codec, stamps, SIZE, options, textured)
+        made[name] = path, list(video.iterate_frames(path))
     return made
 
 
@@ -80,17 +72,17 @@ def test_the_same_frames_as_from_the_beginning(clips, read, name):
     path, every = clips[name]
     assert len(every) > 100
     times = [time for time, _ in every]
+    frames = np.stack([frame for _, frame in every])
     sought = []
-    for k in (1, 11, 12, 13, 30, 59, 60, 61, 95, len(every) - 1):
+    for k in (1, 12, 13, 60, 61, 95, len(every) - 1):
         for start in (times[k], times[k] - 1e-4, times[k] + 1e-4 if k + 1 < len(every) else times[k]):
-            expected = [(time, frame) for time, frame in every if start <= time]
+            first = next(i for i, time in enumerate(times) if start <= time)
             found, num_packets = read(path, start)
-            assert [time for time, _ in found] == [time for time, _ in expected], start
-            for (_, frame), (_, wanted) in zip(found, expected, strict=True):
-                np.testing.assert_array_equal(frame, wanted, strict=True)
+            assert [time for time, _ in found] == times[first:], start
+            assert np.array_equal([frame for _, frame in found], frames[first:]), start
             sought.append(num_packets < len(every))
     exact = CLIPS[name][3]
-    assert exact is None or (sum(sought) >= 15 if exact else not any(sought))
+    assert exact is None or (2 * sum(sought) > len(sought) if exact else not any(sought))
 
 
 def test_little_is_decoded_before_the_start(clips, read):
@@ -104,7 +96,7 @@ def test_sampling_from_a_start_equals_picking(clips):
         path, every = clips[name]
         start, end = every[47][0], every[95][0]
         inside = [(time, frame) for time, frame in every if start <= time < end]
-        sample = video.read_frames(path, 7, start, end)
+        sample = sample_video(path, 7, start, end)
         assert sample.num_frames == len(inside)
         for k, index in enumerate(sample.indices):
             np.testing.assert_array_equal(sample.frames[k], inside[index][1])
@@ -113,14 +105,14 @@ def test_sampling_from_a_start_equals_picking(clips):
 
 def test_a_start_after_the_end_is_told_alike(clips):
     for name in ("b_frames.mp4", "one_keyframe.mp4"):
-        with pytest.raises(pictures.MediaError, match=r"no frame between 99 s and inf s; the last one is at 4\.76 s"):
+        with pytest.raises(pictures.MediaError, match=r"no frame from 99 s on; the last one is at 4\.76 s"):
             list(video.iterate_frames(clips[name][0], 99.0))
 
 
 @pytest.mark.parametrize(("interval", "suffix"), [(6, ".mp4"), (6, ".mkv"), (250, ".mp4")])
 def test_keyframes_as_often_as_asked(tmp_path, interval, suffix):
     path = tmp_path / f"clip{suffix}"
-    with video.VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as writer:
+    with VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as writer:
         for _ in range(40):
             writer.write(textured(0))
     with av.open(str(path)) as container:

@@ -8,7 +8,7 @@ import pytest
 
 import cfg
 from s2vt.data import datasets, entities, tracks
-from s2vt.data.video import read_frames
+from s2vt.data.sampling import sample_video
 from s2vt.evaluation import mentions as localization
 from s2vt.synthetic import captions, scenes, writers
 from s2vt.synthetic.__main__ import main
@@ -118,7 +118,7 @@ def test_moving_shapes_reads_as_msr_vtt(moving):
     media = datasets.read_media(cfg.MOVING_SHAPES, moving)
     assert [medium.split for medium in media.values()] == ["train", "train", "val", "test", "test"]
     assert all(len(medium.captions) == 15 and medium.path.exists() for medium in media.values())
-    clip = read_frames(media["video3"].path, 26)
+    clip = sample_video(media["video3"].path, 26)
     assert clip.frames.shape == (26, 240, 320, 3)
     assert (clip.num_frames, clip.frame_rate, round(clip.duration, 6)) == (75, 25, 3.0)
 
@@ -127,7 +127,7 @@ def test_the_clip_shows_what_its_truth_says(moving):
     media = datasets.read_media(cfg.MOVING_SHAPES, moving)
     checked = 0
     for name in ("video2", "video3", "video4"):
-        clip = read_frames(media[name].path, 26)
+        clip = sample_video(media[name].path, 26)
         truth = tracks.read_tracks(moving / "MovingShapes" / "truth" / f"{name}.json")
         assert [entry["caption"] for entry in truth["captions"]] == list(media[name].captions)
         for track in truth["objects"]:

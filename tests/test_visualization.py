@@ -19,11 +19,11 @@ import cfg
 import visualization
 from s2vt import command_line
 from s2vt.captioning.runs import Run
-from s2vt.data import video
+from s2vt.data import sampling, video, video_writer
 from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.text import Vocabulary
-from s2vt.features import descriptors as store
+from s2vt.features import inception
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
 from s2vt.saliency import explanation, heatmaps
@@ -63,7 +63,7 @@ class Captioner:
 def show(tmp_path, monkeypatch, capsys):
     """(arguments) -> (exit status, stdout, stderr) of visualization.py on the captioner above."""
     monkeypatch.setattr(Run, "captioner", lambda run, which: (Captioner(), 0))
-    monkeypatch.setattr(store, "lazy_extractor", lambda config: Network)
+    monkeypatch.setattr(inception, "FeatureExtractor", lambda features: Network())
     monkeypatch.setattr(sys, "argv", [])
 
     def show(*arguments, media="video", resize="squash", num_frames=5):
@@ -93,7 +93,7 @@ def box_picture(size, box, colour=0, background=GREY):
 
 
 def write_clip(path, frames, rate=25):
-    with video.VideoWriter(path, frames[0].shape[1], frames[0].shape[0], rate, crf=8) as writer:
+    with video_writer.VideoWriter(path, frames[0].shape[1], frames[0].shape[0], rate, crf=8) as writer:
         for frame in frames:
             writer.write(frame)
     return path
@@ -217,7 +217,7 @@ def test_a_range_and_a_stride_keep_the_speed(show, tmp_path):
     output, maps = tmp_path / "o.mp4", tmp_path / "o.npz"
     arguments = ("--media", source, "--sentence", "red blue", "--output", output, "--save_maps", maps)
     assert show(*arguments, "--start", 0.6, "--end", 1.5, "--stride", 2)[0] == 0
-    clip = video.read_frames(output, 5)
+    clip = sampling.sample_video(output, 5)
     assert (clip.num_frames, clip.frame_rate) == (5, Fraction(5))
     assert clip.duration == pytest.approx(1.0)
     with np.load(maps) as arrays:
@@ -247,7 +247,7 @@ def test_a_variable_rate_without_a_frame_count_keeps_its_times(show, tmp_path):
         assert container.streams.video[0].frames == 0 and container.duration is None
     output = tmp_path / "o.mp4"
     assert show("--media", path, "--sentence", "red blue", "--output", output)[0] == 0
-    found = video.read_frames(output, 2)
+    found = sampling.sample_video(output, 2)
     assert found.duration == pytest.approx(1.6, abs=0.15)
     tiles = tiles_of(2, (160, 120))
     x, y = tiles.corner(0)
@@ -280,7 +280,7 @@ def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
     import weakref
 
     alive, most, made = set(), [0], [0]
-    original = video._to_array
+    original = video.to_array
 
     def counted(frame, size):
         array = original(frame, size)
@@ -290,7 +290,7 @@ def test_memory_does_not_grow_with_the_clip(show, tmp_path, monkeypatch):
         most[0] = max(most[0], len(alive))
         return array
 
-    monkeypatch.setattr(video, "_to_array", counted)
+    monkeypatch.setattr(video, "to_array", counted)
     source = write_clip(tmp_path / "clip.mp4", [box_picture((64, 48), (20, 10, 40, 30))] * 120)
     assert show("--media", source, "--sentence", "red", "--output", tmp_path / "o.mp4", "--stride", 7)[0] == 0
     assert made[0] > 120 and most[0] <= 4

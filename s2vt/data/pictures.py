@@ -4,6 +4,7 @@ Letters: H, W height and width, pixels.
 """
 
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,16 @@ MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB 
 ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
 MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
 
+# Pillow warns of details that do not change the pixels, and of sizes, which are checked here. Set once, because
+# several threads decode.
+warnings.filterwarnings("ignore", module="PIL")
+
 
 class MediaError(UserError):
     """A picture or video that cannot be read: one line that names the file and says why."""
 
 
-def _refusal(path, reason):
+def refusal(path, reason):
     return MediaError(" ".join(f"{path}: {reason}".split()))
 
 
@@ -36,18 +41,18 @@ def read_picture(path):
         MediaError: if there is no such file, Pillow cannot decode all of it, or it has more than MAX_PIXELS pixels.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     try:
         with _open_picture(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            return np.array(_to_rgb(_upright(image)))
+            return np.array(to_rgb(_upright(image)))
     except Image.DecompressionBombError as error:
-        raise _refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
+        raise refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
     except Image.UnidentifiedImageError as error:
-        raise _refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
+        raise refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
-        raise _refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
+        raise refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
 
 
 def _open_picture(path):
@@ -66,7 +71,7 @@ def _upright(image):
         return image
 
 
-def _to_rgb(image):
+def to_rgb(image):
     if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -80,24 +85,24 @@ def _to_rgb(image):
     return image.convert("RGB")
 
 
-def _check_file(path):
+def check_file(path):
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _refusal(path, "no such file") from error
+        raise refusal(path, "no such file") from error
     except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror}") from error
+        raise refusal(path, f"cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise _refusal(path, "a folder, not a picture or video" if path.is_dir() else "not a file")
+        raise refusal(path, "a folder, not a picture or video" if path.is_dir() else "not a file")
     if status.st_size == 0:
-        raise _refusal(path, "the file is empty")
+        raise refusal(path, "the file is empty")
 
 
 def is_picture(path):
     """Whether a file holds one still picture, judged by its contents, not its name; False where it cannot be read."""
     path = Path(path)
     try:
-        _check_file(path)
+        check_file(path)
         with _open_picture(path) as image:
             moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
             return image.format not in MOVING_PICTURES and not moves

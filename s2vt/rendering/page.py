@@ -26,7 +26,8 @@ import numpy as np
 
 from s2vt.data.files import atomic_path
 from s2vt.data.phrases import noun_phrases
-from s2vt.data.video import VideoWriter, iterate_frames
+from s2vt.data.video import iterate_frames
+from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
 from s2vt.rendering.drawing import COLOUR_MAP, palette, resized, shrunk
 from s2vt.saliency.heatmaps import NORMALIZATIONS, SPREAD

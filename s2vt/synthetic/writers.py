@@ -38,7 +38,7 @@ def _identifiers(sizes, split):
 def _render_clip(folder, seed, split, index, name):
     """Writes one clip and its truth."""
     from s2vt.data.files import write_json
-    from s2vt.data.video import VideoWriter
+    from s2vt.data.video_writer import VideoWriter
 
     scene, rng = _scene(seed, split, index, moving=True)
     width, height = CLIP_SIZE

@@ -1,0 +1,219 @@
+"""Extraction: media -> descriptor files, resumable after a kill at any moment.
+
+Decoding, the network and writing overlap: threads decode the next media while the network computes a full batch, and
+another thread writes the media before. pool_3 is the mean of mixed_10's cells as they stand in their file: it is made
+along with mixed_10 where the captioner reads it, and without the network where mixed_10's files are there.
+
+Letters: B pictures, m frames of a medium (1 for a picture), S=299 input side, G*G=64 cells, D=2048.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import math
+import os
+import shutil
+
+import numpy as np
+
+from s2vt.data.files import read_json
+from s2vt.data.geometry import Geometry, resize
+from s2vt.data.pictures import MediaError
+from s2vt.data.sampling import sample_medium
+from s2vt.errors import UserError
+from s2vt.features import inception
+from s2vt.features.descriptors import details_of
+
+NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
+FILE_OVERHEAD = 8192  # bytes of a medium's files besides its numbers: header and geometry, rounded up to disk blocks
+
+
+def extract(store, media, extractor=None, overwrite=False, progress=lambda media, total: media):
+    """Makes the descriptors that are missing, and pool_3's along with mixed_10's if the captioner reads those.
+
+    Memory holds a few batches of pictures and cells, however many and however long the media are.
+
+    Args:
+        store: the DescriptorStore to fill.
+        media: list of Medium.
+        extractor: () -> FeatureExtractor, called once, when there is something to compute; None: that of the config.
+        overwrite: make these media's descriptors again. Where the folder's were made with other settings, all of them
+            are deleted, also those of other media.
+        progress: wraps an iterable of the media that are done, given also their number (tqdm).
+    Returns:
+        {id: reason} of the media that could not be decoded; also added to failed.tsv.
+    Raises:
+        UserError: before anything is written, if descriptors there were made with other settings or the disk is too
+            small; later if a file cannot be written.
+    """
+    cells, pooled = store.of_layer("mixed_10"), store.of_layer("pool_3")
+    stores = [cells] if store.layer == "mixed_10" else []
+    stores += [pooled] if "pool_3" in (store.layer, store.config.features.layer) else []
+    stale = dict.fromkeys(path for each in stores for path in _stale_files(each, media, overwrite))
+    missing = {
+        medium.id: [each for each in stores if medium.id not in each or each.path(medium.id) in stale]
+        for medium in media
+    }
+    _check_room(store.folder, [each for lacking in missing.values() for each in lacking], stale)
+    for path in stale:
+        path.unlink()
+    todo = [medium for medium in media if missing[medium.id]]
+    extractor = functools.cache(extractor or (lambda: inception.FeatureExtractor(store.config.features)))
+    work = _Extraction(store, cells, missing, extractor)
+    try:
+        with contextlib.closing(work.run(todo)) as done:
+            collections.deque(progress(done, len(todo)), maxlen=0)
+    finally:
+        for each in stores:
+            each.record_failures(work.failed)
+    return work.failed
+
+
+def sample_inputs(path, config):
+    """A medium as the network sees it: SampledMedium whose frames are (m, S, S, 3) uint8.
+
+    Each frame is resized as it is decoded, so that no source frames are kept.
+
+    Raises:
+        MediaError: if it cannot be decoded.
+    """
+
+    def to_input(frame):
+        geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize, inception.INPUT_SIZE)
+        return resize(frame, geometry)
+
+    return sample_medium(path, config.media, config.features.num_frames, convert=to_input)
+
+
+# --- before anything is written -------------------------------------------------------------------------------------
+
+
+def _stale_files(store, media, overwrite):
+    """The files to delete: with `overwrite` these media's, or all of them if they were made with other settings.
+
+    Raises:
+        UserError: without `overwrite`, if they were made with other settings.
+    """
+    if not overwrite:
+        if (store.folder / "meta.json").exists():
+            store.check(precision=True)
+        return []
+    if store.fitting_meta():
+        return [store.path(medium.id) for medium in media if medium.id in store]
+    return [*store.folder.glob("*.npy"), *store.folder.glob("meta.json")]  # in this order, in case of a kill
+
+
+def _check_room(folder, stores, stale):
+    """Refuses to start what the disk cannot hold.
+
+    Args:
+        stores: one for each file to be written.   stale: files to be deleted first.
+    """
+    sizes = [math.prod(store.shape) * np.dtype(np.float16).itemsize + FILE_OVERHEAD for store in stores]
+    needed = sum(sizes) - sum(path.stat().st_size for path in stale)
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if needed > free:
+        raise UserError(
+            f"{folder} would take {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; make room, "
+            "choose another --data_dir, or do fewer media (--split, --limit)"
+        )
+
+
+# --- decode ahead, compute, write behind ----------------------------------------------------------------------------
+
+
+class _Extraction:
+    """The work on the media that lack descriptors.
+
+    Attributes:
+        failed: {id: reason} of the media that could not be decoded so far.
+    """
+
+    def __init__(self, store, cells, missing, extractor):
+        """Args:
+        store: a DescriptorStore with the settings.   cells: that of mixed_10.
+        missing: {id: the stores that lack the medium}.   extractor: () -> FeatureExtractor.
+        """
+        self.config, self.cells, self.missing, self.extractor = store.config, cells, missing, extractor
+        self.batch_size = store.config.features.batch_size
+        self.ahead = max(NUM_DECODERS, 2 * self.batch_size // store.num_pictures)  # media
+        self.cells_meta = cells.fitting_meta()  # None: mixed_10's files, if any, are not to be averaged
+        self.meta = functools.cache(lambda: self.cells_meta or store.meta())  # a digest takes as long as two pictures
+        self.failed = {}
+        self.of_medium, self.writes = [], collections.deque()  # cells of the medium under way; writing under way
+
+    def run(self, media):
+        """Does the work; yields each medium when its files are written or it has failed."""
+        decoders, self.writer = (concurrent.futures.ThreadPoolExecutor(n) for n in (NUM_DECODERS, 1))
+        batch = []
+        try:
+            for medium, sampled, i in self._pictures(_submit_ahead(decoders, self._sample, media, self.ahead)):
+                if sampled is None:
+                    yield medium
+                    continue
+                batch.append((medium, sampled, i))
+                if len(batch) == self.batch_size:
+                    self._compute(batch)
+                    batch = []
+                    yield from self._written(self.ahead)
+            if batch:
+                self._compute(batch)
+            yield from self._written(0)
+        finally:
+            decoders.shutdown(cancel_futures=True)
+            self.writer.shutdown()
+
+    def _sample(self, medium):
+        """What the network is to see of a medium; None where mixed_10's file was enough, which is then averaged."""
+        array = None
+        if self.cells_meta:
+            with contextlib.suppress(UserError):  # missing or damaged
+                array = self.cells.load(medium)
+        if array is None:
+            return sample_inputs(medium.path, self.config)
+        self._save(medium, read_json(self.cells.folder / f"{medium.id}.json"), array)
+
+    def _pictures(self, decoded):
+        """Yields (medium, SampledMedium, i) for each picture i, and (medium, None, None) where there are none."""
+        for medium, future in decoded:
+            try:
+                sampled = future.result()
+            except MediaError as error:
+                self.failed[medium.id] = " ".join(str(error).split())
+                sampled = None
+            if sampled is None:
+                yield medium, None, None
+            else:
+                yield from ((medium, sampled, i) for i in range(len(sampled.frames)))
+
+    def _compute(self, batch):
+        """Cells of a batch of pictures; media that are complete are given to the writer."""
+        found = self.extractor().cells(np.stack([sampled.frames[i] for _, sampled, i in batch]))
+        for (medium, sampled, i), of_picture in zip(batch, found, strict=True):
+            self.of_medium.append(of_picture)
+            if i == len(sampled.frames) - 1:
+                details = details_of(sampled, self.config.features.resize)
+                self.writes.append(self.writer.submit(self._save, medium, details, self.of_medium))
+                self.of_medium = []
+
+    def _save(self, medium, details, cells):
+        for store in self.missing[medium.id]:
+            store.write(medium, details, cells, self.meta())
+        return medium
+
+    def _written(self, waiting):
+        """Yields the media that are written, until at most `waiting` are under way."""
+        while self.writes and (len(self.writes) > waiting or self.writes[0].done()):
+            yield self.writes.popleft().result()
+
+
+def _submit_ahead(pool, function, items, ahead):
+    """Yields (item, future of function(item)) in order, with at most `ahead` more under way or waiting."""
+    queue = collections.deque()
+    for item in items:
+        queue.append((item, pool.submit(function, item)))
+        if len(queue) > ahead:
+            yield queue.popleft()
+    while queue:
+        yield queue.popleft()

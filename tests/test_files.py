@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all, and JSON."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from s2vt.data.files import atomic_path, file_digest, read_json, write_json
+from s2vt.errors import UserError
+
+
+def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "folder" / "x.npy"
+    with atomic_path(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".npy" and temporary.name.startswith(".")
+        np.save(temporary, np.arange(3))
+        assert not path.exists()
+    assert np.load(path).tolist() == [0, 1, 2]
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert np.load(path).tolist() == [0, 1, 2] and os.listdir(path.parent) == ["x.npy"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for name, reason in (("file/x.json", "exists|Not a directory"), ("folder", "a folder has this name")):
+        with pytest.raises(UserError, match=f"cannot write {tmp_path / name}: .*({reason})"):
+            write_json(tmp_path / name, {})
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_errors_about_other_files_stay_what_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x"):
+        open(tmp_path / "other")
+    assert os.listdir(tmp_path) == []
+
+
+def test_json_there_and_back(tmp_path):
+    value = {"ä": [1, 2.5, None], "loss": np.float32(0.5), "boxes": np.array([[1, 2]])}
+    write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert text.startswith('{\n "ä": [\n  1,') and text.endswith("}\n")
+    assert read_json(tmp_path / "x.json") == {"ä": [1, 2.5, None], "loss": 0.5, "boxes": [[1, 2]]}
+    with pytest.raises(TypeError, match="set cannot be written as JSON"):
+        write_json(tmp_path / "y.json", {1, 2})
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": 1,\n "b" 2}', "Expecting ':' delimiter at line 2, column 6"),
+        (b"", "Expecting value at line 1, column 1"),
+        (b'["a",\n  "\xff"]', "not UTF-8 at line 2, column 4"),
+    ],
+)
+def test_malformed_json_is_told_by_line_and_column(tmp_path, content, message):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"x.json is not valid JSON: {message}; mend it"):
+        read_json(tmp_path / "x.json")
+
+
+def test_missing_files_are_named(tmp_path):
+    for read in (read_json, file_digest):
+        with pytest.raises(UserError, match="none.json: no such file"):
+            read(tmp_path / "none.json")
+        with pytest.raises(UserError, match="cannot be read: Is a directory"):
+            read(tmp_path)
+
+
+def test_file_digest_is_sha256(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert file_digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

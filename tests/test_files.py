@@ -1,12 +1,17 @@
 """Files that appear whole or not at all, and JSON."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
-from s2vt.data.files import atomic_path, file_digest, read_json, write_json
+from s2vt.data.files import atomic_path, file_digest, lock, read_json, write_json
 from s2vt.errors import UserError
 
 
@@ -77,3 +82,49 @@ def test_missing_files_are_named(tmp_path):
 def test_file_digest_is_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert file_digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# --- locks
+
+
+def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path):
+    code = f"from s2vt.data.files import lock\nwith lock({str(tmp_path)!r}, ''): print(flush=True); input()"
+    root = Path(__file__).parents[1]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, **pipes) as holder:
+        holder.stdout.readline()
+        with pytest.raises(UserError, match=rf"{tmp_path} .*\(pid {holder.pid}\); wait for it, or do that"):
+            with lock(tmp_path, "do that"):
+                pass
+        holder.kill()
+    with lock(tmp_path, "do"):
+        pass
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_the_files_that_a_killed_process_left_are_removed(tmp_path):
+    for name in (".0123abcd.a.npy", ".hidden.npy", "b.npy"):
+        (tmp_path / name).touch()
+    with lock(tmp_path / "new", "do", writes=[tmp_path, tmp_path / "none"]):
+        assert sorted(os.listdir(tmp_path)) == [".hidden.npy", "b.npy", "new"]
+
+
+def test_a_lock_within_a_lock_is_refused(tmp_path):
+    with lock(tmp_path, "wait"):
+        with pytest.raises(UserError, match=f"pid {os.getpid()}"), lock(tmp_path, "wait"):
+            pass
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(self, *args, **options):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with lock(tmp_path, "do"):
+        assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"cannot write {tmp_path / 'file' / '.lock'}"), lock(tmp_path / "file", "do"):
+        pass

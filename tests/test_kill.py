@@ -296,26 +296,6 @@ def test_a_second_run_is_told_of_the_first(whole, tmp_path, command, folder, ins
         assert set(files_of(place.folder)) == before
 
 
-def test_a_lock_is_free_again_however_its_holder_ends(tmp_path):
-    from s2vt.data.files import lock
-    from s2vt.errors import UserError
-
-    code = f"import os; from s2vt.data.files import lock\nwith lock({str(tmp_path)!r}, ''): print(flush=True); input()"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cfg.ROOT)
-    with holder:
-        holder.stdout.readline()
-        with pytest.raises(UserError, match=rf"another process \(pid {holder.pid}\); wait for it, or do"):
-            with lock(tmp_path, "do"):
-                pass
-        holder.kill()
-    (tmp_path / ".0123abcd.a.npy").touch()
-    (tmp_path / ".hidden.npy").touch()
-    with lock(tmp_path, "do", writes=[tmp_path]):
-        assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hidden.npy"}
-    with lock(tmp_path, "do"):
-        pass
-
-
 # --- a full disk
 
 

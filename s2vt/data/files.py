@@ -1,9 +1,7 @@
-"""Files that are whole or not there: written aside, then renamed, in folders that one process at a time may write;
-and JSON whose mistakes are told by line."""
+"""Files that are complete or absent, folders that one process at a time writes, JSON with errors by line and column."""
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -15,12 +13,12 @@ from s2vt.errors import UserError
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """A name to write to; what stands there takes the place of `path` when the block ends without an error.
+    """A temporary name to write to; the file replaces `path` when the block ends without an error.
 
-    The name is in the same folder (so that renaming is atomic), has the same suffixes (so that a writer that goes by
-    them chooses the right format) and starts with a dot. A killed process can leave it behind; it never leaves
-    half of `path`. Missing parent folders are made. The file exists, empty, from the start: a place that cannot be
-    written is told before the work is done, not after.
+    The temporary file is in the same folder (renaming is atomic), has the same suffixes (writers choose the format by
+    them) and starts with a dot. It exists, empty, from the start, so that an unwritable place is reported before the
+    work is done. A killed process can leave it behind; `path` is never written in part. Missing parent folders are
+    made.
 
     Yields:
         Path of the temporary file.
@@ -57,52 +55,67 @@ def atomic_path(path):
 
 
 def reserve(path, num_bytes):
-    """Fills a file with zeros: a full disk is found out before a writer opens it that would crash (HDF5 does)."""
+    """Fills a file with zeros, so that a full disk raises an OSError here: HDF5, which writes it next, would crash."""
     with open(path, "wb") as file:
         file.write(bytes(num_bytes))
 
 
 @contextlib.contextmanager
 def lock(folder, instead, writes=()):
-    """Keeps other processes that ask for the same lock out of a folder, until the block or the process ends.
+    """Holds a folder's lock until the block ends; another process that asks for it meanwhile gets a UserError.
 
-    The system releases the lock of a process that dies, however it dies; the file `.lock` stays behind and means
-    nothing by itself.
+    The operating system releases the lock of a process that dies. The file `.lock` stays behind and means nothing by
+    itself. On a file system without locks the block runs all the same.
 
     Args:
         folder: made if it is not there.
         instead: what the user may do instead of waiting, such as "choose another --name".
-        writes: folders that are written under this lock only; what a killed process left unfinished there (see
-            `atomic_path`) is removed.
+        writes: folders that are written under this lock only; files that a killed process left unfinished there (see
+            `atomic_path`) are removed.
     Raises:
         UserError: if another process holds the lock, or the folder cannot be written.
     """
+    import filelock  # takes 40 ms, and `--help` imports this module
+
     folder = Path(folder)
     path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")
+        open(path, "a").close()
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            process = f"another process (pid {file.read(20).strip() or 'unknown'})"
-            raise UserError(f"{folder} is being written by {process}; wait for it, or {instead}") from None
-        except OSError:
-            pass  # a file system without locks
-        with contextlib.suppress(OSError):  # who holds it is only told, and a full disk is told by what comes next
-            file.truncate(0)
-            print(os.getpid(), file=file, flush=True)
+    held = filelock.FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        held.acquire()
+    except filelock.Timeout:
+        process = f"another process (pid {_holder(path)})"
+        raise UserError(f"{folder} is being written by {process}; wait for it, or {instead}") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        with contextlib.suppress(OSError):  # the pid is for messages only, and Windows refuses to write a locked file
+            path.write_text(f"{os.getpid()}\n")
         for leftover in (path for place in writes for path in Path(place).glob(f".{'[0-9a-f]' * 8}.*")):
             leftover.unlink(missing_ok=True)
         yield
+    finally:
+        held.release()
+
+
+def _holder(path):
+    """The process id in a lock's file, as text."""
+    try:
+        return path.read_text().strip()[:20] or "unknown"
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
 
 
 def write_json(path, value):
-    """Writes `value` as UTF-8 JSON, readable by eye, atomically; NumPy numbers and arrays as plain ones."""
+    """Writes `value` as indented UTF-8 JSON, atomically; NumPy numbers and arrays become plain ones.
+
+    Raises:
+        UserError: if the file cannot be written.   TypeError: if a value has no JSON form.
+    """
     text = json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
     with atomic_path(path) as temporary:
         # A lone surrogate, which UTF-8 cannot carry, becomes the escape \ud83d, which is JSON.
@@ -116,10 +129,10 @@ def _plain(value):
 
 
 def read_json(path):
-    """What a JSON file holds.
+    """The value of a JSON file.
 
     Raises:
-        UserError: one line that names the file, and the line and column where it stops being JSON.
+        UserError: if there is no such file, or it is not JSON; names the line and column of the first error.
     """
     path = Path(path)
     try:
@@ -141,7 +154,11 @@ def read_json(path):
 
 
 def file_digest(path):
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

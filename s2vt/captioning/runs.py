@@ -5,6 +5,7 @@ experiments/RUN/config.json         Config, seed, command, versions, digest of t
                /log.csv             epoch, loss, val_METEOR, val_loss
                /tensorboard/
                /checkpoints/<k>.weights.h5, scores.json (validation METEOR of each)
+               /descriptor_statistics.json  mean and covariance of the training media's descriptors (see `Domain`)
                /training_state.npz  number of epochs done, optimizer, random state; for --resume
 """
 
@@ -17,6 +18,7 @@ from s2vt import config as configs
 from s2vt.data.files import file_digest, read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
+from s2vt.features.domain import Domain
 
 
 class Run:
@@ -93,6 +95,34 @@ class Run:
             return int(which)
         listed = ", ".join(map(str, present)) or "none"
         raise UserError(f"no checkpoint {which!r} in {self.folder}; there are: {listed} (and best, last)")
+
+    @property
+    def domain_path(self):
+        """descriptor_statistics.json, which runs of small data sets and older runs lack."""
+        return self.folder / "descriptor_statistics.json"
+
+    def warning(self, name, v):
+        """A line to print if a medium is unlike those that the run was trained on; None if it is like them.
+
+        Args:
+            name: of the medium, for the line.   v: its descriptors, (N, D).
+        Raises:
+            UserError: if descriptor_statistics.json is damaged or of another network.
+        """
+        if not self.domain_path.exists():
+            return None
+        values = read_json(self.domain_path)
+        try:
+            domain = Domain.from_json(values)
+            distance = domain.distance(v)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.domain_path} does not fit this run ({error!r}); delete it") from None
+        if distance <= domain.limit:
+            return None
+        return (
+            f"warning: {name} is unlike the media that {self.folder} was trained on (distance {distance:.2f}, limit "
+            f"{domain.limit:.2f}); its caption and maps may be meaningless"
+        )
 
     @property
     def state_path(self):

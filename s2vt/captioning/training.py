@@ -17,6 +17,7 @@ from s2vt.data.files import lock, read_json, write_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
+from s2vt.features.domain import Domain
 
 PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy", "av", "pillow")  # versions recorded with each run
 
@@ -86,6 +87,7 @@ def train(request: TrainingRequest) -> tuple[int, float]:
             first_epoch = _first_epoch(request)  # again: another process may have trained the run meanwhile
             resumed = request.resume and run.exists()
             seed, vocabulary = _continue(request, first_epoch) if resumed else _start(request, data)
+            _write_domain(run, data)
             fitting.fit(request.config, run, data, vocabulary, seed, first_epoch)
     best = run.checkpoint("best")
     return best, run.scores()[best]
@@ -147,7 +149,7 @@ def _start(request, data):
     process is killed.
     """
     run = request.run
-    for path in (run.folder / "config.json", run.folder / "log.csv", run.state_path):
+    for path in (run.folder / "config.json", run.folder / "log.csv", run.state_path, run.domain_path):
         path.unlink(missing_ok=True)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     captions = (caption for medium in data.training for caption in medium.captions)
@@ -169,6 +171,14 @@ def _continue(request, first_epoch):
         record["extended"] = [*record.get("extended", []), extended]
         write_json(path, {**record, "config": config.to_json()})
     return run.record()["seed"], run.vocabulary()
+
+
+def _write_domain(run, data):
+    """Writes descriptor_statistics.json, unless it exists or the data set is too small for it."""
+    if not run.domain_path.exists():
+        domain = Domain.of(data.training, data.validation, data.store.v)
+        if domain is not None:
+            write_json(run.domain_path, domain.to_json())
 
 
 # --- provenance -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import importlib
 import inspect
 
 from benchmarks.timing import RESULTS, machine
-from s2vt import command_line
+from s2vt import command_line, markdown
 from s2vt.errors import UserError
 
 STAGES = (
@@ -67,12 +67,8 @@ def table(title, rows):
         | b | 12.5 |  |
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = [
-        [title, *columns],
-        *([name, *(_shown(row.get(column)) for column in columns)] for name, row in rows.items()),
-    ]
-    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
-    return "\n".join([head, "|---" * (1 + len(columns)) + "|", *body])
+    lines = ((name, *(_shown(row.get(column)) for column in columns)) for name, row in rows.items())
+    return markdown.table([title, *columns], lines)
 
 
 def _shown(value):

@@ -61,6 +61,11 @@ class ModelConfig:
     entropy: float = 0.002  # hard attention: lambda_e, weight of the attention's entropy (Xu 2015)
     soft_share: Share = 0.5  # hard attention: share of sentences read with alpha instead of a sample (Xu 2015)
 
+    @property
+    def methods(self):
+        """The methods of the captioner that maps are made with (`maps.KINDS`), known without the engine."""
+        return ("encode", "step", *(("attention",) if self.name in ("soft_attention", "hard_attention") else ()))
+
 
 @dataclass(frozen=True)
 class TrainingConfig:

@@ -132,7 +132,17 @@ def kinds_of(captioner):
         >>> kinds_of(WithoutAttention)
         ['nll', 'kl']
     """
-    return [name for name, kind in KINDS.items() if all(hasattr(captioner, method) for method in kind.needs)]
+    return kinds_with(dir(captioner))
+
+
+def kinds_with(methods):
+    """The kinds of map that a captioner with these methods can give.
+
+    Example:
+        >>> kinds_with(("encode", "step", "attention"))
+        ['nll', 'kl', 'attention']
+    """
+    return [name for name, kind in KINDS.items() if set(kind.needs) <= set(methods)]
 
 
 def parse_kinds(text):

@@ -1,0 +1,132 @@
+"""Explaining one medium, or many with an index page."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s2vt.data.files import lock
+from s2vt.data.pictures import MediaError
+from s2vt.errors import UserError
+from s2vt.explaining.explainer import Explainer, sample
+from s2vt.explaining.jobs import plan
+from s2vt.explaining.outputs import Exhibit
+from s2vt.rendering import gallery
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made.
+
+    Attributes:
+        paths: the files; of many media, their index page.
+        failed: {name of a job: error}; of one medium, errors are raised instead.
+    """
+
+    paths: list[Path]
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+
+def _no_progress(unit):
+    return lambda items, total: items
+
+
+def explain(request, progress: Callable = _no_progress) -> Result:
+    """Explains the media that a request selects, and makes its files.
+
+    All checks that need no engine are made first. Of many media, those whose files exist and were made with the same
+    settings are left as they are, and those that fail are listed.
+
+    Args:
+        request: an ExplanationRequest.
+        progress: unit -> ((iterable, total) -> iterable), such as `command_line.progress`.
+    Raises:
+        UserError: see `jobs.plan`; of one medium, also if it cannot be decoded or its caption is empty.
+    """
+    planned = plan(request)
+    explainer = Explainer(request)
+    if planned.many:
+        folder = planned.jobs[0].output.parent
+        with lock(folder, "choose another --output"):
+            return _explain_many(planned.jobs, explainer, progress)
+    (job,) = planned.jobs
+    sampled = sample(job, request)
+    exhibit = _exhibit(explainer, job, sampled, *explainer.explain([job], sampled), progress("frame"))
+    return Result(_make(exhibit))
+
+
+def _exhibit(explainer, job, sampled, explanation, progress):
+    """The Exhibit of a job.
+
+    Raises:
+        UserError: if there is no explanation, the captioner's own caption being empty.
+    """
+    if explanation is None:
+        raise UserError(f"the captioner's own caption of {job.medium.path} is empty; give one with --sentence")
+    words = tuple(explainer.vocabulary.words)
+    return Exhibit(explainer.request, job, sampled.distinct()[0], explanation, words, progress)
+
+
+def _make(exhibit):
+    """Makes the files of a job, and returns their paths."""
+    for path, make in exhibit.job.files.items():
+        make(path, exhibit)
+    return list(exhibit.job.files)
+
+
+# --- many media -----------------------------------------------------------------------------------------------------
+
+
+def _explain_many(jobs, explainer, progress):
+    """Explains what the folder lacks, medium by medium."""
+    request = explainer.request
+    index = gallery.Gallery(jobs[0].output.parent, f"{request.run.name}: {len(jobs)} media explained")
+    settings = _settings(request)
+    made_with = {job.name: {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
+                 for job in jobs}  # fmt: skip
+    missing, failed = {}, {}
+    for job in jobs:
+        if not index.holds(job.name, made_with[job.name]):
+            missing.setdefault(job.medium.id, []).append(job)
+    for of_medium in progress("medium")(missing.values(), len(missing)):
+        for exhibit in _exhibits(of_medium, explainer, progress, failed):
+            job = exhibit.job
+            try:
+                paths, sentence = _make(exhibit), " ".join(exhibit.explanation.words)
+                index.add(job.name, sentence, paths, _thumbnail(exhibit), made_with[job.name])
+            except (MediaError, UserError) as error:
+                failed[job.name] = error
+    return Result([index.folder / "index.html"], failed)
+
+
+def _settings(request):
+    """The settings that the files depend on, as JSON values."""
+    settings = {
+        "phrases": request.phrases,
+        "look": dataclasses.asdict(request.look),
+        "excerpt": dataclasses.asdict(request.excerpt),
+        "page": request.page,
+        "checkpoint": request.checkpoint,
+    }
+    return json.loads(json.dumps(settings))  # tuples as lists, as they are read again
+
+
+def _exhibits(jobs, explainer, progress, failed):
+    """Yields the Exhibit of each job about one medium; adds those that cannot be explained to `failed`."""
+    try:
+        sampled = sample(jobs[0], explainer.request)
+        explanations = explainer.explain(jobs, sampled)
+    except (MediaError, UserError) as error:
+        failed |= {job.name: error for job in jobs}
+        return
+    for job, explanation in zip(jobs, explanations, strict=True):
+        try:
+            yield _exhibit(explainer, job, sampled, explanation, progress("frame"))
+        except UserError as error:
+            failed[job.name] = error
+
+
+def _thumbnail(exhibit):
+    look = exhibit.request.look
+    return gallery.thumbnail(exhibit.sampled.frames["shown"], exhibit.explanation, exhibit.phrases, look)

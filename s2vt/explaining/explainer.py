@@ -1,0 +1,138 @@
+"""The Explainer: a captioner and its network, each loaded once, and what they find in a medium.
+
+Letters: m sampled frames (1 for a picture), m' distinct ones of them, S=299 input side, G*G=64 cells, D=2048, N
+descriptors that the captioner reads, T words.
+"""
+
+import dataclasses
+import functools
+import sys
+
+import numpy as np
+
+from s2vt.data.geometry import Geometry, resize
+from s2vt.data.sampling import sample_medium, together
+from s2vt.features import inception
+from s2vt.features.descriptors import DescriptorStore, descriptors_of
+from s2vt.rendering.drawing import thumbnail
+from s2vt.saliency.explanation import Explanation
+from s2vt.saliency.maps import KINDS, find_evidence
+
+
+def sample(job, request):
+    """A job's medium: SampledMedium whose frames have `input`, as the network sees them, and `shown`, as drawn.
+
+    `input` is (S, S, 3) uint8; `shown` is (h, w, 3) uint8, a picture as it is, a video's frame small.
+
+    Raises:
+        MediaError: if it cannot be decoded.
+    """
+    features, excerpt = request.config.features, request.excerpt
+
+    def convert(frame):
+        geometry = Geometry.of(frame.shape[1], frame.shape[0], features.resize, inception.INPUT_SIZE)
+        return together(input=resize(frame, geometry), shown=thumbnail(frame) if job.moving else frame)
+
+    kind = "video" if job.moving else "picture"
+    return sample_medium(job.medium.path, kind, features.num_frames, excerpt.start, excerpt.end, convert)
+
+
+class Explainer:
+    """Explains media with one trained captioner.
+
+    Args:
+        request: an ExplanationRequest.
+    """
+
+    def __init__(self, request):
+        self.request, self.config = request, request.config
+        self.vocabulary = request.run.vocabulary()
+
+    @functools.cached_property
+    def captioner(self):
+        """The trained captioner."""
+        return self.request.run.captioner(self.request.checkpoint)[0]
+
+    @functools.cached_property
+    def network(self):
+        """The network that makes descriptors."""
+        return inception.FeatureExtractor(self.config.features)
+
+    def explain(self, jobs, sampled):
+        """What the captioner finds for each job's sentence, or for its own caption.
+
+        Prints a warning on stderr if the medium is unlike those that the captioner was trained on.
+
+        Args:
+            jobs: of one medium; their sentences are explained in one call.
+            sampled: their SampledMedium, of `sample`.
+        Returns:
+            list of Explanation, of the m' distinct frames; None for an empty caption.
+        """
+        from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
+
+        job, distinct = jobs[0], sampled.distinct()
+        descriptors = descriptors_of(self._cells(job, sampled), self.config)
+        if warning := self.request.run.warning(job.medium.path.name, descriptors.v):
+            print(warning, file=sys.stderr)
+        sentences = [self._indices(job, descriptors.v) for job in jobs]
+        asked = [y for y in sentences if y]
+        if not asked:
+            return [None] * len(jobs)
+        log_p = [None] * len(asked)
+        if any(job.has_page for job in jobs):
+            captioner = self.captioner
+            log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
+        found = iter(
+            Explanation(
+                words=tuple(self.vocabulary.words[i] for i in y),
+                maps=maps,
+                geometry=sampled.geometry(self.config.features.resize),
+                indices=distinct[0].indices,
+                times=distinct[0].times,
+                log_p=of_sentence,
+            )
+            for y, maps, of_sentence in zip(
+                asked, self._evidence(jobs, descriptors, distinct[1], asked), log_p, strict=True
+            )
+        )
+        return [next(found) if y else None for y in sentences]
+
+    def _cells(self, job, sampled):
+        """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
+        store = DescriptorStore(self.config, self.request.data_dir, layer="mixed_10")
+        if job.medium.split and self.request.excerpt.whole and job.medium.id in store:
+            store.check()
+            return store.descriptors(job.medium).cells
+        return self.network.cells(sampled.frames["input"])
+
+    def _indices(self, job, v):
+        """Word indices of the sentence to explain."""
+        from s2vt.captioning import decoding  # imports the engine
+
+        max_words = self.config.text.max_words
+        if job.sentence is None:
+            return decoding.greedy(self.captioner, v[None], max_words)[0]
+        return self.vocabulary.encode(job.sentence, max_words).tolist()
+
+    def _evidence(self, jobs, descriptors, first, sentences):
+        """{kind: Evidence} of each sentence, of the distinct frames.
+
+        Args:
+            first: which of the m frames each distinct one is, (m',).
+        """
+        moving = jobs[0].moving
+        kinds = self.request.kinds if any(job.has_page for job in jobs) else [self.request.look.kind]
+        if descriptors.order is None and not moving:  # attention over equal frames says nothing about a picture
+            kinds = [kind for kind in kinds if KINDS[kind].unit == "nats"]
+        frame_input = self.config.saliency.frame_input if moving else None
+        of_distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
+        found = find_evidence(self.captioner, of_distinct, sentences, kinds, frame_input)
+        return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
+
+
+def _of_distinct(evidence, first):
+    """Evidence whose values are of the distinct frames: a frame's share is the sum over its repeats."""
+    if evidence.nats or evidence.frames is None:
+        return evidence
+    return dataclasses.replace(evidence, frames=np.add.reduceat(evidence.frames, first, axis=1))

@@ -1,0 +1,210 @@
+"""Jobs: which media are explained and which files are made of each, with every check that needs no engine."""
+
+import difflib
+import errno
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2vt.data import datasets, pictures
+from s2vt.data.datasets import Medium
+from s2vt.data.phrases import find_phrases
+from s2vt.data.text import tokenize
+from s2vt.errors import UserError
+from s2vt.explaining import outputs
+from s2vt.saliency.maps import KINDS
+
+
+@dataclass(frozen=True)
+class Job:
+    """One medium and one sentence.
+
+    Attributes:
+        name: of its files: the medium's id, with a number if the medium has several jobs.
+        medium: the Medium; its split is "" if it is a file of the user's own.
+        sentence: to look for; None: the captioner's own caption.
+        moving: whether it is shown as a video.
+        files: the files to make, {path: function of `outputs` that makes it}; the first is the output asked for.
+    """
+
+    name: str
+    medium: Medium
+    sentence: str | None
+    moving: bool
+    files: dict[Path, object]
+
+    @property
+    def output(self):
+        """The file asked for."""
+        return next(iter(self.files))
+
+    @property
+    def has_page(self):
+        """Whether an HTML page is made, alone or beside the output."""
+        return outputs.make_page in self.files.values()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs, and whether there may be many: an index page is made then."""
+
+    jobs: tuple[Job, ...]
+    many: bool
+
+
+def plan(request):
+    """The jobs of an ExplanationRequest.
+
+    Raises:
+        UserError: on an unknown medium, a sentence that the captioner cannot say, a phrase that the sentence lacks,
+            an option that is not for this kind of medium, or a file that cannot be written or is one of the media.
+    """
+    selected, many = _selected(request)
+    if many and request.save_maps:
+        raise UserError("--save_maps is for one medium; name it with --media_id")
+    vocabulary, taken, jobs = request.run.vocabulary(), set(), []
+    for medium, sentence, place in selected:
+        _check_sentence(sentence, place, vocabulary, request)
+        if not many:
+            _check_file(medium.path)
+        moving = request.config.media == "video" and not pictures.is_picture(medium.path)
+        _check_map(request, medium, moving)
+        name = _unused(medium.id, taken)
+        jobs.append(Job(name, medium, sentence, moving, _files(request, name, moving, many)))
+    excerpt = request.excerpt
+    if not any(job.moving for job in jobs) and not (excerpt.whole and excerpt.stride == 1):
+        raise UserError("--start, --end and --stride are for videos; this is a picture")
+    _check_outputs(jobs)
+    return Plan(tuple(jobs), many)
+
+
+# --- media and sentences --------------------------------------------------------------------------------------------
+
+
+def _selected(request):
+    """([(Medium, sentence or None, its line in a list)], whether there may be many)."""
+    selection = request.selection
+    if selection.media is not None:
+        path = Path(selection.media)
+        return [(Medium(path.stem, path, "", ()), selection.sentence, "")], False
+    media = datasets.read_media(request.config, request.data_dir)
+    if selection.media_id == "all":
+        found = datasets.select(media, selection.split, selection.limit)
+        return [(medium, selection.sentence, "") for medium in found], True
+    if selection.media_id in media or not Path(selection.media_id).is_file():
+        return [(_medium(media, selection.media_id), selection.sentence, "")], False
+    return _listed(media, selection), True
+
+
+def _listed(media, selection):
+    """The lines of a list of media."""
+    path, found = selection.media_id, []
+    try:
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a list of media_id<TAB>sentence ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        medium_id, _, sentence = line.partition("\t")
+        if line.strip():
+            place = f"{path}, line {number}: "
+            found.append((_medium(media, medium_id.strip(), place), sentence.strip() or selection.sentence, place))
+    if not found:
+        raise UserError(f"{path} lists no media; expected lines of media_id<TAB>sentence")
+    return found
+
+
+def _medium(media, medium_id, place=""):
+    if medium_id not in media:
+        near = difflib.get_close_matches(medium_id, media, 3)
+        hint = f"nearest: {', '.join(near)}; " if near else ""
+        ids = list(media)
+        raise UserError(f"{place}no medium {medium_id!r}; {hint}there are {len(ids)}, from {ids[0]} to {ids[-1]}")
+    return media[medium_id]
+
+
+def _check_sentence(sentence, place, vocabulary, request):
+    if sentence is None:
+        return
+    try:
+        vocabulary.encode(sentence, request.config.text.max_words)
+        find_phrases(tokenize(sentence), request.phrases)
+    except UserError as error:
+        raise UserError(f"{place}{error}") from None
+
+
+def _check_file(path):
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a video or picture file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a video or picture")
+
+
+def _check_map(request, medium, moving):
+    kind, config = request.look.kind, request.config
+    if KINDS[kind].unit == "share" and config.media == "video" and not moving and medium.path.exists():
+        raise UserError(
+            f"--map {kind}: a captioner of videos attends to frames, {medium.path} is a picture; choose another kind"
+        )
+
+
+def _unused(medium_id, taken):
+    """A name that no other job has: the id, id_2, id_3, ..."""
+    names = itertools.chain([medium_id], (f"{medium_id}_{k}" for k in itertools.count(2)))
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _files(request, name, moving, many):
+    """The files of a job, {path: function}.
+
+    Raises:
+        UserError: if the ending of --output is none for this kind of medium.
+    """
+    ending, default = ".mp4" if moving else ".png", request.run.folder / "saliency"
+    if many:
+        output = Path(request.output or default)
+        output = output if "{id}" in output.name else output / f"{{id}}{ending}"
+        output = output.with_name(output.name.replace("{id}", name))
+    else:
+        output = Path(request.output or default / f"{name}{ending}")
+    files = outputs.files_of(output, moving, request.page)
+    return files | ({Path(request.save_maps): outputs.save_numbers} if request.save_maps else {})
+
+
+def _check_outputs(jobs):
+    """Raises UserError if a file cannot be written, or is one of the media, also through a link."""
+    media = {_identity(job.medium.path): job.medium.path for job in jobs}
+    for path in (path for job in jobs for path in job.files):
+        identity = _identity(path)
+        if identity is not None and identity in media:
+            raise UserError(
+                f"{path} is the medium {media[identity]} itself, which is never overwritten; choose --output"
+            )
+        _check_writable(path)
+
+
+def _identity(path):
+    """Device and number of an existing file, links followed; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_writable(path):
+    try:
+        os.lstat(path)
+        exists = True
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # such as a name that is too long
+            raise UserError(f"{path} cannot be written: {error.strerror}; choose --output") from None
+        exists = False
+    parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if exists and path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{path} cannot be written; expected a file in a folder you may write to; choose --output")

@@ -131,7 +131,7 @@ def test_what_could_not_be_decoded_is_left_out_and_what_was_never_made_is_an_err
     assert [medium.id for medium in present] == ["m0", "m1", "m3", "m4"] and list(left_out) == ["m2"]
     with pytest.raises(UserError, match="no mixed_10 descriptors of m5; run: python preprocessing.py"):
         store.available(media)
-    with pytest.raises(UserError, match="none of these 1 media could be decoded; see .*failed.tsv"):
+    with pytest.raises(UserError, match="all of these 1 media are missing or cannot be decoded; see .*failed.tsv"):
         store.available(media[2:3])
 
 

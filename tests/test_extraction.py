@@ -256,7 +256,7 @@ def test_failures_are_listed_until_they_succeed(clips, tmp_path):
     config = video_config(tmp_path)
     store = DescriptorStore(config, tmp_path)
     failed = extract(store, clips, Extractor())
-    assert sorted(failed) == ["c1", "c2"] and "cut short" in failed["c1"] and "no such file" in failed["c2"]
+    assert sorted(failed) == ["c1", "c2"] and "cut short" in failed["c1"] and "missing" in failed["c2"]
     lines = (store.folder / "failed.tsv").read_text("utf-8").splitlines()
     assert lines == [f"c1\t{failed['c1']}", f"c2\t{failed['c2']}"]
     assert [medium.id for medium in clips if medium.id in store] == ["c0", "c3"]

@@ -86,7 +86,7 @@ def test_pictures_that_cannot_be_read(tmp_path, monkeypatch):
         "cut.jpg": "decoded: image file is truncated",
         "text.jpg": "not a picture in a format",
         "empty.jpg": "the file is empty",
-        "none.jpg": "no such file",
+        "none.jpg": "missing",
         ".": "a folder, not a picture",
     }
     for name, reason in reasons.items():

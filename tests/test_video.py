@@ -93,7 +93,7 @@ def test_files_that_are_no_video(tmp_path, clip, capfd):
         "text.txt": "there is no video in it, only text",
         "list.mp4": "there is no video in it, only text",
         "sound.mp4": "there is no video in it, only audio",
-        "none.mp4": "no such file",
+        "none.mp4": "missing",
         ".": "a folder",
     }
     for name, reason in reasons.items():

@@ -1,11 +1,11 @@
-"""Readers of data sets in the files their owners publish: media with their split and captions.
+"""Readers of data sets in the files that their owners publish: media with their split and captions.
 
-One reader per layout, and only `cfg.py` knows which set has which layout: the synthetic sets, and your own media,
-come through the same readers as the real ones. A reader yields one row a medium,
+There is one reader per layout; a Config names the layout of its data set, so that the synthetic sets and users' own
+media are read by the same code as the real sets. A reader yields, for each medium,
 
-    (where it is listed, its folder, its file's name, its split as published, its captions)
+    (where it is listed, its folder, name of its file, its split as published, its captions)
 
-and `read_media` checks all rows alike. `DATA/README.md` shows the layouts.
+and `read_media` checks all of them alike. `DATA/README.md` shows the layouts.
 """
 
 import bisect
@@ -21,7 +21,13 @@ from s2vt.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
-# Splits as published -> as they are called here. "restval": Karpathy's rest of COCO's validation pictures.
+# Endings of media files in the layout of MSR-VTT; the published one first.
+ENDINGS = {
+    "video": (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif", ".webp"),
+    "picture": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+}
+
+# {split as published: its name here}. "restval": in Karpathy's splits, the rest of COCO's validation pictures.
 PUBLISHED_SPLITS = {split: split for split in SPLITS} | {"validate": "val", "restval": "train"}
 
 
@@ -38,13 +44,13 @@ class Medium:
 def read_media(config, data_dir):
     """All media of a data set that have captions, in the order of its files.
 
-    Numbers of media that differ from the published ones, and media without captions, are told on stderr, one line
-    each.
+    Prints a line on stderr if the numbers of media differ from the published ones, and one if media without captions
+    are left out. Media files themselves need not be there.
 
     Returns:
         {id: Medium}
     Raises:
-        UserError: a file of the layout is missing or malformed; says which, where in it, and how to get it.
+        UserError: if a file of the layout is missing or malformed; names the file, the line, and where to get it.
     """
     folder = Path(data_dir) / config.dataset
     media, listed = {}, set()
@@ -70,10 +76,12 @@ def read_media(config, data_dir):
 
 
 def select(media, split=None, limit=None):
-    """Media of one split (all if None), at most `limit` of them, as a list.
+    """List of the media of one split (None: of all), at most `limit` of them.
 
+    Args:
+        media: {id: Medium}, as `read_media` returns it.
     Raises:
-        UserError: on a split without media, or a limit that leaves none.
+        UserError: if the split has no media, or the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: expected 1 or more media")
@@ -84,7 +92,7 @@ def select(media, split=None, limit=None):
 
 
 def require_folders(media, config):
-    """Raises UserError, saying how to get it, if a folder that should hold some of the media (a list) is not there."""
+    """Raises UserError if a folder of some of the media (a list of Medium) is missing; names where to get it."""
     for folder in dict.fromkeys(medium.path.parent for medium in media):
         _required(folder, config)
 
@@ -96,7 +104,7 @@ def _required(path, config):
 
 
 def _plain(name, where):
-    """A name of one file or folder, which leads nowhere else and can be printed on one line."""
+    """Returns the name of a file or folder, after checking that it is no path and can be printed on one line."""
     if (
         not isinstance(name, str)
         or not name.isprintable()
@@ -109,7 +117,7 @@ def _plain(name, where):
 
 
 def _once(key, seen, where):
-    """Adds an id to those seen."""
+    """Adds an id to `seen`; raises UserError if it is there already."""
     if key in seen:
         raise UserError(f"{where}: {key!r} is listed a second time; take one of the two out")
     seen.add(key)
@@ -127,7 +135,7 @@ def _text(path):
 
 
 def _lines(path, separator, expected):
-    """(where, its two parts) of every line that is not blank; the parts are those before and after `separator`."""
+    """Yields (where, the text before the separator, the text after it) of every line that is not blank."""
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
             first, mark, second = line.partition(separator)
@@ -137,7 +145,7 @@ def _lines(path, separator, expected):
 
 
 def _entries(where, values, key, **kinds):
-    """(where, entry) of the list `key` in a JSON object; each an object that has `kinds`: {name: type}."""
+    """Yields (where, entry) of the list `key` in a JSON object; each entry is checked to have `kinds`, {name: type}."""
     entries = values.get(key) if isinstance(values, dict) else None
     if not isinstance(entries, list):
         raise UserError(f"{where}: expected an object with a list {key!r}")
@@ -151,26 +159,43 @@ def _entries(where, values, key, **kinds):
 
 
 def read_msr_vtt(folder, config):
-    """MSR-VTT: two JSON files, `TrainValVideo/` and `TestVideo/`, whose files are named by `video_id`."""
-    ending = {"video": ".mp4", "picture": ".jpg"}[config.media]
+    """MSR-VTT: two JSON files, `TrainValVideo/` and `TestVideo/`, with one file `<video_id>.mp4` per clip.
+
+    Users' own media may have other endings (ENDINGS).
+    """
     files = {"train_val_videodatainfo.json": "TrainValVideo", "test_videodatainfo.json": "TestVideo"}
     for file, subfolder in files.items():
         path = _required(folder / file, config)
-        info, captions = read_json(path), {}
+        info, captions, media = read_json(path), {}, _by_stem(folder / subfolder)
         for _, sentence in _entries(path, info, "sentences", video_id=str, caption=str):
             captions.setdefault(sentence["video_id"], []).append(sentence["caption"])
         for where, video in _entries(path, info, "videos", video_id=str, split=str):
             name = video["video_id"]
-            yield where, subfolder, name + ending, video["split"], captions.get(name, ())
+            file = _with_ending(name, media.get(name, ()), ENDINGS[config.media])
+            yield where, subfolder, file, video["split"], captions.get(name, ())
+
+
+def _by_stem(folder):
+    """{name without ending: names of the files} in a folder; empty if it is not there."""
+    found = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        found.setdefault(path.stem, []).append(path.name)
+    return found
+
+
+def _with_ending(stem, files, endings):
+    """Which of the files of a stem is the medium; the published name if there is none."""
+    media = [file for file in files if Path(file).suffix.lower() in endings]
+    return min(media, key=lambda file: (endings.index(Path(file).suffix.lower()), file), default=stem + endings[0])
 
 
 def read_msvd(folder, config):
     """MSVD: `YouTubeClips/` and the captions in one of two published forms.
 
-    Either `sents_{train,val,test}_lc_nopunc.txt`, which call the clips vid1 to vid1970, with `youtube_mapping.txt`;
-    or the corpus' CSV, whose English captions count. The CSV has no splits: the first 1,200 clips are for training,
-    the next 100 for validation, in the order of `youtube_mapping.txt`, which is that of the files' names: without it
-    all files must be in `YouTubeClips/`.
+    Either `sents_{train,val,test}_lc_nopunc.txt`, which number the clips vid1 to vid1970, with `youtube_mapping.txt`;
+    or the corpus' CSV, of which the English captions are read. The CSV has no splits: the first 1,200 clips are for
+    training, the next 100 for validation, in the order of `youtube_mapping.txt`. That is also the order of the files'
+    names, so that without the mapping all files must be in `YouTubeClips/`.
     """
     if any((folder / f"sents_{split}_lc_nopunc.txt").exists() for split in SPLITS):
         return _msvd_sentences(folder, config)
@@ -207,7 +232,7 @@ def _msvd_corpus(folder, config):
                 raise UserError(f"{where}: expected columns VideoID, Start, End, ..., Language, Description")
             *parts, language, caption = clip
             name = "_".join(parts)
-            if language == "English" and name in numbers:  # the corpus names clips that are no longer published
+            if language == "English" and name in numbers:  # the corpus lists clips that are no longer published
                 captions[name].append(caption)
                 first.setdefault(name, where)
     except csv.Error as error:
@@ -219,7 +244,7 @@ def _msvd_corpus(folder, config):
 
 
 def _msvd_numbers(folder, config):
-    """{clip's name: its number}, from `youtube_mapping.txt`."""
+    """{name of a clip: its number}, from `youtube_mapping.txt`."""
     numbers, seen = {}, set()
     for where, name, number in _lines(_required(folder / "youtube_mapping.txt", config), " ", "NAME vidK"):
         if not re.fullmatch("vid[1-9][0-9]{0,5}", number):
@@ -265,7 +290,7 @@ def _listed(folder, config):
 
 
 def _karpathy(path):
-    """The rows of Karpathy's JSON; Flickr30k's has no folders in it."""
+    """Yields the media of Karpathy's JSON; Flickr30k's has no folders in it."""
     for where, image in _entries(path, read_json(path), "images", filename=str, split=str):
         captions = [sentence["raw"] for _, sentence in _entries(where, image, "sentences", raw=str)]
         yield where, image.get("filepath"), image["filename"], image["split"], captions
@@ -274,8 +299,8 @@ def _karpathy(path):
 def read_coco(folder, config):
     """COCO: `annotations/captions_train2014.json`, `train2014/`, and `val2014` likewise; also 2017, or no year.
 
-    Where Karpathy's `dataset_coco.json` is, splits and captions are his, of the pictures of 2014. A file
-    `captions_test...` is read where there is one; COCO's owners keep theirs back.
+    If Karpathy's `dataset_coco.json` is there, splits and captions are his, of the pictures of 2014. A file
+    `captions_test...` is read if there is one; COCO's owners do not publish theirs.
     """
     if (folder / "dataset_coco.json").exists():
         yield from _karpathy(folder / "dataset_coco.json")

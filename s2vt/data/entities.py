@@ -1,17 +1,17 @@
-"""Flickr30k Entities: which words of a caption name what, and the boxes of it, as the data set's owners publish them.
+"""Flickr30k Entities: the phrases of a caption and the boxes of what they name, in the files of the data set's owners.
 
 `Sentences/<image id>.txt` has one caption a line, tokens separated by spaces, phrases in brackets:
 
     [/EN#283585/people A young boy] throws [/EN#283586/other/toy a ball] .
 
-The number is the phrase's chain: all mentions of one thing in a picture's captions share it. A phrase has one or
-several types; `notvisual` phrases have chain 0 and nothing else is known about them.
+The number is the phrase's chain: all mentions of one thing in a picture's captions have the same chain. A phrase has
+one or several types; `notvisual` phrases have chain 0 and no annotation.
 
 `Annotations/<image id>.xml` resembles PASCAL VOC: the picture's <size>, then <object>s, each with one or several
-chains (<name>) and either one box (<bndbox>) or the flags <scene> and <nobndbox>. A chain may be named in several
-objects: it has several boxes.
+chains (<name>) and either one box (<bndbox>) or the flags <scene> and <nobndbox>. A chain that is named in several
+objects has several boxes.
 
-Published coordinates count pixels from 1 and include xmax and ymax, as PASCAL VOC's do (the owners' readers, too,
+Published coordinates count pixels from 1 and include xmax and ymax, as PASCAL VOC's do (the owners' readers also
 subtract 1). Here boxes are (x1, y1, x2, y2) in source pixels, continuous, x2 and y2 exclusive:
 
     (x1, y1, x2, y2) = (xmin - 1, ymin - 1, xmax, ymax), cut to the picture
@@ -25,8 +25,8 @@ from collections import Counter
 from dataclasses import dataclass
 from xml.parsers import expat
 
+from s2vt.data.phrases import Phrase
 from s2vt.errors import UserError
-from s2vt.evaluation.pointing import Phrase
 
 # The categories of the paper's Table 1, in its order.
 CATEGORIES = ("bodyparts", "animals", "people", "instruments", "vehicles", "scene", "other", "clothing")
@@ -54,14 +54,12 @@ class EntitySentence:
 
 @dataclass(frozen=True)
 class Entities:
-    """What is annotated in one picture."""
+    """Annotations of one picture."""
 
     width: int  # pixels
     height: int  # pixels
-    depth: int  # channels
     boxes: dict[str, tuple[tuple[float, float, float, float], ...]]  # chain: its boxes, source pixels, exclusive
     scene: frozenset[str]  # chains that are the scene as a whole
-    nobndbox: frozenset[str]  # chains of which nothing can be boxed
 
 
 # --- sentences ------------------------------------------------------------------------------------------------------
@@ -74,8 +72,8 @@ def read_sentences(path, num_captions=None):
         path: a file of `Sentences/`.
         num_captions: how many captions the picture has; None: as many as the file has lines.
     Returns:
-        list of EntitySentence, in the file's order. An empty line between others is a sentence without tokens, so
-        that sentence i is always caption i.
+        list of EntitySentence, in the file's order. An empty line between others is a sentence without tokens:
+        sentence i is always caption i.
     Raises:
         UserError: naming file and line, if the file cannot be read, a bracket is malformed, or there are fewer lines
             than captions.
@@ -96,7 +94,7 @@ def parse_sentence(line, place="sentence"):
 
     Args:
         line: text with phrases as [/EN#chain/type/... words].
-        place: where it comes from, for messages: "file:line".
+        place: the line's "file:line", for messages.
     Raises:
         UserError: if a bracket is malformed.
 
@@ -136,13 +134,13 @@ def parse_sentence(line, place="sentence"):
 
 
 def words(sentence, tokenize):
-    """The sentence's words as the captioner knows them: each published token tokenised, one after the other.
+    """The sentence's words as the captioner reads them: the words of each published token, in order.
 
     Args:
         sentence: EntitySentence.
         tokenize: str -> list of words; may drop punctuation and split a token.
     Returns:
-        list of str: what the positions of `phrases` count in.
+        list of str; `phrases` gives positions in it.
 
     Example:
         >>> words(parse_sentence("[/EN#7/people A boy] , laughing ."), lambda text: text.lower().strip(",.").split())
@@ -152,13 +150,13 @@ def words(sentence, tokenize):
 
 
 def phrases(sentence, entities, tokenize):
-    """The sentence's phrases that can be scored, and how many cannot and why.
+    """The sentence's phrases that have boxes, and the number of those that have none, by reason.
 
-    A phrase that is repeated in the sentence is scored each time, at its own words. Reasons to drop one, in the order
-    they are asked for:
+    A phrase that is repeated in the sentence counts each time, at its own words. Reasons to drop one, in the order in
+    which they are checked:
 
         notvisual   chain 0 or type notvisual: never annotated
-        no word     nothing is left of it after tokenising
+        no word     no word is left of it after tokenising
         scene       its chain has no box but is flagged as the whole scene
         no box      its chain has no box
 
@@ -169,10 +167,10 @@ def phrases(sentence, entities, tokenize):
         (list of Phrase, {reason: count}).
 
     Example:
-        >>> entities = Entities(5, 4, 3, {"8": ((0, 0, 2, 2),)}, frozenset(), frozenset("7"))
+        >>> entities = Entities(5, 4, {"8": ((0, 0, 2, 2),)}, frozenset())
         >>> sentence = parse_sentence("[/EN#7/people A boy] , [/EN#8/other/toy a ball] .")
         >>> phrases(sentence, entities, lambda text: text.lower().strip(",.").split())  # doctest: +NORMALIZE_WHITESPACE
-        ([Phrase(words=(2, 3), name='a ball', categories=('other', 'toy'), boxes=((0, 0, 2, 2),))],
+        ([Phrase(name='a ball', words=(2, 3), categories=('other', 'toy'), boxes=((0, 0, 2, 2),))],
          {'no box': 1})
     """
     tokenised = [tokenize(token) for token in sentence.tokens]
@@ -190,7 +188,7 @@ def phrases(sentence, entities, tokenize):
         elif first == end:
             dropped["no word"] += 1
         elif boxes:
-            scored.append(Phrase(tuple(range(first, end)), " ".join(caption[first:end]), phrase.types, boxes))
+            scored.append(Phrase(" ".join(caption[first:end]), tuple(range(first, end)), phrase.types, boxes))
         else:
             dropped["scene" if phrase.chain in entities.scene else "no box"] += 1
     return scored, dict(dropped)
@@ -211,56 +209,62 @@ def read_annotations(path):
     Raises:
         UserError: naming file and line, if the file cannot be read or is not such an annotation.
     """
-    root, line_of = _parse(path)
+    file = _Annotation(path)
+    width, height = file.size()
+    boxes, scene = {}, set()
+    for element in file.root.findall("object"):
+        chains = [(name.text or "").strip() for name in element.findall("name")]
+        if not chains or not all(chains):
+            raise file.wrong(element, "an <object> names no chain", "<name> with the chain's number")
+        for bndbox in element.findall("bndbox"):
+            box = file.box(bndbox, width, height)
+            for chain in chains:
+                boxes.setdefault(chain, []).append(box)
+        if any(file.number(value) for value in element.findall("scene")):
+            scene.update(chains)
+    return Entities(width, height, {chain: tuple(found) for chain, found in boxes.items()}, frozenset(scene))
 
-    def wrong(element, problem, expected):
-        return UserError(f"{path}:{line_of[element]}: {problem}; expected {expected}; restore the published file")
 
-    def child(element, tag):
-        found = element.find(tag)
-        if found is None:
-            raise wrong(element, f"<{element.tag}> has no <{tag}>", "one")
-        return found
+class _Annotation:
+    """An annotation file's elements, whose errors name file and line."""
 
-    def number(element):
+    def __init__(self, path):
+        self.path = path
+        self.root, self.line_of = _parse(path)
+
+    def wrong(self, element, problem, expected):
+        place = f"{self.path}:{self.line_of[element]}"
+        return UserError(f"{place}: {problem}; expected {expected}; restore the published file")
+
+    def number(self, element):
+        """An element's whole number."""
         if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", element.text or ""):
-            raise wrong(element, f"<{element.tag}> is {element.text!r}", "a whole number")
+            raise self.wrong(element, f"<{element.tag}> is {element.text!r}", "a whole number")
         return int(element.text)
 
-    def box(element):
-        xmin, ymin, xmax, ymax = (number(child(element, tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    def child(self, element, tag):
+        found = element.find(tag)
+        if found is None:
+            raise self.wrong(element, f"<{element.tag}> has no <{tag}>", "one")
+        return found
+
+    def size(self):
+        """(width, height) of the picture, pixels."""
+        element = self.child(self.root, "size")
+        width, height = (self.number(self.child(element, tag)) for tag in ("width", "height"))
+        if width < 1 or height < 1:
+            raise self.wrong(element, f"the picture's size is {width}x{height}", "at least one pixel")
+        return width, height
+
+    def box(self, element, width, height):
+        """A <bndbox> as (x1, y1, x2, y2), cut to the picture."""
+        tags = ("xmin", "ymin", "xmax", "ymax")
+        xmin, ymin, xmax, ymax = (self.number(self.child(element, tag)) for tag in tags)
         x1, y1, x2, y2 = max(xmin - 1, 0), max(ymin - 1, 0), min(xmax, width), min(ymax, height)
         if x1 >= x2 or y1 >= y2:
             problem = f"the box {xmin}, {ymin}, {xmax}, {ymax} (xmin, ymin, xmax, ymax) holds no pixel"
-            raise wrong(element, problem, f"xmin <= xmax and ymin <= ymax inside {width}x{height}")
+            raise self.wrong(element, problem, f"xmin <= xmax and ymin <= ymax inside {width}x{height}")
         return float(x1), float(y1), float(x2), float(y2)
-
-    size = child(root, "size")
-    width, height = number(child(size, "width")), number(child(size, "height"))
-    depth = size.find("depth")
-    if width < 1 or height < 1:
-        raise wrong(size, f"the picture's size is {width}x{height}", "at least one pixel")
-
-    boxes, flagged = {}, {"scene": set(), "nobndbox": set()}
-    for element in root.findall("object"):
-        chains = [(name.text or "").strip() for name in element.findall("name")]
-        if not chains or not all(chains):
-            raise wrong(element, "an <object> names no chain", "<name> with the chain's number")
-        for bndbox in element.findall("bndbox"):
-            corners = box(bndbox)
-            for chain in chains:
-                boxes.setdefault(chain, []).append(corners)
-        for flag, flagged_chains in flagged.items():
-            if any(number(value) for value in element.findall(flag)):
-                flagged_chains.update(chains)
-    return Entities(
-        width=width,
-        height=height,
-        depth=3 if depth is None else number(depth),
-        boxes={chain: tuple(found) for chain, found in boxes.items()},
-        scene=frozenset(flagged["scene"]),
-        nobndbox=frozenset(flagged["nobndbox"]),
-    )
 
 
 def _parse(path):
@@ -284,7 +288,7 @@ def _parse(path):
         parser.Parse(_bytes(path), True)
     except UserError:
         raise
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an encoding it does not know
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         line = getattr(error, "lineno", 1)
         raise UserError(f"{path}:{line}: not well-formed XML ({error}); restore the published file") from None
     return builder.close(), line_of
@@ -294,7 +298,7 @@ def _parse(path):
 
 
 def read_unrelated_captions(path):
-    """Captions that do not speak of their picture (the published UNRELATED_CAPTIONS): not to be scored.
+    """Captions that do not describe their picture (the published UNRELATED_CAPTIONS); they are not scored.
 
     Args:
         path: lines of `image_id caption_number`, numbers from 1; lines that start with # are comments.

@@ -1,4 +1,4 @@
-"""Picture files -> (H, W, 3) uint8 RGB arrays, upright.
+"""Picture files to (H, W, 3) uint8 RGB arrays, upright.
 
 Letters: H, W height and width, pixels.
 """
@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from s2vt.errors import UserError
 
 MAX_PIXELS = 89_478_485  # of one picture or frame: Pillow's own limit, 256 MiB of RGB
-ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats for one picture or a sequence (MPO is one)
-MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow knows the head only, or that are always videos
+ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # Pillow's names of formats that hold a picture or an animation
+MOVING_PICTURES = {"MPEG", "FLI"}  # formats of which Pillow reads the header only, or that are always videos
 
 # Pillow warns of details that do not change the pixels, and of sizes, which are checked here. Set once, because
 # several threads decode.
@@ -22,18 +22,19 @@ warnings.filterwarnings("ignore", module="PIL")
 
 
 class MediaError(UserError):
-    """A picture or video that cannot be read: one line that names the file and says why."""
+    """A picture or video that cannot be read. The message is one line: the file and the reason."""
 
 
 def refusal(path, reason):
+    """The MediaError of a file."""
     return MediaError(" ".join(f"{path}: {reason}".split()))
 
 
 def read_picture(path):
     """A picture file as a viewer shows it: turned as its EXIF orientation says, transparency over white.
 
-    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, without colour management (an ICC profile is left out
-    of account, as in the networks' own training data); of an animation, the first frame.
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB. ICC profiles are ignored, as in the networks' own training
+    data. Of an animation, the first frame is read.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -67,11 +68,16 @@ def _upright(image):
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
+    except Exception:  # the pixels are whole even if the EXIF block is damaged
         return image
 
 
 def to_rgb(image):
+    """A Pillow image as RGB, transparency over white.
+
+    Raises:
+        ValueError: if its values have no agreed range.
+    """
     if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -86,10 +92,11 @@ def to_rgb(image):
 
 
 def check_file(path):
+    """Raises MediaError if there is no file at a Path, or it cannot be read or is empty."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise refusal(path, "no such file") from error
+        raise refusal(path, "missing (no such file)") from error
     except OSError as error:
         raise refusal(path, f"cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -99,12 +106,12 @@ def check_file(path):
 
 
 def is_picture(path):
-    """Whether a file holds one still picture, judged by its contents, not its name; False where it cannot be read."""
+    """Whether a file holds one still picture, judged by its content; False where it cannot be read."""
     path = Path(path)
     try:
         check_file(path)
         with _open_picture(path) as image:
             moves = image.format in ANIMATIONS and getattr(image, "is_animated", False)
             return image.format not in MOVING_PICTURES and not moves
-    except Exception:  # whatever Pillow thinks of it, it may still be a video
+    except Exception:  # what Pillow cannot read may be a video
         return False

@@ -3,7 +3,7 @@
 One float16 `.npy` a medium, made once:
 
     DATA/<set>/descriptors/<weights>/<layer>/meta.json      how they were made
-                                            /failed.tsv     id<TAB>reason of media that could not be decoded
+                                            /failed.tsv     id<TAB>reason of media without descriptors
                                             /<id>.npy       pool_3: (m, D); mixed_10: (m, G*G, D) of a video,
                                                             (G*G, D) of a picture
                                             /<id>.json      geometry; of a video the sampled frames and their times
@@ -255,7 +255,7 @@ class DescriptorStore:
             np.save(file, cells.reshape(self.shape), allow_pickle=False)
 
     def failures(self):
-        """{id: reason} of the media that could not be decoded when they were last tried (failed.tsv)."""
+        """{id: reason} of the media that were missing or not decodable when they were last tried (failed.tsv)."""
         path = self.folder / "failed.tsv"
         lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
         failed = dict(line.partition("\t")[::2] for line in lines)
@@ -272,7 +272,7 @@ class DescriptorStore:
             path.unlink(missing_ok=True)
 
     def available(self, media):
-        """The media that have descriptors, without those that could not be decoded.
+        """The media that have descriptors, without those listed in failed.tsv.
 
         Returns:
             list of Medium, and {id: reason} of those left out.
@@ -287,7 +287,8 @@ class DescriptorStore:
         for medium in present:
             self.load(medium)
         if left_out and not present:
-            raise UserError(f"none of these {len(media)} media could be decoded; see {self.folder / 'failed.tsv'}")
+            where = self.folder / "failed.tsv"
+            raise UserError(f"all of these {len(media)} media are missing or cannot be decoded; see {where}")
         return present, left_out
 
 
@@ -302,9 +303,9 @@ def details_of(sampled, resize):
 
 
 def with_descriptors(store, media):
-    """The media that have descriptors; names those that could not be decoded on stderr. Errors as `available`."""
+    """The media that have descriptors; prints the ids of those listed in failed.tsv on stderr. Errors as `available`."""
     present, left_out = store.available(media)
     if left_out:
         where = store.folder / "failed.tsv"
-        print(f"left out, could not be decoded (see {where}): {listed(left_out)}", file=sys.stderr)
+        print(f"left out, missing or not decodable (see {where}): {listed(left_out)}", file=sys.stderr)
     return present

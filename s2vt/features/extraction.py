@@ -42,7 +42,7 @@ def extract(store, media, extractor=None, overwrite=False, progress=lambda media
             are deleted, also those of other media.
         progress: wraps an iterable of the media that are done, given also their number (tqdm).
     Returns:
-        {id: reason} of the media that could not be decoded; also added to failed.tsv.
+        {id: reason} of the media that are missing or cannot be decoded; also added to failed.tsv.
     Raises:
         UserError: before anything is written, if descriptors there were made with other settings or the disk is too
             small; later if a file cannot be written.
@@ -127,7 +127,7 @@ class _Extraction:
     """The work on the media that lack descriptors.
 
     Attributes:
-        failed: {id: reason} of the media that could not be decoded so far.
+        failed: {id: reason} of the media that were missing or could not be decoded so far.
     """
 
     def __init__(self, store, cells, missing, extractor):

@@ -1,8 +1,6 @@
 """What the captioner reads of a medium, and descriptor files: whole or absent, refused where settings differ."""
 
 import dataclasses
-import os
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,28 +139,3 @@ def test_ids_are_plain_names(config, media, tmp_path, name):
     with pytest.raises(UserError, match="cannot name a descriptor file"):
         extract(store, [dataclasses.replace(media[0], id=name)], no_network)
     assert not (tmp_path / "Flickr30k").exists()
-
-
-def test_training_batches_hold_no_copy_of_the_set(config, media, tmp_path):
-    """An epoch over 131 MB of descriptors allocates what a few of its batches of 5 media take."""
-    pytest.importorskip("keras")
-    from s2vt.data.batches import CaptionBatches
-    from s2vt.data.text import Vocabulary
-
-    store = DescriptorStore(config, tmp_path)
-    extract(store, media[:1], Extractor())
-    many = [dataclasses.replace(media[0], id=f"k{k}") for k in range(500)]
-    for medium in many:
-        os.link(store.path("m0"), store.path(medium.id))
-    each = store.load(media[0]).nbytes
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=5))
-    batches = CaptionBatches(many, store, Vocabulary.from_captions(["a"], 1), config)
-    batches[0]
-    tracemalloc.start()
-    try:
-        for k in range(len(batches)):
-            batches[k]
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert isinstance(store.load(many[0]), np.memmap) and peak < 5 * 5 * 2 * each < 500 * each

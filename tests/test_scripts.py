@@ -327,7 +327,7 @@ def test_media_that_cannot_be_decoded_are_listed_and_the_rest_is_done(place, cap
         ("preprocessing", ("--split", "tset"), "there are: test, train, val"),
         ("visualization", ("--media_id", "video66"), "no medium 'video66'; nearest: video6.*there are 8"),
         ("visualization", ("--media_id", "video6", "--sentence", ""), "the sentence has no words"),
-        ("visualization", ("--media_id", "video6", "--sentence", "a " * 25), "takes at most 24"),
+        ("visualization", ("--media_id", "video6", "--sentence", "a " * 26), "at most 25"),
         ("visualization", ("--media_id", "video6", "--sentence", "a rde zebra"), r"'rde' \(nearest: "),
         ("visualization", ("--media_id", "video6", "--output", f"{cfg.ROOT}/cfg.py/y.mp4"), "cannot be written"),
         ("visualization", ("--media_id", "video6", "--output", "y.avi"), "ends in .mp4"),

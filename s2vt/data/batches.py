@@ -8,13 +8,13 @@ import numpy as np
 
 from s2vt.data.text import END
 
-STEPS = 4  # T is rounded up to a multiple, and P to one of B, for engines that compile a graph for every shape
+STEPS = 4  # T is rounded up to a multiple of it, and P to one of B: engines compile a graph for every shape
 
 
 def caption_matrix(captions, max_words):
     """Word indices of captions, each ended and padded by END: lists -> (B, T) int32.
 
-    T is the longest caption and its END, at most max_words; longer captions are cut and keep no END.
+    T is the length of the longest caption with its END, at most max_words; longer captions are cut and have no END.
 
     Example:
         >>> caption_matrix([[3, 1], [2]], max_words=25).tolist()
@@ -32,21 +32,19 @@ class CaptionBatches(keras.utils.PyDataset):
     """Every caption of every medium once an epoch, in an order that depends on (seed, epoch) alone.
 
     Captions of one medium come in groups of `captions_per_medium`, so that the encoder reads a medium once for all of
-    a group; the groups, of all media, are shuffled. The same class serves training and validation. Descriptors are
-    read from their files when a batch is made, so the set need not fit in memory.
+    a group; the groups, of all media, are shuffled. Descriptors are read from their files when a batch is made, so the
+    set need not fit in memory. The same class serves training and validation.
 
-    A batch reads its media whole, or, in a share of the batches, in one of the other `readings`.
-
-    A batch is {"v": (M, N, D), "y": (B, T), "medium": (B,), "words": (P,)}, as `S2VT.call` takes it; its captions are
-    also what the captioner is to say.
+    A batch is {"v": (M, N, D), "y": (B, T), "medium": (B,), "words": (P,)}, the inputs of `S2VT.call`; `y` is both the
+    decoder's input and its target. `v` holds whole media or, in a share of the batches, one of the other `readings`.
     """
 
     def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, readings=()):
         """Args:
-        media: list of Medium, each with captions. store: a DescriptorStore.
-        epoch: the first epoch's number (not 0 when training goes on).
-        readings: pairs (share of the batches, (Medium, random generator) -> descriptors (N, D)); the whole medium is
-            read in the batches that are left.
+        media: list of Medium with captions.   store: a DescriptorStore.
+        epoch: number of the first epoch; above 0 when training is resumed.
+        readings: pairs (share of the batches, (Medium, random generator) -> descriptors (N, D)); the other batches
+            read whole media.
         """
         super().__init__()
         self.store, self.seed, self.shuffle = store, seed, shuffle
@@ -61,7 +59,8 @@ class CaptionBatches(keras.utils.PyDataset):
                 self.media.append(medium)
                 self.rows.append(np.arange(len(captions), len(captions) + len(known)))
                 captions += known
-        self.y = np.pad(caption_matrix(captions, config.text.max_words), ((0, 0), (0, 1)), constant_values=END)
+        y = caption_matrix(captions, config.text.max_words)
+        self.y = np.pad(y, ((0, 0), (0, 1)), constant_values=END)  # a step more, see _vary_shapes_of_first_two
         self.num_words = np.minimum([len(words) + 1 for words in captions], config.text.max_words)  # END among them
         self._start(epoch)
 
@@ -75,11 +74,23 @@ class CaptionBatches(keras.utils.PyDataset):
         order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
         self.groups = [groups[i] for i in order]
         ends = np.round(np.cumsum(self.shares) * len(self))
-        kinds = rng.permutation(np.searchsorted(ends, np.arange(len(self)), side="right"))  # index into readings
-        different = np.flatnonzero(kinds != kinds[0])
-        if len(different):  # Keras takes the shapes from the first two batches
-            kinds[[1, different[0]]] = kinds[[different[0], 1]]
-        self.kinds = kinds
+        self.kinds = rng.permutation(np.searchsorted(ends, np.arange(len(self)), side="right"))  # indices of readings
+        self.num_steps = [self._num_steps(k) for k in range(len(self))]
+        self._vary_shapes_of_first_two()
+
+    def _vary_shapes_of_first_two(self):
+        """Makes the first two batches differ in N and T, if any two batches do.
+
+        Keras infers the shapes of all batches from the first two (`get_tensor_spec` in its data adapters): a dimension
+        that these have in common is fixed, and a later batch of another length is an error. So the second batch takes
+        a reading other than the first one's, and a padding step where both have the same T.
+        """
+        if len(self) < 2:
+            return
+        others = np.flatnonzero(self.kinds != self.kinds[0])
+        if len(others):
+            self.kinds[[1, others[0]]] = self.kinds[[others[0], 1]]
+        self.num_steps[1] += self.num_steps[1] == self.num_steps[0]
 
     def __len__(self):
         return -(-len(self.groups) // self.groups_a_batch)
@@ -88,15 +99,14 @@ class CaptionBatches(keras.utils.PyDataset):
         return self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
 
     def _num_steps(self, k):
-        """T of batch k."""
+        """T of batch k: its longest caption, rounded up."""
         longest = max(self.num_words[rows].max() for _, rows in self._groups_of(k))
-        T = min(-(-longest // STEPS) * STEPS, self.y.shape[1] - 1)
-        return T + 1 if k == 1 and T == self._num_steps(0) else T  # Keras takes the shapes from the first two batches
+        return min(-(-longest // STEPS) * STEPS, self.y.shape[1] - 1)
 
     def __getitem__(self, k):
         groups = self._groups_of(k)
         rows = np.concatenate([rows for _, rows in groups])
-        B, T = len(rows), self._num_steps(k)
+        B, T = len(rows), self.num_steps[k]
         words = np.flatnonzero(np.arange(T) < self.num_words[rows, None]).astype(np.int32)  # b T + t
         words = np.pad(words, (0, -len(words) % B), constant_values=-1)
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])

@@ -1,4 +1,4 @@
-"""Geometry between a source picture and the network's input.
+"""Geometry between a source picture and the network's input, and the resize that follows it.
 
 Letters: H, W height and width of the source, pixels; S=299 side of the input.
 
@@ -15,14 +15,16 @@ from PIL import Image
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Which part of a source picture the network sees, and how big: maps points and boxes both ways.
+    """The part of a source picture that is resized to the network's input; maps points both ways.
 
-        x_input = (x_source - x1) S / (x2 - x1),  likewise y  (the axes scale apart: squash keeps no aspect ratio)
+        x_input = (x_source - x1) S / (x2 - x1),  likewise y; the two axes have scales of their own
 
     Args:
-        width, height: the source picture, pixels (after its rotation has been applied).
-        crop: (x1, y1, x2, y2), the part that is resized to the input, source pixels, not always whole ones.
+        width, height: of the source picture as it is shown, pixels.
+        crop: (x1, y1, x2, y2), the part that is resized, source pixels, not necessarily whole ones.
         size: S, the input's side, pixels.
+    Raises:
+        ValueError: if a side is below 1 pixel, or the crop is empty or leaves the picture.
 
     Example:
         >>> Geometry.of(320, 240).to_input((160, 60)).tolist()
@@ -48,9 +50,9 @@ class Geometry:
         """The geometry of one of the two protocols, for a source of width x height pixels.
 
         Args:
-            resize: "squash", the whole picture to S x S (the paper's text and Table 1), or "center_crop", the
-                shorter side to 256, the centre 224 x 224 of that, to S x S (the release, Table 2): a square of
-                224 / 256 of the shorter side.
+            resize: "squash", the whole picture to S x S (the paper's text and Table 1), or "center_crop", a centred
+                square of 224 / 256 of the shorter side to S x S (the release, Table 2: shorter side to 256, centre
+                224 x 224).
         """
         if resize == "squash":
             return cls(width, height, (0, 0, width, height), size)
@@ -67,47 +69,36 @@ class Geometry:
         return self.size / np.array([x2 - x1, y2 - y1])
 
     def to_input(self, points):
-        """Points (..., 2) in source pixels -> (..., 2) in input pixels; outside 0..S where the crop leaves them out."""
+        """Points (..., 2) in source pixels -> (..., 2) in input pixels; outside 0..S if outside the crop."""
         return (np.asarray(points, float) - self.crop[:2]) * self.scale
 
     def to_source(self, points):
         """Points (..., 2) in input pixels -> (..., 2) in source pixels."""
         return np.asarray(points, float) / self.scale + self.crop[:2]
 
-    def boxes_to_input(self, boxes):
-        """Boxes (..., 4) in source pixels -> (..., 4) in input pixels, not clipped to the input."""
-        return _each_corner(self.to_input, boxes)
-
-    def boxes_to_source(self, boxes):
-        """Boxes (..., 4) in input pixels -> (..., 4) in source pixels."""
-        return _each_corner(self.to_source, boxes)
-
     def to_json(self):
-        """A dict of plain numbers and lists, as it stands in `meta.json`."""
+        """A dict of plain numbers and lists."""
         return {"width": self.width, "height": self.height, "crop": list(self.crop), "size": self.size}
 
     @classmethod
     def from_json(cls, values):
-        """The geometry that `to_json` wrote."""
+        """The inverse of `to_json`."""
         return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), int(values["size"]))
 
 
-def _each_corner(mapping, boxes):
-    boxes = np.asarray(boxes, float)
-    return mapping(boxes.reshape(*boxes.shape[:-1], 2, 2)).reshape(boxes.shape)
-
-
 def resize(picture, geometry, resample=Image.Resampling.BILINEAR):
-    """The network's input: the geometry's crop of the picture at S x S, in one resampling.
+    """The network's input: the geometry's crop of a picture, resampled once to S x S.
 
-    Departs from the release, whose TensorFlow 1 bilinear reads the four nearest source pixels only and so aliases
-    when it shrinks, and which, for "center_crop", resamples twice (shorter side to 256, then 224 to 299). Pillow's
-    bilinear widens its triangle by the shrinking factor, and takes a crop with broken coordinates as it is.
+    Departs from the release, because TensorFlow 1's bilinear filter reads only the four nearest source pixels and so
+    aliases when it shrinks; for "center_crop" the release also resamples twice (shorter side to 256, then 224 to 299).
+    Pillow's bilinear filter widens its triangle by the shrinking factor and takes crops of fractional pixels.
 
     Args:
         picture: (H, W, 3) uint8.   geometry: made for W x H pixels.   resample: one of Pillow's `Resampling`.
     Returns:
         (S, S, 3) uint8.
+    Raises:
+        ValueError: if the picture has another size or type.
     """
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.shape != (geometry.height, geometry.width, 3):

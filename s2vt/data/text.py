@@ -1,4 +1,7 @@
-"""Captions as lists of words, and words as numbers. T words, V vocabulary."""
+"""Captions as lists of words, and words as indices into a vocabulary.
+
+Letters: T words of a sentence, V words of the vocabulary.
+"""
 
 import collections
 import difflib
@@ -9,14 +12,14 @@ import numpy as np
 from s2vt.data.files import read_json, write_json
 from s2vt.errors import UserError
 
-END = 0  # index of "." : ends a sentence and pads it
+END = 0  # index of ".", which ends a sentence and pads it
 END_WORD = "."
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 
 
 def tokenize(sentence):
-    """Words of a sentence: lower case, punctuation left out.
+    """Words of a sentence in lower case, without punctuation.
 
     Example:
         >>> tokenize("A man's T-shirt,  two  dogs.")
@@ -26,11 +29,14 @@ def tokenize(sentence):
 
 
 class Vocabulary:
-    """The words the captioner knows, END first, then by falling frequency.
+    """The words that a captioner knows: END first, then by falling frequency, ties alphabetically.
 
     Attributes:
         words: list of V words, words[END] == ".".
-        counts: how often each occurs in the training captions, (V,); END once a caption.
+        counts: occurrences of each in the training captions, (V,); END counts once per caption.
+        index: {word: its index}.
+    Raises:
+        ValueError: if the words do not start with ".", repeat, or are not as many as the counts.
     """
 
     def __init__(self, words, counts):
@@ -41,7 +47,7 @@ class Vocabulary:
 
     @classmethod
     def from_captions(cls, captions, min_count):
-        """Counts the words of captions (strings) and keeps those that occur at least `min_count` times.
+        """The vocabulary of the words that occur at least `min_count` times in captions (strings).
 
         Example:
             >>> Vocabulary.from_captions(["a dog", "a cat", "a dog"], min_count=2).words
@@ -59,27 +65,28 @@ class Vocabulary:
         return len(self.words)
 
     def log_frequencies(self):
-        """Log word frequencies with maximum 0, (V,): where b_o starts."""
+        """Log word frequencies, shifted to a maximum of 0, (V,): initial value of b_o."""
         logs = np.log(np.maximum(self.counts, 1)).astype(np.float32)
         return logs - logs.max()
 
     def known(self, caption):
-        """Indices of a training caption's words; rare words are left out, as NeuralTalk does."""
+        """Indices of a training caption's words; words outside the vocabulary are left out, as in NeuralTalk."""
         return [self.index[word] for word in tokenize(caption) if word in self.index]
 
     def encode(self, sentence, max_words):
-        """Word indices of a query sentence, (T,), without END.
+        """Word indices of a query sentence, (T,) int32, without END.
 
+        Args:
+            max_words: steps of the decoder. END may stay beyond them, as in captions of the model's own.
         Raises:
-            UserError: if it is empty, longer than the decoder (max_words with END), or holds unknown words.
+            UserError: if the sentence is empty, longer than the decoder, or has words outside the vocabulary (names
+                each with the nearest known words).
         """
         tokens = tokenize(sentence)
         if not tokens:
             raise UserError('the sentence has no words; expected something like --sentence "a red circle moves left"')
-        if len(tokens) > max_words - 1:
-            raise UserError(
-                f"the sentence has {len(tokens)} words; the decoder takes at most {max_words - 1}; shorten it"
-            )
+        if len(tokens) > max_words:
+            raise UserError(f"the sentence has {len(tokens)} words; the decoder takes at most {max_words}; shorten it")
         unknown = [word for word in dict.fromkeys(tokens) if word not in self.index]
         if unknown:
             named = []
@@ -92,7 +99,7 @@ class Vocabulary:
         return np.array([self.index[word] for word in tokens], np.int32)
 
     def decode(self, indices):
-        """The sentence of word indices, up to END."""
+        """The sentence of word indices, up to the first END."""
         words = []
         for i in indices:
             if i == END:
@@ -106,9 +113,13 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path):
-        """Reads `vocabulary.json`."""
+        """Reads `vocabulary.json`.
+
+        Raises:
+            UserError: if the file is missing or malformed.
+        """
         values = read_json(path)
         try:
             return cls(values["words"], values["counts"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{path} is not a vocabulary ({error}); make it again with --train") from None
+            raise UserError(f"{path} is not a vocabulary ({error}); train the run again") from None

@@ -303,7 +303,7 @@ def details_of(sampled, resize):
 
 
 def with_descriptors(store, media):
-    """The media that have descriptors; prints the ids of those listed in failed.tsv on stderr. Errors as `available`."""
+    """The media that have descriptors; ids of those listed in failed.tsv go to stderr. Errors as `available`."""
     present, left_out = store.available(media)
     if left_out:
         where = store.folder / "failed.tsv"

@@ -1,0 +1,158 @@
+"""Training batches: every caption beside its own descriptors, in shapes that Keras takes."""
+
+import dataclasses
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+from small_stores import Extractor, picture_config, write_pictures
+
+import cfg
+from s2vt.config import TextConfig
+from s2vt.data.batches import CaptionBatches, caption_matrix
+from s2vt.data.text import Vocabulary, tokenize
+from s2vt.features.descriptors import DescriptorStore
+from s2vt.features.extraction import extract
+
+CAPTIONS = ["a dog runs", "A dog, a cat!", "the cat sits", "a dog sleeps"]
+
+
+def vocabulary():
+    return Vocabulary.from_captions(CAPTIONS, 1)
+
+
+def test_captions_end_and_are_padded_by_end():
+    assert caption_matrix([[3, 1, 2], [4]], 25).tolist() == [[3, 1, 2, 0], [4, 0, 0, 0]]
+    assert caption_matrix([[3, 1, 2, 5]], 3).tolist() == [[3, 1, 2]]  # cut: no END is claimed
+
+
+class _Store:
+    def v(self, medium):
+        return np.full((6, 3), medium.number, np.float16)
+
+
+class _Medium:
+    def __init__(self, number, captions):
+        self.number, self.captions = number, captions
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_every_caption_once_an_epoch_beside_its_own_descriptors(group):
+    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=3, captions_per_medium=group)
+    config = dataclasses.replace(cfg.MSR_VTT, training=training)
+    media = [_Medium(k, [caption, "the cat"]) for k, caption in enumerate(CAPTIONS)] + [_Medium(9, ["zzz"])]
+    words = vocabulary()
+
+    def epoch_of(batches):
+        rows = []
+        for k in range(len(batches)):
+            inputs = batches[k]
+            assert inputs["v"].shape[1:] == (6, 3) and inputs["v"].dtype == np.float32
+            assert len(inputs["v"]) == max(1, 3 // group) or k == len(batches) - 1
+            numbers = inputs["v"][inputs["medium"], 0, 0]
+            rows += [(int(number), words.decode(row)) for number, row in zip(numbers, inputs["y"], strict=True)]
+        return rows
+
+    batches = CaptionBatches(media, _Store(), words, config, seed=4)
+    first = epoch_of(batches)
+    expected = [(k, " ".join(tokenize(c))) for k, m in enumerate(media[:4]) for c in m.captions]
+    assert sorted(first) == sorted(expected) and first != expected
+    batches.on_epoch_end()
+    second = epoch_of(batches)
+    assert sorted(second) == sorted(expected) and second != first
+    assert epoch_of(CaptionBatches(media, _Store(), words, config, seed=4, epoch=1)) == second  # going on after a kill
+    assert epoch_of(CaptionBatches(media, _Store(), words, config, shuffle=False)) == expected
+
+
+def batches_of(captions, max_words=25):
+    """Batches of two media, each with one of the captions (lists of words)."""
+    training, text = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2), TextConfig(max_words=max_words)
+    config = dataclasses.replace(cfg.MSR_VTT, training=training, text=text)
+    media = [_Medium(k, [caption]) for k, caption in enumerate(captions)]
+    return CaptionBatches(media, _Store(), vocabulary(), config, shuffle=False)
+
+
+def test_a_batch_is_as_long_as_its_longest_caption_and_lists_its_words():
+    batches = batches_of(["the cat", "a dog", "a dog a cat a dog", "a", "a " * 11, "the", "a " * 30, "a dog runs"], 14)
+    batch = batches[0]
+    assert batch["y"].tolist() == [vocabulary().known("the cat") + [0, 0], vocabulary().known("a dog") + [0, 0]]
+    assert batch["words"].tolist() == [0, 1, 2, 4, 5, 6]  # b T + t, END among them
+    batch = batches[1]
+    assert batch["y"].shape == (2, 8)
+    assert batch["words"].tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, -1]  # 9 words, filled up to a multiple of B
+    assert batches[2]["y"].shape == (2, 12)
+    batch = batches[3]  # a caption that is cut keeps no END
+    assert batch["y"].shape == (2, 14)
+    assert batch["words"].tolist() == [*range(14), *range(14, 18)]
+
+
+def test_keras_takes_batches_of_any_length():
+    import keras
+
+    from s2vt.captioning.s2vt import S2VT
+
+    captions = ["a dog", "the cat", "a cat", "the dog", "a dog a cat a dog", "the cat sits", "a"]
+    batches = batches_of(captions)
+    assert [batches[k]["y"].shape for k in range(len(batches))] == [(2, 4), (2, 5), (2, 7), (1, 4)]
+    model = S2VT(len(vocabulary()), units=5, embedding_size=4, dropout=0.0)
+    model.build({"v": (None, None, 3)})
+    model.compile(keras.optimizers.SGD(0.0))
+    history = model.fit(batches, validation_data=batches, shuffle=False, verbose=0).history
+    losses = [float(model.test_on_batch(batches[k])) for k in range(len(batches))]
+    expected = np.average(losses, weights=[2, 2, 2, 1])  # Keras weighs batches by their captions
+    np.testing.assert_allclose([history["loss"][0], history["val_loss"][0]], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [((0.0, 0.0), (0, 0)), ((0.01, 0.1), (0, 4)), ((0.6, 0.2), (24, 8)), ((0.3, 0.7), (12, 28)), ((1.0, 0.0), (40, 0))],
+)
+def test_shares_of_the_batches_have_their_own_readings(shares, expected):
+    training = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2, captions_per_medium=2)
+    config = dataclasses.replace(cfg.MSR_VTT, training=training)
+    media = [_Medium(k, ["a dog runs", "the cat"]) for k in range(40)]
+    drawn = []
+
+    def reading(length):
+        def read(medium, rng):
+            drawn.append((medium.number, rng.random()))
+            return np.full((length, 3), -medium.number)
+
+        return read
+
+    readings = list(zip(shares, map(reading, (9, 1)), strict=True))
+    batches = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, readings=readings)
+    lengths = []
+    for k in range(len(batches)):
+        inputs = batches[k]
+        lengths.append(inputs["v"].shape[1])
+        number = abs(inputs["v"][inputs["medium"], 0, 0])
+        assert len(inputs["y"]) == 2 and set(number) == {number[0]} and inputs["v"].dtype == np.float32
+    assert set(lengths) <= {9, 6, 1} and (lengths.count(9), lengths.count(1)) == expected
+    assert len(set(lengths)) == 1 or lengths[0] != lengths[1]  # Keras takes the shapes from these
+    assert len(set(drawn)) == len(drawn) == sum(expected)
+    again = CaptionBatches(media, _Store(), vocabulary(), config, seed=4, readings=readings)
+    assert [again[k]["v"].shape[1] for k in range(len(again))] == lengths  # the same after a kill
+
+
+def test_training_batches_hold_no_copy_of_the_set(tmp_path):
+    """An epoch over 52 MB of descriptors allocates what a few of its batches of 5 media take."""
+    config, media = picture_config(tmp_path), write_pictures(tmp_path)
+    store = DescriptorStore(config, tmp_path)
+    extract(store, media[:1], Extractor())
+    many = [dataclasses.replace(media[0], id=f"k{k}") for k in range(200)]
+    for medium in many:
+        os.link(store.path("m0"), store.path(medium.id))
+    each = store.load(media[0]).nbytes
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=5))
+    batches = CaptionBatches(many, store, Vocabulary.from_captions(["a"], 1), config)
+    batches[0]
+    tracemalloc.start()
+    try:
+        for k in range(len(batches)):
+            batches[k]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(store.load(many[0]), np.memmap) and peak < 5 * 5 * 2 * each < 200 * each

@@ -1,4 +1,4 @@
-"""All captioners behind one interface, attention against a literal loop, and hard attention's learning rule."""
+"""The interface of all captioners, attention against literal loops, hard attention's learning rule, and training."""
 
 import importlib.util
 import itertools
@@ -13,6 +13,7 @@ import pytest
 from keras import ops
 
 import cfg
+from s2vt import config
 from s2vt.captioning.captioner import caption_loss, word_losses
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.decoding import beam, greedy
@@ -20,7 +21,7 @@ from s2vt.captioning.hard_attention import HardAttention, reinforce_loss
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.soft_attention import SoftAttention
 from s2vt.data.text import Vocabulary
-from s2vt.saliency.information_loss import information_loss
+from s2vt.saliency.information_loss import descriptor_losses
 
 B, N, T, D, H, A, E, V = 2, 6, 4, 3, 5, 9, 8, 7
 Y = np.array([[4, 1, 5, 0], [2, 0, 0, 0]], "int32")
@@ -60,20 +61,20 @@ def v():
     return np.random.default_rng(6).normal(size=(B, N, D)).astype("float32")
 
 
-# The interface
+# --- interface -------------------------------------------------------------------------------------------------------
 
 
-def test_encode_and_step_are_call(model, v):
+def test_encode_and_step_equal_call(model, v):
     state, logits = model.encode(v), []
     for t in range(T):
         step_logits, state = model.step(state, Y[:, t - 1] if t else None)
         logits.append(numbers(step_logits))
     expected = numbers(model({"v": v, "y": Y}))
     np.testing.assert_allclose(np.stack(logits, axis=1), expected, rtol=1e-5, atol=1e-6, strict=True)
-    assert np.ptp(expected, axis=1).min() > 1e-3  # the words before do matter
+    assert np.ptp(expected, axis=1).min() > 1e-3  # the previous words have an effect
 
 
-def test_the_leaves_of_a_state_have_the_batchs_rows(model, v):
+def test_the_leaves_of_a_state_have_a_row_per_example(model, v):
     state = model.encode(v)
     _, after = model.step(state, np.array([4]))
     for leaves in (state, after):
@@ -81,21 +82,23 @@ def test_the_leaves_of_a_state_have_the_batchs_rows(model, v):
     keras.tree.assert_same_structure(state, after)
 
 
-def test_one_word_for_all_rows_is_that_word_in_every_row(model, v):
+def test_one_word_for_all_rows_equals_that_word_in_every_row(model, v):
     state = model.encode(v)
-    one, _ = model.step(state, np.array([4]))
-    each, _ = model.step(state, np.array([4, 4]))
-    np.testing.assert_allclose(numbers(one), numbers(each), rtol=1e-5, atol=1e-6, strict=True)
+    one, one_state = model.step(state, np.array([4]))
+    each, each_state = model.step(state, np.array([4, 4]))
+    leaves = zip(*map(keras.tree.flatten, ((one, one_state), (each, each_state))), strict=True)
+    for of_one, of_each in leaves:
+        np.testing.assert_allclose(numbers(of_one), numbers(of_each), rtol=1e-5, atol=1e-6, strict=True)
 
 
-def test_sentences_that_share_a_medium_are_as_if_it_were_repeated(model, v):
+def test_captions_of_one_medium_equal_captions_of_copies(model, v):
     medium = np.array([1, 0, 1], "int32")
     y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
     shared = numbers(model({"v": v, "y": y, "medium": medium}))
     np.testing.assert_allclose(shared, numbers(model({"v": v[medium], "y": y})), rtol=1e-5, atol=1e-6, strict=True)
 
 
-def test_a_batch_is_one_by_one(model, v):
+def test_a_batch_equals_single_examples(model, v):
     one_by_one = np.concatenate([numbers(model({"v": v[k : k + 1], "y": Y[k : k + 1]})) for k in range(B)])
     np.testing.assert_allclose(numbers(model({"v": v, "y": Y})), one_by_one, rtol=1e-5, atol=1e-6, strict=True)
 
@@ -107,9 +110,9 @@ def test_float16_descriptors(model, v):
     numbers(model.step(model.encode(half))[0])
 
 
-def test_every_captioner_can_be_explained_and_decoded(model, v):
+def test_losses_and_captions_of_every_captioner(model, v):
     log_p = np.log(np.full((3, V), 1 / V))
-    ((loss, kl),) = information_loss(model.encode, model.step, v[0], [Y[0, :3]], [log_p], 3000)
+    ((loss, kl),) = descriptor_losses(model.encode, model.step, v[0], [Y[0, :3]], [log_p], 3000)
     for i in range(N):
         logits = numbers(model({"v": v[0, i, None, None], "y": Y[:1, :3]})).astype("float64")[0]
         log_q = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
@@ -119,12 +122,12 @@ def test_every_captioner_can_be_explained_and_decoded(model, v):
     assert greedy(model, v, 5) == beam(model, v, 1, max_words=5)
 
 
-def test_no_chance_outside_training(model, v):
+def test_logits_are_deterministic_outside_training(model, v):
     inputs = {"v": v, "y": Y}
     np.testing.assert_array_equal(numbers(model(inputs)), numbers(model(inputs)))
 
 
-def test_an_unbuilt_model_can_encode(v):
+def test_encode_builds_a_model(v):
     for captioner in CAPTIONERS.values():
         made = captioner(V, units=H, embedding_size=E)
         assert made.step(made.encode(v))[0].shape == (B, V)
@@ -140,7 +143,8 @@ def test_weights_survive_a_round_trip(model, v, tmp_path):
     np.testing.assert_array_equal(numbers(other({"v": v, "y": Y})), numbers(model({"v": v, "y": Y})))
 
 
-def test_the_weights_file_of_s2vt_stays_as_it_was(tmp_path):
+def test_names_in_the_weights_file_of_s2vt(tmp_path):
+    """Shipped checkpoints load by these names."""
     import h5py
 
     random_model("s2vt").save_weights(tmp_path / "s2vt.weights.h5")
@@ -150,7 +154,7 @@ def test_the_weights_file_of_s2vt_stays_as_it_was(tmp_path):
     assert shapes == [(D, H), (H,), (V, E), (H, 4 * H), (E, 4 * H), (4 * H,), (H, V), (V,)]  # W_x b_x embed K_x K_y ...
 
 
-# Number of parameters, from the equations
+# --- number of parameters, from the equations ------------------------------------------------------------------------
 
 
 def test_parameters_of_s2vt_and_mean_pool():
@@ -170,23 +174,23 @@ def test_parameters_of_attention():
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)
-def test_a_model_by_its_name_in_the_config(name):
+def test_model_name_of_the_config_selects_the_class(name):
     settings = ["units=5", "embedding_size=8", "attention_size=9", "gate=beta", f"name={name}"]
-    config = cfg.STILL_SHAPES.replace([f"model.{setting}" for setting in settings])
-    model = new_model(config, Vocabulary([".", "a", "b"], [4, 2, 1]))
+    changed = cfg.STILL_SHAPES.replace([f"model.{setting}" for setting in settings])
+    model = new_model(changed, Vocabulary([".", "a", "b"], [4, 2, 1]))
     assert type(model) is CAPTIONERS[name] and model.units == 5 and model.b_o.shape == (3,)
     assert getattr(model, "attention_size", 9) == 9
-    assert set(model.SETTINGS) <= set(config.to_json()["model"])
+    assert set(model.SETTINGS) <= set(changed.to_json()["model"])
 
 
-def test_all_names_are_choices():
-    assert tuple(CAPTIONERS) == cfg.CHOICES["model.name"]
+def test_all_captioners_are_choices_of_the_config():
+    assert tuple(CAPTIONERS) == config.choices("model.name")
 
 
-# Mean pooling
+# --- mean pooling ----------------------------------------------------------------------------------------------------
 
 
-def test_mean_pool_is_s2vt_of_nothing_but_the_mean(v):
+def test_mean_pool_reads_only_the_mean(v):
     model = random_model("mean_pool")
     mean = np.repeat(v.mean(axis=1, keepdims=True), 3, axis=1)
     np.testing.assert_allclose(numbers(model({"v": mean, "y": Y})), numbers(model({"v": v, "y": Y})), atol=1e-5)
@@ -194,7 +198,7 @@ def test_mean_pool_is_s2vt_of_nothing_but_the_mean(v):
     assert not numbers(state[0]).any() and not numbers(state[1]).any()
 
 
-# Attention against the equations, word for word
+# --- attention against the equations ---------------------------------------------------------------------------------
 
 
 def literal_attention(v, y, p, choose):
@@ -229,7 +233,7 @@ def likeliest(alpha, v):
     return v[int(np.argmax(alpha))]
 
 
-def test_attention_is_equations_4_and_5(attentive, v):
+def test_attention_equals_equations_4_and_5(attentive, v):
     choose = likeliest if isinstance(attentive, HardAttention) else weighted_sum
     for n in (N, 1):
         found = [literal_attention(v[k, :n].astype("float64"), Y[k], variables(attentive), choose) for k in range(B)]
@@ -240,7 +244,7 @@ def test_attention_is_equations_4_and_5(attentive, v):
     assert np.ptp(alpha if n > 1 else attentive.attention({"v": v, "y": Y}), axis=-1).min() > 0.01
 
 
-def test_attention_of_sentences_that_share_a_medium(attentive, v):
+def test_attention_of_captions_of_one_medium(attentive, v):
     medium = np.array([1, 0, 1], "int32")
     y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
     alpha = attentive.attention({"v": v, "y": y, "medium": medium})
@@ -249,25 +253,25 @@ def test_attention_of_sentences_that_share_a_medium(attentive, v):
     np.testing.assert_allclose(alpha, attentive.attention({"v": v[medium], "y": y}), rtol=1e-4, atol=1e-6)
 
 
-def test_only_attention_models_say_where_they_look():
+def test_only_attention_models_have_attention_weights():
     assert [name for name, captioner in CAPTIONERS.items() if hasattr(captioner, "attention")] == list(ATTENTION)
 
 
 def test_gate_is_checked():
-    with pytest.raises(ValueError, match="gate must be one of none, beta; received 'gamma'"):
+    with pytest.raises(ValueError, match="gate.*none, beta.*gamma"):
         SoftAttention(V, gate="gamma")
 
 
-# Dropout: a fresh mask every step, on what the LSTM reads and on what it says, never on its state
+# --- dropout: a fresh mask at every step, on the LSTM's inputs and outputs, never on its state -----------------------
 
 
-def fraction(kept):
-    """Share kept, and shares kept at two successive steps and in two units."""
+def shares_kept(kept):
+    """Share of values kept; at two successive steps; in two units."""
     return kept.mean(), (kept[:, 1:] & kept[:, :-1]).mean(), (kept[..., 1:] & kept[..., :-1]).mean()
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)
-def test_a_fresh_mask_every_step_on_the_outputs_and_none_on_the_state(name):
+def test_a_fresh_mask_on_the_outputs_none_on_the_state(name):
     settings = {"attention_size": A} if name in ATTENTION else {}
     model = CAPTIONERS[name](H, units=H, embedding_size=E, **settings)  # V = H: logits = h after dropout
     model.build({"v": (None, None, D)})
@@ -280,12 +284,12 @@ def test_a_fresh_mask_every_step_on_the_outputs_and_none_on_the_state(name):
     h, seen = numbers(model(inputs)), numbers(model(inputs, training=True))
     kept = seen != 0
     np.testing.assert_allclose(seen, np.where(kept, 2 * h, 0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(fraction(kept), (0.5, 0.25, 0.25), atol=0.06)
+    np.testing.assert_allclose(shares_kept(kept), (0.5, 0.25, 0.25), atol=0.06)
 
 
 @pytest.mark.parametrize("name", ["mean_pool", *ATTENTION])
-def test_a_fresh_mask_every_step_on_what_is_read(name):
-    """Gate o reads each unit of the input by itself, and the cell holds 1: which units were dropped shows in h."""
+def test_a_fresh_mask_on_the_inputs(name):
+    """Gate o reads one unit of the input each and the cell holds 1, so h shows which units were dropped."""
     units = 4
     settings = {"attention_size": A, "soft_share": 1.0} if name == "hard_attention" else {}
     model = CAPTIONERS[name](units, units=units, embedding_size=E, **settings)
@@ -303,11 +307,11 @@ def test_a_fresh_mask_every_step_on_what_is_read(name):
     h = numbers(model(inputs, training=True))  # sigmoid(0) or sigmoid(18), times tanh(1)
     kept = h > 0.75 * np.tanh(1)
     np.testing.assert_allclose(h, np.where(kept, 1, 0.5) * np.tanh(1), rtol=1e-4)
-    np.testing.assert_allclose(fraction(kept), (0.5, 0.25, 0.25), atol=0.06)
+    np.testing.assert_allclose(shares_kept(kept), (0.5, 0.25, 0.25), atol=0.06)
     assert (numbers(model(inputs)) > 0.75 * np.tanh(1)).all()
 
 
-# What the attention models add to the loss
+# --- losses of the attention models ----------------------------------------------------------------------------------
 
 
 def test_the_doubly_stochastic_penalty_by_hand(v):
@@ -325,7 +329,7 @@ def test_the_doubly_stochastic_penalty_by_hand(v):
 
 def test_reinforce_loss_by_hand():
     alpha = np.array([[[0.5, 0.25, 0.25], [0.125, 0.125, 0.75], [0.5, 0.25, 0.25]]])
-    s = np.array([[[0, 1, 0], [0.125, 0.125, 0.75], [1, 0, 0]]])  # sampled, expected, padding
+    s = np.array([[[0, 1, 0], [0.125, 0.125, 0.75], [1, 0, 0]]])  # one-hot, alpha itself, padding
     mask = np.array([[1, 1, 0]], "float32")
     log2 = np.log(2)
     first, second = 1.5 * log2, -(0.25 * np.log(0.125) + 0.75 * np.log(0.75))  # entropies
@@ -342,7 +346,7 @@ def test_locations_are_drawn_from_alpha(v):
         numbers(a) for a in model._all_steps({"v": v[:1], "y": y, "medium": np.zeros(4000, int)}, training=True)
     )
     assert set(np.unique(s)) == {0, 1} and (s.sum(axis=-1) == 1).all()
-    alpha = np.exp(log_alpha[0, 0])  # at the first word alpha hangs on no draw
+    alpha = np.exp(log_alpha[0, 0])  # the first word's alpha is the same for all samples
     np.testing.assert_allclose(s[:, 0].mean(axis=0), alpha, atol=4 * np.sqrt(0.25 / 4000))
     model.soft_share = 1.0
     _, log_alpha, s = (numbers(a) for a in model._all_steps({"v": v[:1], "y": Y[:1]}, training=True))
@@ -361,8 +365,8 @@ def test_the_baseline_is_a_moving_average_of_log_p(v):
     np.testing.assert_allclose(numbers(model.baseline), expected, rtol=1e-4)
 
 
-class Told(HardAttention):
-    """Hard attention whose locations are told: a sequence s of T of them."""
+class GivenLocations(HardAttention):
+    """Hard attention with given locations s, T of them."""
 
     s = ()
 
@@ -374,11 +378,11 @@ class Told(HardAttention):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow's tape")
 @pytest.mark.parametrize("baseline", [0.0, -3.0])
-def test_the_learning_rules_mean_is_the_gradient_of_the_bound(v, baseline):
+def test_the_expected_estimate_equals_the_gradient_of_the_bound(v, baseline):
     """All 9 sequences of 2 locations out of 3: sum_s P(s) [one sample's gradient] = d/dW sum_s P(s) log P(y | s)."""
     import tensorflow as tf
 
-    model = Told(V, units=H, embedding_size=E, attention_size=A, dropout=0.0, entropy=0.0)
+    model = GivenLocations(V, units=H, embedding_size=E, attention_size=A, dropout=0.0, entropy=0.0)
     model.build({"v": (None, None, D)})
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
@@ -410,11 +414,11 @@ def test_the_learning_rules_mean_is_the_gradient_of_the_bound(v, baseline):
     assert np.abs(bound_gradient).max() > 0.1
 
 
-# Training: one loop for all
+# --- training --------------------------------------------------------------------------------------------------------
 
 
 def shapes_task(count, rng, num_shapes=3, num_cells=4):
-    """A picture of four cells, one holds a shape: "a <shape>"; where the shape is."""
+    """Pictures of four cells, one of which holds a shape; captions "a <shape>"; the place of each shape."""
     shape, place = rng.integers(num_shapes, size=count), rng.integers(num_cells, size=count)
     kind = np.full((count, num_cells), num_shapes)
     kind[np.arange(count), place] = shape
@@ -424,27 +428,27 @@ def shapes_task(count, rng, num_shapes=3, num_cells=4):
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)
-def test_every_captioner_learns_in_the_same_loop(name):
+def test_every_captioner_learns(name):
     rng = np.random.default_rng(12)
     keras.utils.set_random_seed(0)
     settings = {"attention_size": 8} if name in ATTENTION else {}
     captioner = CAPTIONERS[name](5, units=16, embedding_size=6, dropout=0.1, **settings)
     captioner.compile(optimizer=keras.optimizers.Adam(0.02))
     v, y, _ = shapes_task(512, rng)
-    history = captioner.fit({"v": v, "y": y}, batch_size=64, epochs=12, verbose=0,
-                            validation_data=({"v": v, "y": y},)).history  # fmt: skip
-    assert history["val_loss"][-1] < 0.1 < history["val_loss"][0]
+    before = float(caption_loss(y, captioner({"v": v, "y": y})))
+    captioner.fit({"v": v, "y": y}, batch_size=64, epochs=12, verbose=0)
+    assert float(caption_loss(y, captioner({"v": v, "y": y}))) < 0.1 < before
     v, y, place = shapes_task(40, rng)
     assert [words[:2] for words in greedy(captioner, v, 3)] == y[:, :2].tolist()
     if name in ATTENTION:
-        alpha = captioner.attention({"v": v, "y": y})[:, 1]  # (40, N), at the shape's word
+        alpha = captioner.attention({"v": v, "y": y})[:, 1]  # (40, N), of the shape's word
         assert (alpha.argmax(axis=-1) == place).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)
-def test_batches_read_any_number_of_descriptors_and_words(name):
+def test_batches_may_differ_in_descriptors_and_words(name):
     class Batches(keras.utils.PyDataset):
-        shapes = [(4, 3), (6, 5), (5, 4)]  # N, T: the engine keeps neither from the first batches
+        shapes = [(4, 3), (6, 5), (5, 4)]  # N, T: neither is fixed by the first batches
 
         def __len__(self):
             return len(self.shapes)
@@ -459,7 +463,7 @@ def test_batches_read_any_number_of_descriptors_and_words(name):
 
 
 def one_step_of_training(name, inputs, **settings):
-    """The loss, and the variables after one step down its gradient, with nothing left to chance."""
+    """The loss, and the variables after one deterministic step of gradient descent."""
     settings |= {"doubly_stochastic": 0.1} if name in ATTENTION else {}
     settings |= {"soft_share": 1.0} if name == "hard_attention" else {}
     model = random_model(name, dropout=0.0, **settings)
@@ -469,7 +473,7 @@ def one_step_of_training(name, inputs, **settings):
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)
-def test_shared_media_and_words_without_padding_train_as_the_plain_form(name, v):
+def test_shared_media_and_listed_words_train_like_padded_copies(name, v):
     medium = np.array([1, 0, 1], "int32")
     y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
     words = np.array([0, 1, 2, 3, 4, 5, 8, 9, 10, 11, -1, -1], "int32")
@@ -482,7 +486,7 @@ def test_shared_media_and_words_without_padding_train_as_the_plain_form(name, v)
     assert all(np.abs(expected[variable] - value).max() > 1e-4 for variable, value in start.items())
 
 
-def test_logits_of_words_are_those_of_their_places(model, v):
+def test_logits_of_listed_words(model, v):
     words = np.array([6, 0, 3, -1], "int32")
     logits = numbers(model({"v": v, "y": Y, "words": words}))
     assert logits.shape == (4, V)
@@ -490,7 +494,7 @@ def test_logits_of_words_are_those_of_their_places(model, v):
     np.testing.assert_allclose(logits[:3], expected, rtol=1e-5, atol=1e-6, strict=True)
 
 
-# Engines
+# --- engines ---------------------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys

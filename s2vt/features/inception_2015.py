@@ -1,8 +1,8 @@
 """InceptionV3 as published on 2015-12-05, the network of the paper and the release, rebuilt from its frozen graph.
 
-It differs from Keras' InceptionV3 in its weights, in its input, (x - 128) / 128, and in its last block, whose pool
-branch takes the maximum. One table, NETWORK, says what the network is; everything is named by the graph's scopes,
-"/" written "_".
+It differs from Keras' InceptionV3 in its weights, in its input, (x - 128) / 128, and in the pool branch of its last
+block, which takes the maximum. The table NETWORK defines it. Layers and weights have the names of the graph's scopes,
+with "_" for "/".
 
 Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
 """
@@ -23,13 +23,13 @@ from s2vt.errors import UserError
 
 URL = "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 GRAPH = "classify_image_graph_def.pb"  # the archive's member that holds the network
-# SHA-256 of the graph as https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/ mirrors it, with
-# the size of the archive's member to the byte, 95,673,916; its publisher names no digest.
+# SHA-256 of the graph as https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/ mirrors it; its
+# size, 95,673,916 bytes, is that of the archive's member. The publisher names no digest.
 GRAPH_DIGEST = "009d6814d1bc560d4e7b236e170e9b2d5ca6f4b57bd8037f6db05776204415c6"
 
 
 class Conv(NamedTuple):
-    """A convolution, its batch norm folded into it, and ReLU."""
+    """A convolution with its batch norm folded in, then ReLU."""
 
     filters: int
     height: int
@@ -39,7 +39,7 @@ class Conv(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A 3 x 3 pooling; an average leaves out what lies beyond the border."""
+    """A 3 x 3 pooling; an average leaves out pixels beyond the border."""
 
     kind: str
     strides: int = 1
@@ -47,7 +47,7 @@ class Pool(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """Branches that read the same input; their outputs are concatenated."""
+    """Branches of one input, whose outputs are concatenated."""
 
     branches: list
 
@@ -111,11 +111,11 @@ def preprocess(pictures):
 
 
 def network(steps=NETWORK, input_size=299, precision=None):
-    """The network without weights: `preprocess`ed pictures (B, S, S, 3) -> mixed_10 (B, G, G, D).
+    """The network with random weights: `preprocess`ed pictures (B, S, S, 3) -> mixed_10 (B, G, G, D).
 
     Args:
         steps: a table such as NETWORK. Layers are named as TensorFlow names scopes: conv, conv_1, ... in the order
-            of the table; a branch of several steps is a tower, a branch of one step stands in its block itself.
+            of the table; the steps of a branch are in a scope "tower" of their block if there are several.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
     """
     import keras
@@ -150,14 +150,14 @@ def network(steps=NETWORK, input_size=299, precision=None):
 
 
 def named_variables(network):
-    """Yields ("<scope>/kernel" or "<scope>/bias", variable) of a `network`."""
+    """Yields ("<scope>/kernel" or "<scope>/bias", variable) for each variable of a `network`."""
     for layer in network.layers:
         for variable in layer.weights:
             yield f"{layer.name}/{variable.name}", variable
 
 
 def fold(kernel, mean, variance, beta, gamma=1.0, epsilon=1e-3):
-    """Kernel (h, w, in, out) and bias (out,) that do a convolution and its batch norm at once, float32.
+    """Kernel (h, w, in, out) and bias (out,), float32, of a convolution and the batch norm after it.
 
     (k * x - mean) s + beta = (s k) * x + (beta - s mean),   s = gamma / sqrt(variance + epsilon)
     """
@@ -166,7 +166,7 @@ def fold(kernel, mean, variance, beta, gamma=1.0, epsilon=1e-3):
 
 
 def convert(graph):
-    """The weights of a frozen graph, its batch norm folded into the convolutions.
+    """The weights of a frozen graph, with batch norm folded into the convolutions.
 
     Args:
         graph: a serialised GraphDef whose convolutions go through BatchNormWithGlobalNormalization.
@@ -175,7 +175,7 @@ def convert(graph):
     Raises:
         ValueError: if it is no such graph.
     """
-    import tensorflow as tf  # the one place that reads TensorFlow's own format
+    import tensorflow as tf  # the only code that reads TensorFlow's own format
 
     try:
         nodes = {node.name: node for node in tf.compat.v1.GraphDef.FromString(graph).node}
@@ -190,13 +190,13 @@ def convert(graph):
                 kernel, mean, variance, beta,
                 gamma if node.attr["scale_after_normalization"].b else 1.0, node.attr["variance_epsilon"].f,
             )  # fmt: skip
-    except Exception as error:  # protobuf's DecodeError, or a node that is not where it must be
+    except Exception as error:  # protobuf's DecodeError, or a node that is missing
         raise ValueError(f"not the frozen graph of 2015: {type(error).__name__} {error}") from error
     return arrays
 
 
 def models_folder():
-    """Where Keras keeps the weights it downloads."""
+    """The folder in which Keras keeps the weights that it downloads."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
 
 
@@ -204,9 +204,9 @@ def download():
     """The serialised graph, from the archive in Keras' folder, which is downloaded if it is not there.
 
     Returns:
-        bytes; nothing is unpacked onto the disk.
+        bytes. Nothing is unpacked onto the disk.
     Raises:
-        UserError: if the archive can neither be found nor downloaded, is damaged or holds another graph.
+        UserError: if the archive can neither be found nor downloaded, is damaged, or holds another graph.
     """
     import keras
 

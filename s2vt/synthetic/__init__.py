@@ -1,8 +1,8 @@
 """MovingShapes and StillShapes: rendered media whose captions, objects, boxes and times are known exactly.
 
-The paper could measure *where* a captioner looks, on photos with boxes. These sets also know *when*: every object
-carries its box in every frame and the caption tokens that name it. They are written in the layouts of MSR-VTT and of
-Flickr30k with Entities, so that the readers of the real sets read them.
+The paper measures where a captioner finds its evidence, on photographs with boxes. In these sets it is also known when:
+every object has its box in every frame, and the caption's tokens that name it. The sets are written in the layouts of
+MSR-VTT and of Flickr30k with Entities, and read by the readers of the real sets.
 
     python -m s2vt.synthetic --dataset MovingShapes --split test --limit 20
 

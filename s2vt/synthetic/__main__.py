@@ -10,7 +10,7 @@ from s2vt.synthetic.writers import WRITERS
 def main(arguments=None):
     parser = command_line.Parser("python -m s2vt.synthetic", __doc__.split("\n")[0])
     parser.add_argument("--dataset", required=True, choices=sorted(WRITERS))
-    parser.add_argument("--split", help="render only this split (default: all)")
+    parser.add_argument("--split", help="render this split only (default: all)")
     parser.add_argument("--limit", type=int, help="render at most this many media of each split")
     parser.add_argument("--data_dir", default="DATA", help="folder of the data sets")
     parser.add_argument("--seed", type=int, default=1, help="random seed")

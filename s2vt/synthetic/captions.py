@@ -1,9 +1,9 @@
-"""Captions of scenes, and which of their tokens name what."""
+"""Captions of scenes, and what their tokens name."""
 
 import numpy as np
 
-# A caption is built from pieces: a word; ("object", k) naming object k; ("event", k) saying what it does;
-# ("ground",) naming the background. The builder notes which tokens came from which piece.
+# A caption is built from pieces: a word; ("object", k), which names object k; ("event", k), which names its event;
+# ("ground",), which names the background. Pieces other than words become phrases.
 
 SYNONYMS = {"circle": ("circle", "circle", "circle", "disc"), "ring": ("ring", "ring", "ring", "hoop"),
             "square": ("square", "square", "square", "box"), "moon": ("moon", "moon", "moon", "crescent")}  # fmt: skip
@@ -27,7 +27,7 @@ GROUNDS = {
 
 
 def _relation(a, b):
-    """How object a lies to object b over the whole clip ("above", ...), or None if that changes or is unclear."""
+    """Position of object a relative to b during the whole clip ("above", ...); None if it changes or is unclear."""
     times = np.linspace(0, 1, 9)
     dx, dy = np.transpose([np.subtract(a.at(t)[:2], b.at(t)[:2]) for t in times])
     for word, gap, across in (("to the left of", -dx, dy), ("to the right of", dx, dy), ("above", -dy, dx),
@@ -40,63 +40,74 @@ def _relation(a, b):
 def caption(scene, rng, moving=True):
     """One sentence about a scene, and what its tokens name.
 
+    Args:
+        rng: numpy Generator.   moving: the sentence may name events.
     Returns:
         tokens: lower-case words; phrases: [{"tokens": [first, past the last], "kind": "object" | "event" | "ground",
         "object": index of the object in the scene, or None}].
     """
-    pick = lambda options: str(options[int(rng.integers(len(options)))])  # noqa: E731
     order = [int(k) for k in rng.permutation(len(scene.shapes))]
-    first, second = order[0], (order[1] if len(order) > 1 else None)
-    ground = ["on", ("ground",)]
-    events = [("object", first), ("event", first)]
-    if second is None:
-        sentences = [["there", "is", ("object", first), *ground], [("object", first), *ground]]
-        if moving:
-            sentences += 2 * [events, [*events, *ground], ["there", "is", ("object", first), "that", ("event", first)]]
-            sentences += [[*ground, *events]]
-        else:
-            sentences += [[("object", first), "lies", *ground], ["we", "see", ("object", first), *ground]]
-    else:
-        relation = _relation(scene.shapes[first], scene.shapes[second])
-        pair = [("object", first), "and", ("object", second)]
-        sentences = [[*pair, *ground], ["there", "are", *pair]]
-        if relation:
-            related = [*relation.split(), ("object", second)]
-            sentences += 2 * [[("object", first), "is", *related], [("object", first), *related, *ground]]
-        if moving:
-            others = [("object", second), ("event", second)]
-            sentences += 2 * [[*events, "and", *others], [*events, "while", *others], [*events, *ground]]
-            sentences += [events, ["there", "is", ("object", first), "that", ("event", first)]]
-            if relation:
-                sentences += [[("object", first), *related, ("event", first)]]
-        else:
-            sentences += [[("object", first), "next", "to", ("object", second)], [("object", first), *ground]]
-    pieces = sentences[int(rng.integers(len(sentences)))]
-
+    sentences = (_about_one if len(order) == 1 else _about_two)(scene, order, moving)
     tokens, phrases = [], []
-    for piece in pieces:
+    for piece in sentences[int(rng.integers(len(sentences)))]:
         if isinstance(piece, str):
             tokens.append(piece)
             continue
+        words = _words_of(piece, scene, rng)
         kind, k = piece[0], (piece[1] if len(piece) > 1 else None)
-        if kind == "object":
-            shape = scene.shapes[k]
-            noun = pick(SYNONYMS.get(shape.shape, (shape.shape,)))
-            size = "big" if shape.radius > 0.19 else "small" if shape.radius < 0.145 else None
-            size = size if size and shape.event not in ("grow", "shrink") and rng.random() < 0.35 else None
-            colour_alone = sum(s.colour == shape.colour for s in scene.shapes) == 1 and rng.random() < 0.06
-            words = ["a", *([size] if size else []), shape.colour, "shape" if colour_alone else noun]
-        elif kind == "event":
-            words = pick(VERBS[scene.shapes[k].event]).split()
-        else:
-            words = pick(GROUNDS[scene.background]).split()
         phrases.append({"tokens": [len(tokens), len(tokens) + len(words)], "kind": kind, "object": k})
         tokens += words
     return tokens, phrases
 
 
+def _about_one(scene, order, moving):
+    """The sentences, as lists of pieces, about the only object of a scene; a likelier one is listed twice."""
+    named, ground = ("object", order[0]), ["on", ("ground",)]
+    event = ("event", order[0])
+    sentences = [["there", "is", named, *ground], [named, *ground]]
+    if moving:
+        sentences += 2 * [[named, event], [named, event, *ground], ["there", "is", named, "that", event]]
+        return [*sentences, [*ground, named, event]]
+    return [*sentences, [named, "lies", *ground], ["we", "see", named, *ground]]
+
+
+def _about_two(scene, order, moving):
+    """The sentences, as lists of pieces, about the first two objects in an order."""
+    first, second = order[:2]
+    ground, pair = ["on", ("ground",)], [("object", first), "and", ("object", second)]
+    relation = _relation(scene.shapes[first], scene.shapes[second])
+    sentences = [[*pair, *ground], ["there", "are", *pair]]
+    if relation:
+        related = [*relation.split(), ("object", second)]
+        sentences += 2 * [[("object", first), "is", *related], [("object", first), *related, *ground]]
+    if moving:
+        events, others = ([("object", k), ("event", k)] for k in (first, second))
+        sentences += 2 * [[*events, "and", *others], [*events, "while", *others], [*events, *ground]]
+        sentences += [events, ["there", "is", ("object", first), "that", ("event", first)]]
+        return sentences + ([[("object", first), *related, ("event", first)]] if relation else [])
+    return [*sentences, [("object", first), "next", "to", ("object", second)], [("object", first), *ground]]
+
+
+def _words_of(piece, scene, rng):
+    """Words for a piece that names an object, an event or the background."""
+
+    def pick(options):
+        return str(options[int(rng.integers(len(options)))])
+
+    if piece[0] == "event":
+        return pick(VERBS[scene.shapes[piece[1]].event]).split()
+    if piece[0] == "ground":
+        return pick(GROUNDS[scene.background]).split()
+    shape = scene.shapes[piece[1]]
+    noun = pick(SYNONYMS.get(shape.shape, (shape.shape,)))
+    size = "big" if shape.radius > 0.19 else "small" if shape.radius < 0.145 else None
+    size = size if size and shape.event not in ("grow", "shrink") and rng.random() < 0.35 else None
+    colour_alone = sum(s.colour == shape.colour for s in scene.shapes) == 1 and rng.random() < 0.06
+    return ["a", *([size] if size else []), shape.colour, "shape" if colour_alone else noun]
+
+
 def captions(scene, rng, count, moving=True):
-    """`count` sentences, as different from one another as the scene allows."""
+    """At most `count` different sentences about a scene: [(sentence, phrases as of `caption`)]."""
     found, tries = {}, 0
     while len(found) < count and tries < 20 * count:
         tokens, phrases = caption(scene, rng, moving)

@@ -18,8 +18,7 @@ COLOURS = {
 }
 
 
-# Each takes coordinates in units of the radius (x right, y down) and returns the signed distance to the outline in
-# the same unit, negative inside.
+# Signed distance of points to a shape's outline, negative inside, in units of the radius; x right, y down.
 
 
 def _circle(x, y):
@@ -79,7 +78,7 @@ SHAPES = {
 
 
 def _noise(rng, height, width, scales):
-    """Smooth noise in [0, 1]: random grids of the given cell sizes, enlarged and summed."""
+    """Smooth noise in [0, 1]: the sum of random grids of the given cell sizes, enlarged."""
     total = np.zeros((height, width), np.float32)
     for scale in scales:
         rows, columns = (
@@ -93,52 +92,79 @@ def _noise(rng, height, width, scales):
 
 
 def _background(kind, rng, height, width):
-    """A textured surface, (H, W, 3) in [0, 1], muted so that the shapes' colours stand out."""
+    """A textured surface, (H, W, 3) in [0, 1], less saturated than the shapes."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     unit = height / 240
     fine = _noise(rng, height, width, [2 * unit, 5 * unit])
     broad = _noise(rng, height, width, [30 * unit, 70 * unit])
-    if kind == "grass":
-        value = 0.55 * _noise(rng, height, width, [(9 * unit, 2.2 * unit), (5 * unit, 2 * unit)]) + 0.45 * broad
-        low, high = (0.20, 0.29, 0.13), (0.46, 0.53, 0.28)
-    elif kind == "sand":
-        ripple = 0.5 + 0.5 * np.sin((y + 14 * unit * broad + 0.2 * x) / (4.5 * unit))
-        value = 0.45 * fine + 0.3 * ripple + 0.25 * broad
-        low, high = (0.60, 0.52, 0.38), (0.82, 0.74, 0.58)
-    elif kind == "water":
-        waves = sum(np.sin((y * c + x * s + 25 * unit * broad) / (w * unit)) for c, s, w in
-                    ((1.0, 0.15, 5.0), (0.9, -0.35, 8.0), (0.7, 0.5, 3.4)))  # fmt: skip
-        value = 0.5 + 0.13 * waves + 0.2 * (broad - 0.5)
-        low, high = (0.16, 0.32, 0.40), (0.50, 0.66, 0.70)
-    elif kind == "wood":
-        plank = np.floor(y / (30 * unit))
-        grain = _noise(rng, height, width, [(2.5 * unit, 60 * unit), (5 * unit, 90 * unit)])
-        shade = rng.random(int(plank.max()) + 1, np.float32)[plank.astype(int)]
-        value = 0.5 * grain + 0.3 * shade + 0.2 * broad - 0.5 * (y % (30 * unit) < 1.5 * unit)
-        low, high = (0.34, 0.23, 0.15), (0.62, 0.47, 0.33)
-    elif kind == "bricks":
-        row = np.floor(y / (20 * unit))
-        column = np.floor((x + 20 * unit * (row % 2)) / (40 * unit))
-        joint = (y % (20 * unit) < 2.5 * unit) | ((x + 20 * unit * (row % 2)) % (40 * unit) < 2.5 * unit)
-        shade = rng.random((int(row.max()) + 1, int(column.max()) + 1), np.float32)[row.astype(int), column.astype(int)]
-        value = np.where(joint, 1.15, 0.5 * shade + 0.35 * fine + 0.1 * broad)
-        low, high = (0.38, 0.25, 0.21), (0.66, 0.54, 0.49)
-    else:  # stones: cells around random points
-        count = max(8, int(height * width / (34 * unit) ** 2))
-        points = rng.random((count, 2)) * (height, width)
-        marks = np.ones((height, width), bool)
-        marks[tuple(points.astype(int).T)] = False
-        distance, nearest = ndimage.distance_transform_edt(marks, return_indices=True)
-        label = nearest[0].astype(np.int64) * width + nearest[1]
-        joint = ndimage.uniform_filter((label != np.roll(label, 1, 0)) | (label != np.roll(label, 1, 1)), 3, float)
-        value = (label * 2654435761 % 997) / 997 * 0.5 + 0.3 * fine + 0.2 - 0.6 * joint - 0.004 * distance / unit
-        low, high = (0.28, 0.29, 0.31), (0.64, 0.64, 0.65)
+    texture, low, high = TEXTURES[kind]
+    value = texture(rng, y, x, unit, fine, broad)
     low, high = np.float32(low), np.float32(high)
     return low + np.clip(value, 0, 1.15)[..., None].astype(np.float32) * (high - low)
 
 
+# Brightness of a surface, (H, W), nominally in [0, 1], from pixel coordinates, a length of 1/240 of the height, and
+# fine and broad noise.
+
+
+def _grass(rng, y, x, unit, fine, broad):
+    return 0.55 * _noise(rng, *y.shape, [(9 * unit, 2.2 * unit), (5 * unit, 2 * unit)]) + 0.45 * broad
+
+
+def _sand(rng, y, x, unit, fine, broad):
+    ripple = 0.5 + 0.5 * np.sin((y + 14 * unit * broad + 0.2 * x) / (4.5 * unit))
+    return 0.45 * fine + 0.3 * ripple + 0.25 * broad
+
+
+def _water(rng, y, x, unit, fine, broad):
+    waves = sum(np.sin((y * c + x * s + 25 * unit * broad) / (w * unit)) for c, s, w in
+                ((1.0, 0.15, 5.0), (0.9, -0.35, 8.0), (0.7, 0.5, 3.4)))  # fmt: skip
+    return 0.5 + 0.13 * waves + 0.2 * (broad - 0.5)
+
+
+def _wood(rng, y, x, unit, fine, broad):
+    plank = np.floor(y / (30 * unit))
+    grain = _noise(rng, *y.shape, [(2.5 * unit, 60 * unit), (5 * unit, 90 * unit)])
+    shade = rng.random(int(plank.max()) + 1, np.float32)[plank.astype(int)]
+    return 0.5 * grain + 0.3 * shade + 0.2 * broad - 0.5 * (y % (30 * unit) < 1.5 * unit)
+
+
+def _bricks(rng, y, x, unit, fine, broad):
+    row = np.floor(y / (20 * unit))
+    column = np.floor((x + 20 * unit * (row % 2)) / (40 * unit))
+    joint = (y % (20 * unit) < 2.5 * unit) | ((x + 20 * unit * (row % 2)) % (40 * unit) < 2.5 * unit)
+    shade = rng.random((int(row.max()) + 1, int(column.max()) + 1), np.float32)[row.astype(int), column.astype(int)]
+    return np.where(joint, 1.15, 0.5 * shade + 0.35 * fine + 0.1 * broad)
+
+
+def _stones(rng, y, x, unit, fine, broad):
+    height, width = y.shape  # cells around random points
+    count = max(8, int(height * width / (34 * unit) ** 2))
+    points = rng.random((count, 2)) * (height, width)
+    marks = np.ones((height, width), bool)
+    marks[tuple(points.astype(int).T)] = False
+    distance, nearest = ndimage.distance_transform_edt(marks, return_indices=True)
+    label = nearest[0].astype(np.int64) * width + nearest[1]
+    joint = ndimage.uniform_filter((label != np.roll(label, 1, 0)) | (label != np.roll(label, 1, 1)), 3, float)
+    return (label * 2654435761 % 997) / 997 * 0.5 + 0.3 * fine + 0.2 - 0.6 * joint - 0.004 * distance / unit
+
+
+TEXTURES = {  # (brightness, darkest colour, brightest colour)
+    "grass": (_grass, (0.20, 0.29, 0.13), (0.46, 0.53, 0.28)),
+    "sand": (_sand, (0.60, 0.52, 0.38), (0.82, 0.74, 0.58)),
+    "water": (_water, (0.16, 0.32, 0.40), (0.50, 0.66, 0.70)),
+    "wood": (_wood, (0.34, 0.23, 0.15), (0.62, 0.47, 0.33)),
+    "bricks": (_bricks, (0.38, 0.25, 0.21), (0.66, 0.54, 0.49)),
+    "stones": (_stones, (0.28, 0.29, 0.31), (0.64, 0.64, 0.65)),
+}
+
+
 class Renderer:
-    """Draws frames of one scene: textured ground, cast shadows, bevelled anti-aliased shapes, one light."""
+    """Draws frames of one scene: textured ground, cast shadows, bevelled anti-aliased shapes, one light.
+
+    Attributes:
+        scene: the Scene to draw.   ground: its background, (H, W, 3) in [0, 1].
+    """
 
     def __init__(self, scene, height, width):
         self.scene, self.height, self.width = scene, height, width
@@ -149,13 +175,13 @@ class Renderer:
         self.ground = ground * ((1 + 0.30 * across) * vignette * scene.brightness)[..., None].astype(np.float32)
 
     def frame(self, time):
-        """One frame, its objects' boxes and how much of each is seen.
+        """One frame, the boxes of its objects, and the share of each that is seen.
 
         Args:
             time: 0 to 1.
         Returns:
-            picture (H, W, 3) uint8; boxes: a list of (x1, y1, x2, y2) or None where the object is absent;
-            seen: a list of shares in [0, 1], opacity times the unhidden share of the object's area.
+            picture (H, W, 3) uint8; boxes: list of (x1, y1, x2, y2) in pixels, None where the object is absent;
+            seen: list of shares in [0, 1], opacity times the share of the object's area that is not hidden.
         """
         picture = self.ground.copy()
         boxes, seen, masks = [], [], []
@@ -166,13 +192,13 @@ class Renderer:
                 continue
             box, cover, window = self._paint(picture, shape, x, y, radius, angle, opacity)
             boxes.append(box), seen.append(opacity), masks.append((window, cover))
-            for other in range(len(masks) - 1):  # what this object hides of those below it
+            for other in range(len(masks) - 1):  # this object hides a part of those below it
                 if masks[other] is not None and seen[other] > 0:
                     seen[other] *= 1 - opacity * _overlap(masks[other], masks[-1])
         return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), boxes, seen
 
     def _paint(self, picture, shape, x, y, radius, angle, opacity):
-        """Draws one shape into the picture; its box, coverage and window."""
+        """Draws one shape into the picture; returns its box, its coverage (h, w) and the window of the coverage."""
         h = self.height
         cx, cy, r = x * h, y * h, radius * h
         reach = r * 1.25 + 0.09 * h
@@ -208,7 +234,7 @@ class Renderer:
 
 
 def _overlap(below, above):
-    """Share of the lower object's area that the upper one covers."""
+    """Share of the lower object's area that the upper one covers; each is (window, coverage)."""
     (rows_a, columns_a), cover_a = below
     (rows_b, columns_b), cover_b = above
     top, bottom = max(rows_a.start, rows_b.start), min(rows_a.stop, rows_b.stop)

@@ -1,11 +1,10 @@
-"""How the shipped InceptionV3 for the synthetic sets was trained; anyone can run it again.
+"""Training of the backbone of the synthetic sets, InceptionV3 `inception-shapes`, from random weights.
 
-ImageNet weights cannot be downloaded everywhere. This recipe trains the same network from nothing on rendered
-frames with multi-label targets: which coloured shapes are there, roughly where, how big, fading or not, and on what
-ground. First on 139 x 139 crops at the scale of the 299 x 299 frames (a fifth of the cost), then on whole frames, at
-last on windows of 2 x 2 cells of whole frames: the labels are those of the part of the frame that a window covers, so
-that a cell answers for what it covers and not for all that its large receptive field sees. Crops and windows get
-their labels from the renderer's boxes; the captioner, and all saliency, never see a box.
+Targets are labels of rendered frames: which coloured shapes are in view, roughly where, how big, whether fading, and on
+which background. First on 139 x 139 crops at the scale of 299 x 299 frames (a fifth of the cost), then on whole frames,
+last on windows of 2 x 2 cells of whole frames. The labels of a window are those of the part of the frame that it
+covers, so that a cell describes that part and not all of its large receptive field. Labels of crops and windows are
+made from the renderer's boxes; captioners and saliency never use boxes.
 
     python -m s2vt.synthetic.pretraining --size 139 --window 3 --steps 2400 --output stage1.npz
     python -m s2vt.synthetic.pretraining --size 299 --window 8 --steps 470 --batch_size 16 --learning_rate 2e-4 \
@@ -13,13 +12,14 @@ their labels from the renderer's boxes; the captioner, and all saliency, never s
     python -m s2vt.synthetic.pretraining --size 299 --window 2 --steps 200 --batch_size 16 --learning_rate 3e-4 \
         --weights stage2.npz --output DATA/weights/inception-shapes.npz
 
-About 33 crops and 7 frames a second on two CPU cores: 40, 18 and 8 minutes. The shipped file took these steps in
-several sittings (139: 1,600 steps as above, after 1,180 at other rates and without the choice of crops in `_corner`,
-of which the first 900 at 1e-3 taught colours and no shapes; 299: 320 steps, then 150 and the last 200 in
-mixed_bfloat16); the commands have not been run from random weights as a whole.
+40, 18 and 8 minutes on two CPU cores (33 crops, 7 frames per second). The shipped file was trained in more sittings: at
+139 pixels 1,600 steps as above after 1,180 at other rates and without the choice of crops in `_corner` (the first 900
+of them at 1e-3, which taught colours but no shapes); at 299 pixels 320 steps, then 150 and the last 200 in
+mixed_bfloat16. The commands have not been run as a whole from random weights.
+
+Letters: B pictures, S input side, L labels, K windows of a picture, D=2048.
 """
 
-import argparse
 import itertools
 import math
 import time
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from s2vt import command_line
 from s2vt.features.inception import INPUT_SIZE, inception_v3, save_weights
 from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
 from s2vt.synthetic.scenes import BACKGROUNDS, sample_scene
@@ -38,18 +39,20 @@ LABELS = (
     + [f"{c} {p}" for c in COLOURS for p in PLACES]
     + [f"{c} {z}" for c in COLOURS for z in ("small", "big", "fading")]
     + list(BACKGROUNDS)
-    + [f"any {s}" for s in SHAPES]  # without these, telling shapes apart starts some 20,000 crops later
+    + [f"any {s}" for s in SHAPES]  # without these, shapes are told apart some 20,000 crops later
 )
 INDEX = {name: i for i, name in enumerate(LABELS)}
-UNKNOWN = -1.0  # a label that the loss leaves out: an object cut by the crop's edge, for instance
+UNKNOWN = -1.0  # a label that the loss leaves out: of an object cut by the crop's edge, for instance
+REPORTED = {"place": PLACES, "size": ("small", "big", "fading"), "ground": BACKGROUNDS}  # labels by their last word
 
 
 def labels_of(scene, time, boxes, seen, crop, window=None):
     """Labels of a crop, or of a window of it: 1, 0 or UNKNOWN, (L,).
 
     Args:
-        boxes: of the scene's shapes. crop, window: (x1, y1, x2, y2). All in pixels of the squashed frame. An object
-            counts where the window holds it; its place is told within the crop.
+        time: of the frame, 0 to 1.   seen: share of each shape that is seen.
+        boxes: of the scene's shapes.   crop, window: (x1, y1, x2, y2). All in pixels of the squashed frame. An object
+            counts if the window holds it; "left", "top", ... refer to the crop.
     """
     left, top, right, bottom = crop
     x1, y1, x2, y2 = window or crop
@@ -78,9 +81,9 @@ def labels_of(scene, time, boxes, seen, crop, window=None):
 
 
 def windows(size, cells):
-    """The parts of an S x S input that windows of cells x cells stand for, row by row: [(x1, y1, x2, y2)].
+    """The parts of an S x S input that windows of cells x cells cover, row by row: [(x1, y1, x2, y2)].
 
-    A cell stands for the 32 pixels around its receptive field's centre (32 k + 37.5); the whole grid for the input.
+    A cell covers the 32 pixels around its receptive field's centre (32 k + 37.5); the whole grid the whole input.
     """
     grid = 1 + (size - 75) // 32  # 139: 3, 299: 8
     if cells == grid:
@@ -90,7 +93,11 @@ def windows(size, cells):
 
 
 def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=240, width=320):
-    """Yields (picture (S, S, 3) float32 in [-1, 1], labels of its windows (K, L)) for ever."""
+    """Yields (picture (S, S, 3) float32 in [-1, 1], labels of its windows (K, L)) without end.
+
+    Args:
+        size: S.   cells: side of the windows, in cells.   height, width: of the rendered frames, pixels.
+    """
     rng = np.random.default_rng(seed)
     while True:
         scene = sample_scene(rng, 1, moving=True)
@@ -101,7 +108,7 @@ def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=2
                 scene.background, other.shapes, scene.texture_seed, scene.light, scene.brightness
             )
             moment = rng.random()
-            if rng.random() < 0.3:  # look at appearing and disappearing more often than they happen
+            if rng.random() < 0.3:  # moments of appearing and disappearing are drawn more often than others
                 moment = np.clip(scene.shapes[0].moment + rng.uniform(-0.06, 0.06), 0, 1)
             picture, boxes, seen = renderer.frame(moment)
             sx, sy = INPUT_SIZE / width, INPUT_SIZE / height
@@ -117,7 +124,7 @@ def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=2
 
 
 def _corner(rng, boxes, size):
-    """Upper left corner of a crop: nine in ten hold a whole object, so that most crops teach a shape."""
+    """Upper left corner of a crop; nine crops in ten hold a whole object."""
     boxes = [box for box in boxes if box and max(box[2] - box[0], box[3] - box[1]) < size]
     low, high = np.zeros(2), np.full(2, INPUT_SIZE - size)
     if boxes and rng.random() < 0.9:
@@ -127,7 +134,7 @@ def _corner(rng, boxes, size):
 
 
 def batches(size, cells, batch_size, seed, pool_size=256):
-    """Yields shuffled batches for ever, drawn from a pool so that one scene's crops do not sit together."""
+    """Yields batches (pictures (B, S, S, 3), labels (B, K, L)) without end, drawn from a pool of several scenes."""
     rng = np.random.default_rng(seed)
     source = examples(size, cells, seed)
     pool = list(itertools.islice(source, pool_size))
@@ -139,80 +146,106 @@ def batches(size, cells, batch_size, seed, pool_size=256):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=139, help="side of the crops in pixels")
-    parser.add_argument("--window", type=int, default=3, help="side of the windows of cells that have labels")
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=4e-4)
-    parser.add_argument("--precision", default="float32", help="Keras dtype policy")
-    parser.add_argument("--weights", help="start from this file")
-    parser.add_argument("--output", required=True, help="the .npz to write, at every report")
-    parser.add_argument("--report_every", type=int, default=100, help="steps between two reports and saved files")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-
+    options = _parse(arguments)
     import keras
-    from keras import ops
 
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
+    network, head, model = _build(options)
+    held_out = list(itertools.islice(batches(options.size, options.window, 32, options.seed + 1_000_003), 3))
+    pictures, labels = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
+    source = batches(options.size, options.window, options.batch_size, options.seed)
+    start, recent = time.time(), []
+    for step in range(1, options.steps + 1):
+        recent.append(float(model.train_on_batch(*next(source))))
+        if step % options.report_every == 0 or step == options.steps:
+            scores = _evaluate(model, pictures, labels)
+            minutes, loss, recent = (time.time() - start) / 60, math.fsum(recent) / len(recent), []
+            shown = " ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            print(f"step {step} loss {loss:.4f} held-out: {shown} {minutes:.1f} min", flush=True)
+            _save(network, head, options.output)
+    return 0
+
+
+def _parse(arguments):
+    parser = command_line.Parser("python -m s2vt.synthetic.pretraining", __doc__.split("\n")[0])
+    parser.add_argument("--size", type=int, default=139, help="side of the crops, pixels")
+    parser.add_argument("--window", type=int, default=3, help="side of the windows that have labels, cells")
+    parser.add_argument("--steps", type=int, default=2400, help="batches to train on")
+    parser.add_argument("--batch_size", type=int, default=32, help="crops per step")
+    parser.add_argument("--learning_rate", type=float, default=4e-4, help="Adam's highest rate")
+    parser.add_argument("--precision", default="float32", help="Keras dtype policy")
+    parser.add_argument("--weights", help="file to start from (default: random weights)")
+    parser.add_argument("--output", required=True, help="the .npz to write at every report")
+    parser.add_argument("--report_every", type=int, default=100, help="steps between two reports")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    return parser.parse_args(arguments)
+
+
+def _build(options):
+    """(InceptionV3, the layer of label logits on windows of its cells, the compiled model of both)."""
+    import keras
+
     network = inception_v3(options.weights, options.size)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9 if options.size < INPUT_SIZE else 0.97
     pooled = keras.layers.AveragePooling2D(options.window, strides=1, dtype="float32")(network.output)
-    pooled = keras.layers.Reshape((-1, network.output.shape[-1]), dtype="float32")(pooled)  # (B, K windows, D)
+    pooled = keras.layers.Reshape((-1, network.output.shape[-1]), dtype="float32")(pooled)  # (B, K, D)
     head = keras.layers.Dense(len(LABELS), dtype="float32", bias_initializer=keras.initializers.Constant(-3.0))
     model = keras.Model(network.input, head(pooled))
     if options.weights and Path(options.weights + ".head.npy").exists():
         values = np.load(options.weights + ".head.npy", allow_pickle=False)
         head.kernel.assign(values[:-1])
         head.bias.assign(values[-1])
-
-    def loss(labels, logits):
-        known = ops.cast(labels >= 0, "float32")
-        entropy = ops.binary_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
-        return ops.mean(ops.sum(known * entropy, axis=-1)) / 10
-
     warmup = min(200, options.steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate / 50, options.steps - warmup, alpha=0.02,
         warmup_target=options.learning_rate, warmup_steps=warmup,
     )  # fmt: skip
-    model.compile(keras.optimizers.Adam(schedule, global_clipnorm=5.0), loss, jit_compile=False)
-    held_out = list(itertools.islice(batches(options.size, options.window, 32, options.seed + 1_000_003), 3))
-    pictures, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
-    truth = truth.reshape(-1, len(LABELS))
+    model.compile(keras.optimizers.Adam(schedule, global_clipnorm=5.0), _loss, jit_compile=False)
+    return network, head, model
 
-    def report(step, value):
-        scores = model.predict(pictures, batch_size=32, verbose=0).reshape(truth.shape)
-        names = truth[:, : len(COLOURS) * len(SHAPES)]
-        recalls = []
-        for row, labels in zip(scores[:, : names.shape[1]], names, strict=True):
-            if count := int((labels == 1).sum()):
-                order = [i for i in np.argsort(-row) if labels[i] >= 0][:count]
-                recalls.append(np.mean(labels[order] == 1))
-        known = truth >= 0
-        accuracy = [
-            ((scores > 0) == (truth > 0))[:, a:b][known[:, a:b]].mean() for a, b in ((48, 72), (72, 90), (90, 96))
-        ]
-        print(
-            f"step {step} loss {value:.4f} held-out: shapes in the top labels {np.mean(recalls):.3f} "
-            f"place {accuracy[0]:.3f} size {accuracy[1]:.3f} ground {accuracy[2]:.3f} "
-            f"{(time.time() - start) / 60:.1f} min", flush=True,
-        )  # fmt: skip
-        save_weights(network, options.output)
-        kernel_and_bias = np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]])
-        np.save(options.output + ".head.npy", kernel_and_bias, allow_pickle=False)
 
-    source, start, recent = batches(options.size, options.window, options.batch_size, options.seed), time.time(), []
-    for step in range(1, options.steps + 1):
-        recent.append(float(model.train_on_batch(*next(source))))
-        if step % options.report_every == 0 or step == options.steps:
-            report(step, math.fsum(recent) / len(recent))
-            recent = []
+def _loss(labels, logits):
+    """A tenth of the binary cross entropy of the known labels, summed over the labels of a window."""
+    from keras import ops
+
+    known = ops.cast(labels >= 0, "float32")
+    entropy = ops.binary_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
+    return ops.mean(ops.sum(known * entropy, axis=-1)) / 10
+
+
+def _evaluate(model, pictures, labels):
+    """Scores on held-out windows: {name: share of right answers}.
+
+    "shapes" is the mean share of the shapes in view among as many labels of coloured shapes with the highest logits;
+    the others are accuracies of known labels.
+
+    Args:
+        labels: (B, K, L).
+    """
+    labels = labels.reshape(-1, len(LABELS))
+    logits = model.predict(pictures, batch_size=32, verbose=0).reshape(labels.shape)
+    shapes, recalls = slice(len(COLOURS) * len(SHAPES)), []
+    for row, truth in zip(logits[:, shapes], labels[:, shapes], strict=True):
+        if count := int((truth == 1).sum()):
+            order = [i for i in np.argsort(-row) if truth[i] >= 0][:count]
+            recalls.append(np.mean(truth[order] == 1))
+    known, right = labels >= 0, (logits > 0) == (labels > 0)
+    scores = {"shapes": np.mean(recalls)}
+    for name, words in REPORTED.items():
+        columns = [INDEX[label] for label in LABELS if label.split()[-1] in words]
+        scores[name] = right[:, columns][known[:, columns]].mean()
+    return scores
+
+
+def _save(network, head, output):
+    """Writes the backbone, and beside it the head, with which training can go on."""
+    save_weights(network, output)
+    kernel_and_bias = np.vstack([np.asarray(head.kernel), np.asarray(head.bias)[None]])
+    np.save(output + ".head.npy", kernel_and_bias, allow_pickle=False)
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

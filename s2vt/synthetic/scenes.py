@@ -1,4 +1,4 @@
-"""Scenes of coloured shapes and what happens to them."""
+"""Scenes of coloured shapes, each with an event such as moving left or appearing."""
 
 import dataclasses
 import math
@@ -9,11 +9,12 @@ from s2vt.synthetic.drawing import COLOURS, SHAPES
 
 BACKGROUNDS = ("grass", "sand", "water", "wood", "bricks", "stones")
 EVENTS = ("still", "left", "right", "up", "down", "spin", "grow", "shrink", "appear", "disappear")
+EVENT_WEIGHTS = np.array([1.2, 1, 1, 1, 1, 1.2, 1, 1, 1.9, 1.9])  # relative frequencies
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """One object and what it does. Lengths and speeds are in units of the frame's height; time runs from 0 to 1."""
+    """One object and its event. Lengths are in units of the frame's height; time runs from 0 to 1."""
 
     colour: str
     shape: str
@@ -48,21 +49,20 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A background and the shapes on it, the first one farthest from the viewer."""
+    """A background and the shapes on it; later shapes hide earlier ones."""
 
     background: str
     shapes: tuple[Shape, ...]
     texture_seed: int
-    light: tuple[float, float]  # direction the light comes from, (x, y), unit length
+    light: tuple[float, float]  # direction that the light comes from, (x, y), unit length
     brightness: float
 
 
 FADE = 0.12  # share of the clip that appearing or disappearing takes
-SEEN = 0.5  # an object counts as visible where at least this share of it is neither hidden nor faded
 
 
 def sample_scene(rng, num_shapes, moving, aspect=4 / 3):
-    """Draws a scene. Objects differ in colour or shape, and keep apart where they start; moving ones may cross.
+    """Draws a scene. Objects differ in colour or shape and start apart from one another; moving ones may cross.
 
     Args:
         rng: numpy Generator.
@@ -70,49 +70,50 @@ def sample_scene(rng, num_shapes, moving, aspect=4 / 3):
         moving: draw events; otherwise all objects are still.
         aspect: width over height.
     """
-    shapes, names = [], set()
-    events = list(EVENTS)
-    weights = np.array([1.2, 1, 1, 1, 1, 1.2, 1, 1, 1.9, 1.9])
+    shapes = None
+    while shapes is None:
+        shapes = _sample_shapes(rng, num_shapes, moving, aspect)
+    direction = rng.uniform(-2.6, -0.6)
+    return Scene(
+        str(rng.choice(BACKGROUNDS)), tuple(shapes), int(rng.integers(2**31)),
+        (math.cos(direction), math.sin(direction)), float(rng.uniform(0.82, 1.12)),
+    )  # fmt: skip
+
+
+def _sample_shapes(rng, num_shapes, moving, aspect):
+    """A list of shapes; None if one of them found no place."""
+    shapes = []
     while len(shapes) < num_shapes:
-        colour, shape = rng.choice(list(COLOURS)), rng.choice(list(SHAPES))
-        # Colours are mostly distinct, so that a colour alone often tells which object is meant.
-        if (colour, shape) in names or (any(colour == s.colour for s in shapes) and rng.random() < 0.7):
+        colour, shape = str(rng.choice(list(COLOURS))), str(rng.choice(list(SHAPES)))
+        # Colours are mostly distinct, so that a colour alone often identifies an object.
+        if any((colour, shape) == (s.colour, s.shape) for s in shapes):
             continue
-        event = str(rng.choice(events, p=weights / weights.sum())) if moving else "still"
-        radius = float(rng.uniform(0.13, 0.21))
-        amount = {"spin": rng.uniform(0.7, 1.6) * rng.choice([-1, 1]), "grow": 0.5, "shrink": 0.5}.get(event, 0.0)
-        half_x = half_y = 0.0
-        if event in ("left", "right"):
-            amount = rng.uniform(0.45, 0.75)
-            half_x = amount / 2
-        elif event in ("up", "down"):
-            amount = rng.uniform(0.30, 0.45)
-            half_y = amount / 2
-        if event in ("grow", "shrink"):
-            radius = float(rng.uniform(0.17, 0.24))
+        if any(colour == s.colour for s in shapes) and rng.random() < 0.7:
+            continue
+        event = str(rng.choice(EVENTS, p=EVENT_WEIGHTS / EVENT_WEIGHTS.sum())) if moving else "still"
+        radius, amount = _sample_extent(rng, event)
+        half_x = amount / 2 if event in ("left", "right") else 0.0
+        half_y = amount / 2 if event in ("up", "down") else 0.0
         for _ in range(60):
             x = rng.uniform(0.16 * aspect + half_x, 0.84 * aspect - half_x)
             y = rng.uniform(0.22 + half_y, 0.78 - half_y)
             if all(math.hypot(x - s.x, y - s.y) > 0.95 * (radius + s.radius) for s in shapes):
                 break
         else:
-            return sample_scene(rng, num_shapes, moving, aspect)
-        names.add((colour, shape))
-        shapes.append(
-            Shape(
-                str(colour),
-                str(shape),
-                event,
-                float(x),
-                float(y),
-                radius,
-                float(rng.uniform(-0.35, 0.35)),
-                float(amount),
-                float(rng.uniform(0.35, 0.65)),
-            )  # fmt: skip
-        )
-    direction = rng.uniform(-2.6, -0.6)
-    return Scene(
-        str(rng.choice(BACKGROUNDS)), tuple(shapes), int(rng.integers(2**31)),
-        (math.cos(direction), math.sin(direction)), float(rng.uniform(0.82, 1.12)),
-    )  # fmt: skip
+            return None
+        angle, moment = float(rng.uniform(-0.35, 0.35)), float(rng.uniform(0.35, 0.65))
+        shapes.append(Shape(colour, shape, event, float(x), float(y), radius, angle, amount, moment))
+    return shapes
+
+
+def _sample_extent(rng, event):
+    """Radius of a shape and amount of its event."""
+    radius = float(rng.uniform(0.13, 0.21))
+    amount = {"spin": rng.uniform(0.7, 1.6) * rng.choice([-1, 1]), "grow": 0.5, "shrink": 0.5}.get(event, 0.0)
+    if event in ("left", "right"):
+        amount = rng.uniform(0.45, 0.75)
+    elif event in ("up", "down"):
+        amount = rng.uniform(0.30, 0.45)
+    if event in ("grow", "shrink"):
+        radius = float(rng.uniform(0.17, 0.24))
+    return radius, float(amount)

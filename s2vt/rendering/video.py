@@ -1,7 +1,6 @@
-"""The saliency video: words side by side over the moving picture, their evidence in time, and the sentence above.
+"""The saliency video: words side by side over the moving picture, their evidence over time, and the sentence above.
 
-Composed with numpy and Pillow, one frame at a time, and piped into FFmpeg (`data.media.VideoWriter`): memory does not
-grow with the clip, and nothing goes through pyplot.
+Frames are composed with numpy and Pillow, one at a time, and encoded as they come: memory does not grow with the clip.
 
 Letters: K words or phrases; m sampled frames; G=8 grid; H, W height and width of the source.
 """
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from s2vt.data.video import ANIMATION_SUFFIXES, VideoWriter
+from s2vt.data.video_writer import ANIMATION_SUFFIXES, VideoWriter
 from s2vt.rendering.drawing import (
-    COLOUR_MAP,
     Backdrop,
     blend,
     colour_bar,
+    content_phrases,
+    drawn_evidence,
     e_to_draw,
     fit,
     font_of,
@@ -26,29 +26,173 @@ from s2vt.rendering.drawing import (
     shrunk,
     wrap,
 )
-from s2vt.rendering.storyboard import checked, informative
 from s2vt.saliency import heatmaps
 
-LAYOUTS = ("grid", "strip", "single")
 NIGHT, NIGHT_BAND, NIGHT_INK, NIGHT_FAINT = "#0e0e11", "#1d1d23", "#f4f4f4", "#a2a2ac"
-MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the word that leads; in none of the warm colour maps
+MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the phrase that leads; in none of the warm colour maps
 
-LIMIT, ANIMATION_LIMIT = (1920, 1080), (960, 540)  # of the canvas, pixels
+LIMIT, ANIMATION_LIMIT = (1920, 1080), (768, 576)  # of the canvas, pixels
 WIDEST = 4096  # of a strip; H.264 goes no further in common players
 NARROWEST, SMALLEST = 110, 72  # pixels: of a tile, a label of ten letters; of a picture's longer side
-SMALL_PRINT = 640  # pixels, of a canvas: sentence and small print in few lines
+SCALE = 130  # pixels that the scale takes of the small print
+NARROW_CANVAS = 640  # pixels: a narrower one is widened, for the sentence and the small print
 
 
-# --- where things lie -----------------------------------------------------------------------------------------------
+# --- the video ------------------------------------------------------------------------------------------------------
+
+
+def saliency_video(path, frames, frame_rate, explanation, phrases, look):
+    """Writes `saliency_frames` as a video or animation.
+
+    Args:
+        path: the file to write; its ending is one that `VideoWriter` knows. Animations are smaller, see
+            `Look.limit`, and name their size and rate in the small print.
+        The others: as of `saliency_frames`.
+    Raises:
+        UserError: if path cannot be written or there is no such colour map; nothing is left behind then, nor after any
+            other error.
+        ValueError: if the shapes disagree or there is no frame.
+    """
+    notes, suffix = (), Path(path).suffix.lower()
+    if suffix in ANIMATION_SUFFIXES:
+        look = dataclasses.replace(look, limit=look.limit or ANIMATION_LIMIT)
+        notes = (f"{suffix[1:].upper()}: {float(frame_rate):.3g} frames/s, within {look.limit[0]}x{look.limit[1]}",)
+    canvas, pictures = saliency_frames(frames, frame_rate, explanation, phrases, look, notes)
+    with VideoWriter(path, *canvas, frame_rate, preset="veryfast") as video:
+        for picture in pictures:
+            video.write(picture)
+
+
+def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
+    """Where and when each phrase of a sentence has its evidence, frame by frame.
+
+    "grid" and "strip": the source comes first, then a tile for each phrase, its saliency over the moving picture and
+    below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
+    at the moment (`Leader`). Above stands the sentence; the leading phrase is marked in it. Between two sampled frames
+    the map is interpolated linearly in time. Of a kind of map without values in space, the tiles have no map.
+
+    Args:
+        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced; the
+            clock is that of `explanation.times`.
+        frame_rate: of the video, frames per second, a Fraction.
+        explanation: `s2vt.saliency.explanation.Explanation` of the video, its times not decreasing.
+        phrases: K of `s2vt.data.phrases.Phrase`.
+        look: `Look`.
+        notes: more lines of small print.
+    Returns:
+        (width, height) of the canvas, and a generator of its pictures, (height, width, 3) uint8, one held at a time.
+    Raises:
+        UserError: if there is no such colour map, or the kind of map has no values in time.
+        ValueError: if the shapes disagree.
+    """
+    cells, evidence = drawn_evidence(explanation, phrases, look)
+    e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
+    alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
+    leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
+    scene = _Scene(explanation, phrases, alpha, look, (*small_print(alpha.shape[1], phrases, look, e is None), *notes))
+    fade = _Fade(len(phrases), frame_rate)
+    # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
+    knots, positions = np.unique(explanation.times, return_index=True)
+
+    def pictures():
+        for time, frame in frames:
+            position, lead = float(np.interp(time, knots, positions)), leader.at(time)
+            maps = None if e is None else _at(e, position)
+            if look.layout == "single":
+                maps = fade.mix(maps, lead)
+            yield scene.compose(frame, maps, lead, time, (position + 0.5) / alpha.shape[1])
+
+    return scene.tiles.canvas, pictures()
+
+
+def _at(e, position):
+    """Maps at a position between two of the m sampled frames, (K, G, G)."""
+    before = int(position)
+    after, share = min(before + 1, e.shape[1] - 1), position - before
+    return (1 - share) * e[:, before] + share * e[:, after]
+
+
+class Leader:
+    """Which phrase has most of its evidence at a moment: the largest alpha_t, averaged over half a second.
+
+    It is averaged, and kept until another is 10 % larger, so that the mark does not jump at every sampled frame.
+
+    Args:
+        alpha: (K, m), each row sums to 1.   times: of the m sampled frames, seconds.   candidates: indices below K.
+    """
+
+    SIGMA = 0.25  # seconds
+
+    def __init__(self, alpha, times, candidates):
+        self.alpha, self.times, self.candidates = np.asarray(alpha, float), np.asarray(times, float), list(candidates)
+        self.now = None
+
+    def at(self, time):
+        """The leading one's index at a time; times are asked for in order."""
+        distance = ((self.times - time) / self.SIGMA) ** 2
+        weights = np.exp(-0.5 * (distance - distance.min()))
+        level = self.alpha[self.candidates] @ (weights / weights.sum())
+        best = int(level.argmax())
+        if self.now is None or level[best] > 1.1 * level[self.now]:
+            self.now = best
+        return self.candidates[self.now]
+
+
+class _Fade:
+    """Weights of the phrases' maps in a single picture, which fades from one leader to the next.
+
+    Args:
+        num_phrases: K.   frame_rate: of the video, frames per second.
+    """
+
+    SECONDS = 0.15
+
+    def __init__(self, num_phrases, frame_rate):
+        self.wanted, self.weights = np.eye(num_phrases), None
+        self.step = min(1.0, 1 / (self.SECONDS * float(frame_rate)))
+
+    def mix(self, maps, lead):
+        """One map (1, G, G) of K (K, G, G), a frame later; None of None."""
+        weights = self.wanted[lead] if self.weights is None else self.weights
+        self.weights = weights + self.step * (self.wanted[lead] - weights)
+        return None if maps is None else np.einsum("k,kyx->yx", self.weights, maps)[None]
+
+
+def small_print(num_sampled, phrases, look, without_maps=False):
+    """What stands below a video: what colours, bars and the mark mean, as a tuple of notes.
+
+    Args:
+        num_sampled: m.   without_maps: whether the kind of map has values in time only.
+    """
+    unit = "word" if all(len(phrase.words) == 1 for phrase in phrases) else "phrase"
+    content = "content " if content_phrases(phrases) else ""
+    return (
+        f"no map: {look.title} has values in time only"
+        if without_maps
+        else f"colour: saliency, {look.title}, {look.scaling()}",
+        f"bars: α of {num_sampled} sampled frames, each {unit}'s highest in full, {look.smoothing()}",
+        f"marked: the {content}{unit} with the largest α now",
+    )
+
+
+def _words_of(notes):
+    """Notes as one list of words; expressions such as [0, 1] are one word."""
+    text = "   ·   ".join(notes).replace("  ", " ")
+    for together in ("[0, 1]", "Eq. ", "σ = "):
+        text = text.replace(together, together.replace(" ", "\u00a0"))
+    return text.split(" ")
+
+
+# --- layout -------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """Where a video's tiles lie, row by row; all in pixels. A tile is a label band, a picture and a temporal strip."""
+    """Where a video's tiles lie, row by row; all in pixels. A tile is a label, a picture and the bars over time."""
 
     columns: int
     rows: int
-    cell: int  # width of a tile; wider than its picture where that is too narrow for a label
+    cell: int  # width of a tile; more than its picture's where that is too narrow for a label
     width: int  # of the picture in a tile
     height: int
     text: int  # size of the labels
@@ -59,14 +203,16 @@ class Tiling:
 
     @property
     def band(self):
+        """Height of a label."""
         return round(1.75 * self.text)
 
     @property
     def strip(self):
+        """Height of the bars."""
         return round(1.6 * self.text)
 
     def label(self, index):
-        """Left end of one tile's label band and temporal strip, both `cell` wide, x."""
+        """Left end of one tile's label and bars, both `cell` wide, x."""
         return self.corner(index)[0] - (self.cell - self.width) // 2
 
     def corner(self, index):
@@ -116,7 +262,7 @@ def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=F
         return tiling(num_tiles, width, height, [round(1.2 * side) for side in limit], header, footer, one_row)
     text = _label_size(tile)
     cell, tile_height = max(tile, NARROWEST), max(1, round(tile * height / width))
-    across = max(columns * (cell + gap) + gap, min(SMALL_PRINT, limit[0]))
+    across = max(columns * (cell + gap) + gap, min(NARROW_CANVAS, limit[0]))
     down = header + rows * (tile_height + _around(text, gap)) + gap + footer
     return Tiling(columns, rows, cell, tile, tile_height, text, (across + across % 2, down + down % 2), header, footer)
 
@@ -126,7 +272,7 @@ def _label_size(tile):
 
 
 def _around(text, gap):
-    """What a tile's label, strip and gaps add to its picture's height."""
+    """What a tile's label, bars and gaps add to its picture's height."""
     return round(1.75 * text) + round(1.6 * text) + 2 * gap
 
 
@@ -134,7 +280,8 @@ def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
     """The tiling of a saliency video, with as much room above and below as sentence and small print take.
 
     Args:
-        sentence, notes: words of either.   num_phrases: K.   layout: one of LAYOUTS.
+        sentence, notes: words of either.   num_phrases: K.   layout: one of `drawing.LAYOUTS`.
+        limit: as of `tiling`.
     """
     num_tiles = 1 if layout == "single" else 1 + num_phrases
     heights, needed = (0, 0), (50, 34)  # the width depends on the room that is left, lines on the width
@@ -143,7 +290,7 @@ def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
         tiles = tiling(num_tiles, geometry.width, geometry.height, limit, *heights, one_row=layout == "strip")
         size, pad = _sentence_size(tiles), _pad(tiles)
         lines = wrap(sentence, tiles.canvas[0] - 2 * pad - size, font_of(size, True))
-        small = wrap(notes, tiles.canvas[0] - 2 * pad - 130, font_of(13))
+        small = wrap(notes, tiles.canvas[0] - 2 * pad - SCALE, font_of(13))
         needed = (round(1.5 * size) * len(lines) + 14, 18 * len(small) + 14)
     width, height = tiles.canvas
     height -= sum(heights) - sum(needed)  # narrower canvases on the way here took more lines
@@ -158,140 +305,35 @@ def _pad(tiles):
     return max(tiles.gap, min(tiles.label(0), 24))
 
 
-# --- which word leads -----------------------------------------------------------------------------------------------
-
-
-class Leader:
-    """Which word or phrase has most of its evidence at a moment: the largest alpha_t, averaged over half a second.
-
-    Averaged, and kept until another is 10 % larger, so that the mark does not jump at every sampled frame.
-
-    Args:
-        alpha: (K, m), each row sums to 1.   times: of the m sampled frames, seconds.   candidates: indices below K.
-    """
-
-    SIGMA = 0.25  # seconds
-
-    def __init__(self, alpha, times, candidates):
-        self.alpha, self.times, self.candidates = np.asarray(alpha, float), np.asarray(times, float), list(candidates)
-        self.now = None
-
-    def at(self, time):
-        """The leading one's index at a time; times are asked for in order."""
-        distance = ((self.times - time) / self.SIGMA) ** 2
-        weights = np.exp(-0.5 * (distance - distance.min()))
-        level = self.alpha[self.candidates] @ (weights / weights.sum())
-        best = int(level.argmax())
-        if self.now is None or level[best] > 1.1 * level[self.now]:
-            self.now = best
-        return self.candidates[self.now]
-
-
-# --- the video ------------------------------------------------------------------------------------------------------
-
-
-def saliency_video(path, frames, frame_rate, explanation, phrases, look):
-    """Writes where and when each phrase of a sentence has its evidence as a video or animation.
-
-    Args:
-        path: the file to write; its ending is one that `VideoWriter` knows.
-        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced; the
-            clock is that of `explanation.times`.
-        frame_rate: of the video, frames per second, a Fraction.
-        explanation: `s2vt.saliency.explanation.Explanation` of the video.
-        phrases: K of `s2vt.data.phrases.Phrase`.
-        look: `Look`.
-    Raises:
-        UserError: if path cannot be written; nothing is left behind then, nor after any other error.
-        ValueError: if the shapes disagree or there is no frame.
-    """
-    raise NotImplementedError
-
-
-def saliency_frames(frames, frame_rate, sentence, phrases, loss, loss_pooled, sample_times, geometry, *,
-                    layout="grid", cmap=COLOUR_MAP, normalize="clip", loss_name="query loss (Eq. 7)",
-                    limit=LIMIT):  # fmt: skip
-    """Where and when each word or phrase of a sentence has its evidence, frame by frame.
-
-    "grid" and "strip": the source comes first, then a tile for each phrase, its saliency over the moving picture and
-    below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
-    at the moment (`Leader`). Above stands the sentence; the leading phrase is marked in it. Between two sampled frames
-    the map is interpolated linearly in time.
-
-    Args:
-        frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced.
-        frame_rate: of the video, frames per second, a Fraction.
-        sentence: its words.   phrases: K of `explanation.Phrase`.
-        loss, loss_pooled: of the phrases (Eq. 9), nats, (K, m, G, G) of the cells (Eq. 13) and (K, m) of the frames.
-        sample_times: when the m sampled frames are shown, (m,) seconds on the frames' clock, not decreasing.
-        geometry: `s2vt.data.geometry.Geometry` of the descriptors.
-        layout: one of LAYOUTS.   cmap: name of a matplotlib colour map.
-        normalize: one of `heatmaps.NORMALIZATIONS`.   loss_name: what the loss is, for the small print.
-        limit: (width, height) of the canvas, pixels.
-    Returns:
-        (width, height) of the canvas, and a generator of its pictures, (height, width, 3) uint8, one held at a time.
-    Raises:
-        UserError: if there is no such colour map.   ValueError: if the shapes disagree.
-    """
-    loss, loss_pooled = checked(phrases, loss, loss_pooled, sample_times)
-    e, alpha = e_to_draw(loss, geometry, normalize), heatmaps.temporal_alpha(loss_pooled)
-    content = set(informative(sentence))
-    telling = [k for k, phrase in enumerate(phrases) if content & {*phrase.words}] or range(len(phrases))
-    leader = Leader(alpha, sample_times, telling)
-    notes = small_print(alpha.shape[1], normalize, loss_name)
-    scene = _Scene(sentence, phrases, alpha, geometry, layout, cmap, notes, limit)
-    # Clips shorter than m frames are sampled repeatedly; equal times carry equal maps.
-    knots, positions = np.unique(sample_times, return_index=True)
-
-    def pictures():
-        for time, frame in frames:
-            position = float(np.interp(time, knots, positions))
-            before = int(position)
-            after, share = min(before + 1, e.shape[1] - 1), position - before
-            now = (1 - share) * e[:, before] + share * e[:, after]
-            yield scene.compose(frame, now, leader.at(time), time, (position + 0.5) / e.shape[1], 1 / frame_rate)
-
-    return scene.tiles.canvas, pictures()
-
-
-def small_print(num_sampled, normalize, loss_name):
-    """What stands below a video, as words."""
-    notes = (
-        f"colour: saliency, from the {loss_name}, {heatmaps.NORMALIZATIONS[normalize]}",
-        f"bars: α of {num_sampled} sampled frames, a Gaussian mean over {heatmaps.SPREAD}, each word's highest in full",
-        "marked: the content word with the largest α now",
-    )
-    text = "   ·   ".join(notes).replace("  ", " ")
-    for together in ("[0, 1]", "Eq. "):
-        text = text.replace(together, together.replace(" ", "\u00a0"))
-    return text.split(" ")
+# --- drawing ---------------------------------------------------------------------------------------------------------
 
 
 class _Scene:
-    """All that a frame is composed of: what does not move, drawn once, and what does."""
+    """What the frames of a video are composed of: labels, bars and text, drawn once, over them pictures and maps."""
 
-    FADE = 0.15  # seconds in which a single picture goes from one word's map to the next one's
-
-    def __init__(self, sentence, phrases, alpha, geometry, layout, cmap, notes, limit):
-        self.sentence, self.phrases, self.alpha, self.cmap, self.notes = sentence, phrases, alpha, cmap, notes
-        palette(cmap)  # refuses an unknown name before anything is written
-        self.single = layout == "single"
-        self.tiles = arrange(sentence, len(phrases), geometry, notes, layout, limit)
+    def __init__(self, explanation, phrases, alpha, look, notes):
+        self.sentence, self.phrases, self.alpha, self.look = explanation.words, phrases, alpha, look
+        palette(look.cmap)  # refuses an unknown name before anything is written
+        self.notes, self.single = _words_of(notes), look.layout == "single"
+        geometry = explanation.geometry
+        self.tiles = arrange(self.sentence, len(phrases), geometry, self.notes, look.layout, look.limit or LIMIT)
         self.size = (self.tiles.width, self.tiles.height)
         self.geometry = resized(geometry, *self.size)
-        self.weights = None
+        self.with_maps = not notes[0].startswith("no map")
         self.canvas = np.asarray(self._page(None))
         self.patches = [self._patches(k) for k in range(len(phrases))]
 
-    def compose(self, frame, e, lead, time, share, seconds):
-        """One frame of the video, (h, w, 3) uint8: e (K, G, G), the leading phrase, and how far the cursor is."""
+    def compose(self, frame, maps, lead, time, share):
+        """One frame of the video, (h, w, 3) uint8.
+
+        Args:
+            frame: of the source.   maps: e of each tile, (K or 1, G, G), or None.   lead: the leading phrase.
+            time: seconds.   share: of the bars' width, where the cursor is.
+        """
         tiles, picture = self.tiles, self.canvas.copy()
         for (x, y), patch in self.patches[lead]:
             picture[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
-        backdrop = Backdrop(np.asarray(shrunk(frame, self.size)))
-        maps = heatmaps.upsample(self._mixed(e, lead, float(seconds)), self.geometry)
-        shown = [blend(backdrop, e_map, self.cmap) for e_map in maps]
-        for tile, image in enumerate(shown if self.single else [backdrop.lit, *shown]):
+        for tile, image in enumerate(self._pictures(frame, maps)):
             x, y = tiles.corner(tile)
             picture[y : y + tiles.height, x : x + tiles.width] = image
             if self.single or tile:
@@ -299,17 +341,18 @@ class _Scene:
         self._draw_time(picture, time)
         return picture
 
-    def _mixed(self, e, lead, seconds):
-        """The maps of the tiles: each phrase's own, or one that fades from leader to leader."""
-        if not self.single:
-            return e
-        wanted = np.eye(len(e))[lead]
-        step = 1 if self.weights is None else min(1.0, seconds / self.FADE)
-        self.weights = wanted if self.weights is None else self.weights + step * (wanted - self.weights)
-        return np.einsum("k,kyx->yx", self.weights, e)[None]
+    def _pictures(self, frame, maps):
+        """The pictures of the tiles."""
+        backdrop = Backdrop(shrunk(frame, self.size))
+        if maps is None:
+            shown = [backdrop.lit] * (1 if self.single else len(self.phrases))
+        else:
+            maps = heatmaps.upsample(maps, self.geometry, self.look.saliency.sigma_cells)
+            shown = [blend(backdrop, e_map, self.look.cmap) for e_map in maps]
+        return shown if self.single else [backdrop.lit, *shown]
 
     def _patches(self, lead):
-        """What changes where phrase `lead` leads: the sentence, the tile's label and, in a single one, its bars."""
+        """Parts that differ where phrase `lead` leads: sentence, the tile's label and, of a single tile, its bars."""
         tiles, page = self.tiles, self._page(lead)
         tile = 0 if self.single else lead + 1
         x, y = tiles.label(tile), tiles.corner(tile)[1]
@@ -377,22 +420,24 @@ class _Scene:
         """The scale and what it means, in small print."""
         font, pad = font_of(13), _pad(self.tiles)
         top = self.tiles.canvas[1] - self.tiles.footer + 13
-        draw.text((pad, top), "0", fill=NIGHT_FAINT, font=font, anchor="lm")
-        page.paste(colour_bar(90, 12, self.cmap), (pad + 13, top - 6))
-        draw.text((pad + 108, top), "1", fill=NIGHT_FAINT, font=font, anchor="lm")
-        for row, line in enumerate(wrap(self.notes, self.tiles.canvas[0] - 2 * pad - 130, font)):
+        if self.with_maps:
+            draw.text((pad, top), "0", fill=NIGHT_FAINT, font=font, anchor="lm")
+            page.paste(colour_bar(90, 12, self.look.cmap), (pad + 13, top - 6))
+            draw.text((pad + 108, top), "1", fill=NIGHT_FAINT, font=font, anchor="lm")
+        left = pad + SCALE * self.with_maps
+        for row, line in enumerate(wrap(self.notes, self.tiles.canvas[0] - 2 * pad - SCALE, font)):
             text = " ".join(self.notes[k] for k in line).strip("· ")
-            draw.text((pad + 130, top + 18 * row), text, fill=NIGHT_FAINT, font=font, anchor="lm")
+            draw.text((left, top + 18 * row), text, fill=NIGHT_FAINT, font=font, anchor="lm")
 
     def _draw_cursor(self, picture, x, y, share):
-        """The clip's present moment in one temporal strip: a bright line with a dark rim."""
+        """The present moment among one tile's bars: a bright line with a dark rim."""
         tiles = self.tiles
         at = x + min(max(round(share * tiles.cell), 2), tiles.cell - 2)
         picture[y : y + tiles.strip, at - 2 : at + 2] = 0
         picture[y : y + tiles.strip, at - 1 : at + 1] = 255
 
     def _draw_time(self, picture, time):
-        """The time in the source, at the right of the first tile's label, where there is room."""
+        """The time, at the right of the first tile's label, where there is room."""
         tiles, text = self.tiles, f"{time:.1f} s"
         font = font_of(max(12, round(0.7 * tiles.text)))
         pad, length = round(0.45 * tiles.text), round(font.getlength(text)) + 2
@@ -407,7 +452,7 @@ class _Scene:
 
 
 def _bars(alpha, width, height):
-    """alpha_t as a bar chart: one bar per sampled frame, the word's largest value at full height."""
+    """alpha_t as a bar chart: one bar per sampled frame, the phrase's largest value at full height."""
     item = np.minimum((np.arange(width) + 0.5) * len(alpha) / width, len(alpha) - 1).astype(int)
     share = (alpha / alpha.max())[item]
     top, bottom = 3, height - 3

@@ -336,7 +336,10 @@ def record(path):
     values = read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("config"), dict):
         raise UserError(f"{path}: expected the config.json of a run, such as experiments/RUN/config.json")
-    values = {"seed": 0, "weights": None, **values, "config": Config.from_json(values["config"])}
+    try:
+        values = {"seed": 0, "weights": None, **values, "config": Config.from_json(values["config"])}
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if type(values["seed"]) is not int or not 0 <= values["seed"] < 2**32:
         raise UserError(f"{path}: the seed is {values['seed']!r}; expected a whole number from 0 to 2^32 - 1")
     return values

@@ -10,32 +10,29 @@ from hypothesis import settings
 
 import cfg
 
+ROOT = Path(cfg.__file__).parent
+
 # The same examples in every run; others with `pytest --hypothesis-profile default`.
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+
+
+PRELOADED = [
+    "keras", "tensorflow", "PIL.Image", "s2vt.captioning.captioners", "s2vt.captioning.fitting",
+    "s2vt.captioning.testing", "s2vt.evaluation.localization", "s2vt.explaining.explain",
+    "s2vt.saliency.information_loss", "processes",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def server():
     """Starts processes that have the engine already."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(cfg.ROOT), str(Path(__file__).parent)]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
         context = multiprocessing.get_context("forkserver")
-        modules = (
-            "keras tensorflow s2vt.captioning.training s2vt.evaluation.localization s2vt.rendering.video PIL.Image"
-        )
-        context.set_forkserver_preload(
-            [
-                *modules.split(),
-                "PIL.Image",
-                "s2vt.rendering.storyboard",
-                "s2vt.rendering.gallery",
-                "processes",
-                "test_kill",
-            ]
-        )
+        context.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
         yield context
         multiprocessing.forkserver._forkserver._stop()

@@ -1,9 +1,14 @@
-"""What tests of whole scripts share: a small data set, what takes the place of InceptionV3 and of Java, and a process
-that runs one script after the other."""
+"""Scripts in processes of their own: a small data set, stand-ins for InceptionV3 and Java, and processes that have the
+engine already."""
 
+import itertools
 import os
+import resource
 import runpy
+import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -11,7 +16,10 @@ import numpy as np
 
 import cfg
 
+ROOT = Path(cfg.__file__).parent
+SCRIPTS = ("preprocessing", "run_s2vt", "visualization")
 PATIENCE = 600  # seconds that one command may take on a busy machine; the longest takes half a minute
+WRITING = ("open", "os.rename", "os.remove", "os.mkdir")
 CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 
@@ -77,6 +85,54 @@ def write_balls(folder):
         write_json(folder / f"{kind}_videodatainfo.json", {"videos": videos, "sentences": sentences})
 
 
+def _start_in(folder, outputs):
+    """Makes `folder` the working directory, with the scripts in it, and sends stdout and stderr to files."""
+    os.chdir(folder)
+    for script in SCRIPTS:
+        if not Path(folder, f"{script}.py").exists():
+            os.symlink(ROOT / f"{script}.py", Path(folder, f"{script}.py"))
+    for stream, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    stand_in()
+
+
+def run_script(script, arguments):
+    """Runs a script of the working directory as the shell would; exits as it does."""
+    sys.argv = [f"{script}.py", *arguments]
+    runpy.run_path(os.path.abspath(f"{script}.py"), run_name="__main__")
+
+
+def run_once(script, arguments, folder, output, killed_at=None, delay=0.0, count=None, largest_file=None):
+    """The whole of a process: one script in `folder`, both its outputs in the file `output`.
+
+    Args:
+        killed_at: dies `delay` seconds after the event of this number, counted from 0: one of its files is about to be
+            opened for writing, renamed or removed.
+        count: a multiprocessing value in which the events are counted.
+        largest_file: bytes; a longer file finds the disk full.
+    """
+    _start_in(folder, (output, output))
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    events = itertools.count()
+
+    def hook(event, details):
+        if event not in WRITING or not str(details[0]).startswith(("DATA", "experiments", "coco", folder)):
+            return
+        if event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        number = next(events)
+        if count is not None:
+            count.value = number + 1
+        if number == killed_at:
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            if not delay:
+                time.sleep(60)
+
+    sys.addaudithook(hook)
+    run_script(script, arguments)
+
+
 class Worker:
     """Runs scripts in `folder`, in a process that is replaced when it dies or does not answer within PATIENCE.
 
@@ -114,14 +170,10 @@ class Worker:
 
 
 def _work(connection, folder):
-    """What a Worker's process does."""
-    os.chdir(folder)
-    cfg.ROOT, root = Path(folder), cfg.ROOT
+    """The whole of a Worker's process."""
     outputs = [Path(folder).parent / name for name in ("stdout", "stderr")]
-    for stream, path in enumerate(outputs, 1):
-        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    _start_in(folder, outputs)
     os.environ["TMPDIR"] = folder
-    stand_in()
     outside = []
 
     def hook(event, details):
@@ -137,10 +189,10 @@ def _work(connection, folder):
     sys.addaudithook(hook)
     while True:
         script, arguments = connection.recv()
-        sys.argv, status = [f"{script}.py", *arguments], 1
         outside.clear()
+        status = 1
         try:
-            runpy.run_path(str(root / f"{script}.py"), run_name="__main__")
+            run_script(script, arguments)
         except SystemExit as end:
             status = end.code
         except BaseException:

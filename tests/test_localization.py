@@ -1,4 +1,4 @@
-"""The score of maps: perfect maps get everything, blind ones the baselines', and what is left out is counted."""
+"""Localization scores: perfect maps score 1, uniform maps like the baselines; phrases left out are counted."""
 
 import shutil
 import tracemalloc
@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 import cfg
+from s2vt.config import EvaluationConfig, SaliencyConfig
 from s2vt.data import datasets, tracks
 from s2vt.data.geometry import Geometry
+from s2vt.data.phrases import Phrase
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
-from s2vt.evaluation import localization, mentions
-from s2vt.evaluation.localization import Record, Row
-from s2vt.evaluation.protocol import TABLE_1, Protocol, Window
+from s2vt.evaluation import localization, scorer, tables
+from s2vt.evaluation.localization import Record
+from s2vt.evaluation.mentions import ANNOTATIONS, AnnotatedCaption, Mention, entities_mentions, named_boxes
+from s2vt.evaluation.protocol import Protocol, Window
+from s2vt.evaluation.scorer import PARTLY_READ, MapSource, Scorer
 from s2vt.saliency.heatmaps import cell_centres
-from s2vt.saliency.maps import AttentionMap, LossMap
+from s2vt.saliency.maps import Evidence
 from s2vt.synthetic import drawing, writers
 
 INDICES = np.round(np.linspace(0, 74, 26)).astype(int).tolist()
@@ -25,9 +29,51 @@ CENTRES = cell_centres() + 0.5
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    writers.write_moving_shapes(folder / "MovingShapes", {"train": 1, "validate": 1, "test": 6}, split="test")
+    writers.write_moving_shapes(folder / "MovingShapes", {"train": 1, "validate": 1, "test": 3}, split="test")
     writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 4}, split="test")
     return folder
+
+
+def media_of(config, data):
+    return datasets.select(datasets.read_media(config, data), "test")
+
+
+def vocabulary_of(media):
+    return Vocabulary.from_captions((caption for medium in media for caption in medium.captions), 1)
+
+
+def annotated(config, data):
+    """Medium -> (Geometry, its annotated captions)."""
+    size = writers.CLIP_SIZE if config.media == "video" else writers.PICTURE_SIZE
+    geometry, indices = Geometry.of(*size), INDICES if config.media == "video" else []
+    return lambda medium: (geometry, ANNOTATIONS[config.annotations](data / config.dataset, medium, indices))
+
+
+def source(explain, vocabulary, name="nll", kind="nll", max_words=25):
+    """A MapSource of one row. explain: (Medium, words) -> losses or shares by cell and by frame."""
+    sign = -1 if kind == "nll" else 1
+
+    def find(medium, sentences):
+        found = [explain(medium, [vocabulary.words[w] for w in y]) for y in sentences]
+        return [{kind: Evidence(kind, *(None if x is None else sign * x for x in values))} for values in found]
+
+    return MapSource({kind: name}, vocabulary, max_words, find)
+
+
+def score(config, data, *sources, protocol=None, **options):
+    """{name of a table: Tally} over the test media."""
+    tally = Scorer(sources, config.media, protocol or Protocol())
+    localization.score_media(media_of(config, data), annotated(config, data), tally, **options)
+    return tally.ordered_tallies()
+
+
+def uniform(medium, words):
+    """The losses of a picture that are the same everywhere."""
+    return np.ones((len(words), 1, 8, 8)), None
+
+
+def uniform_clip(medium, words):
+    return np.ones((len(words), 26, 8, 8)), np.ones((len(words), 26))
 
 
 def cell_of(box, geometry):
@@ -36,115 +82,111 @@ def cell_of(box, geometry):
     return np.abs(CENTRES - y).argmin(), np.abs(CENTRES - x).argmin()
 
 
-def score(config, data, explain, vocabulary=None, protocol=TABLE_1, **options):
-    media = datasets.select(datasets.read_media(config, data), "test")
-    width, height = writers.CLIP_SIZE if config.media == "video" else datasets.PICTURE_SIZE
-    geometry = Geometry.of(width, height)
-    vocabulary = vocabulary or Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    details = (geometry, INDICES if config.media == "video" else [], [])
+def perfect(folder, wrong=False):
+    """A loss of 0 at the object that each word names, in the frames where it is in view, and 1 elsewhere."""
+    geometry = Geometry.of(*writers.CLIP_SIZE)
 
-    def maps(medium, sentences):
-        return [LossMap(*explain(medium, [vocabulary.words[w] for w in y], geometry)) for y in sentences]
-
-    rows = [Row("information loss", vocabulary, 25, maps)]
-    folder = data / config.dataset
-    return localization.localize(media, config.truth, folder, lambda medium: details, rows, protocol, **options)
-
-
-def all_knowing(folder, wrong=False):
-    """A map whose loss is 0 at the object that each word names, in the frames where it is in view, and 1 elsewhere."""
-
-    def explain(medium, words, geometry):
-        truth = tracks.read_tracks(folder / "MovingShapes" / "truth" / f"{medium.id}.json")
-        entry = next(e for e in truth["captions"] if e["caption"] == " ".join(words))
-        loss, pooled = np.ones((len(words), 26, 8, 8)), np.ones((len(words), 26))
+    def explain(medium, words):
+        annotations = tracks.read_tracks(folder / "MovingShapes" / "truth" / f"{medium.id}.json")
+        entry = next(e for e in annotations["captions"] if e["caption"] == " ".join(words))
+        loss, frame_loss = np.ones((len(words), 26, 8, 8)), np.ones((len(words), 26))
         for phrase in entry["phrases"]:
             if phrase["object"] is None:
                 continue
-            track = truth["objects"][phrase["object"]]
+            track = annotations["objects"][phrase["object"]]
             there = tracks.boxes_at(track, INDICES)
             marks = tracks.happens_at(track, INDICES) if phrase["kind"] == "event" else [bool(b) for b in there]
             for i, boxes in enumerate(there):
                 for t in range(*phrase["tokens"]):
-                    pooled[t, i] = float(marks[i] == wrong)
+                    frame_loss[t, i] = float(marks[i] == wrong)
                     if boxes:
                         row, column = cell_of(boxes[0], geometry)
                         loss[t, i, 7 - row if wrong else row, 7 - column if wrong else column] = 0
-        return loss, pooled
+        return loss, frame_loss
 
     return explain
 
 
-def test_an_all_knowing_map_gets_everything(data):
-    tallies = score(cfg.MOVING_SHAPES, data, all_knowing(data))
-    assert set(tallies) >= {"space", "time: object"}
+# --- maps of known quality ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clip_vocabulary(data):
+    return vocabulary_of(media_of(cfg.MOVING_SHAPES, data))
+
+
+@pytest.fixture(scope="module")
+def picture_vocabulary(data):
+    return vocabulary_of(media_of(cfg.STILL_SHAPES, data))
+
+
+def test_perfect_maps_score_one(data, clip_vocabulary):
+    tallies = score(cfg.MOVING_SHAPES, data, source(perfect(data), clip_vocabulary))
+    assert set(tallies) == {"space", "time: object", "time: event"}
     for tally in tallies.values():
         averages = tally.averages()
         assert tally.scored > 5
-        assert averages["information loss"][0] > 0.97, tally.metric
+        assert averages["nll"][0] > 0.97, tally.metric
         assert averages["random"][0] < 0.9
 
 
-def test_a_map_that_points_elsewhere_gets_nothing(data):
-    tallies = score(cfg.MOVING_SHAPES, data, all_knowing(data, wrong=True))
-    assert tallies["time: object"].averages()["information loss"][0] == 0
-    assert tallies["space"].averages()["information loss"][0] < 0.3
+def test_maps_that_point_elsewhere_score_zero(data, clip_vocabulary):
+    tallies = score(cfg.MOVING_SHAPES, data, source(perfect(data, wrong=True), clip_vocabulary))
+    assert tallies["time: object"].averages()["nll"][0] == 0
+    assert tallies["time: event"].averages()["nll"][0] == 0
+    assert tallies["space"].averages()["nll"][0] < 0.3
 
 
-def test_one_frame_that_stands_out_is_outweighed_by_its_neighbours(data):
-    know = all_knowing(data)
+def test_smoothing_over_time_removes_an_outlier(data, clip_vocabulary):
+    known = perfect(data)
 
-    def explain(medium, words, geometry):
-        loss, pooled = know(medium, words, geometry)
-        for of_word in pooled:  # 0 where the object is, else 1
+    def explain(medium, words):
+        loss, frame_loss = known(medium, words)
+        for of_word in frame_loss:  # 0 where the object is, else 1
             there = np.flatnonzero(of_word == 0)
             far = [i for i in range(26) if len(there) and np.abs(there - i).min() > 2]
             of_word[far[len(far) // 2 :][:1]] = -0.5
-        return loss, pooled
+        return loss, frame_loss
 
-    def found(protocol):
-        return score(cfg.MOVING_SHAPES, data, explain, protocol=protocol)["time: object"]
+    def found(sigma):
+        protocol = Protocol(SaliencyConfig(sigma_frames=sigma))
+        return score(cfg.MOVING_SHAPES, data, source(explain, clip_vocabulary), protocol=protocol)["time: object"]
 
-    own, smooth = found(Protocol(spread=0)), found(TABLE_1)
-    assert own.averages()["information loss"][0] < 0.2
-    assert smooth.averages()["information loss"][0] > 0.97
-    assert "a Gaussian mean of 0.75 sampled frames" in smooth.protocol and "Gaussian" not in own.protocol
-    assert "its cells, read like a picture's" in found(Protocol(frame="cells")).protocol
-
-
-def test_a_blind_map_is_the_centre_and_the_first_frame(data):
-    tallies = score(
-        cfg.MOVING_SHAPES, data, lambda m, words, g: (np.ones((len(words), 26, 8, 8)), np.ones((len(words), 26)))
-    )
-    averages = tallies["space"].averages()
-    assert averages["information loss"][0] == pytest.approx(averages["center"][0], abs=0.05)
+    raw, smooth = found(0), found(0.75)
+    assert raw.averages()["nll"][0] < 0.2
+    assert smooth.averages()["nll"][0] > 0.97
+    assert "Gaussian of sigma 0.75 sampled frames" in smooth.protocol and "Gaussian" not in raw.protocol
+    assert "pooled descriptor" in raw.protocol and "64 cells" in Protocol(SaliencyConfig("nll", "cells")).time_text()
 
 
-def test_pictures_get_attention_correctness_too(data):
-    tallies = score(cfg.STILL_SHAPES, data, lambda m, words, g: (np.ones((len(words), 1, 8, 8)), None))
+def test_a_uniform_map_points_at_the_centre(data, clip_vocabulary):
+    averages = score(cfg.MOVING_SHAPES, data, source(uniform_clip, clip_vocabulary))["space"].averages()
+    assert averages["nll"][0] == pytest.approx(averages["center"][0], abs=0.05)
+
+
+def test_pictures_have_attention_correctness(data, picture_vocabulary):
+    tallies = score(cfg.STILL_SHAPES, data, source(uniform, picture_vocabulary))
     assert set(tallies) == {"space", "attention correctness"}
     averages = tallies["attention correctness"].averages()
-    assert averages["information loss"][0] == pytest.approx(averages["uniform"][0])
+    assert averages["nll"][0] == pytest.approx(averages["uniform"][0])
 
 
-def test_unknown_words_are_left_out_and_counted(data):
-    media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
-    known = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    colours = [w for w in known.words if w in drawing.COLOURS]
-    few = Vocabulary([".", *colours], np.ones(len(colours) + 1))
-    asked = []
+def test_a_new_table_is_one_entry(data, picture_vocabulary, monkeypatch):
+    size = tables.Table(
+        "size", "share of the picture", "space", ("picture",), lambda mention: mention.phrase.categories == ("round",),
+        lambda maps, mention, protocol: maps.shape[-1], lambda mention, window, protocol: {"height": window.height},
+        lambda protocol: "the width of the map.",
+    )  # fmt: skip
+    monkeypatch.setattr(scorer, "TABLES", (*tables.TABLES, size))
+    tallies = score(cfg.STILL_SHAPES, data, source(uniform, picture_vocabulary))
+    assert list(tallies) == ["space", "attention correctness", "size"]
+    width, height = writers.PICTURE_SIZE
+    assert tallies["size"].averages() == {"nll": (width, {"round": width}), "height": (height, {"round": height})}
+    assert tallies["size"].protocol.startswith("the width of the map. Interpolation between cells: a Gaussian")
+    assert 0 < tallies["size"].scored == tallies["space"].to_json()["categories"]["round"]
 
-    def explain(medium, words, geometry):
-        asked.append(words)
-        return np.ones((len(words), 1, 8, 8)), None
 
-    tallies = score(cfg.STILL_SHAPES, data, explain, few)
-    assert all(set(words) <= set(colours) for words in asked)
-    whole = score(cfg.STILL_SHAPES, data, lambda m, words, g: (np.ones((len(words), 1, 8, 8)), None))["space"]
-    assert tallies["space"].scored == whole.scored  # each phrase still has its colour
-    none = Vocabulary([".", "there"], [1, 1])
-    tally = score(cfg.STILL_SHAPES, data, explain, none)["space"]
-    assert tally.scored == 0 and tally.dropped["not in the vocabulary"] == whole.scored
+# --- annotations ----------------------------------------------------------------------------------------------------
 
 
 def test_an_event_between_two_sampled_frames_marks_the_nearest():
@@ -153,14 +195,60 @@ def test_an_event_between_two_sampled_frames_marks_the_nearest():
     assert tracks.happens_at({"happens": [9, 21]}, [0, 10, 20, 30]) == [False, True, True, False]
 
 
-def test_a_damaged_truth_file_is_one_line(tmp_path):
+def test_a_damaged_annotation_file_is_named(tmp_path):
     path = tmp_path / "video0.json"
     path.write_text('{"num_frames": 2, "objects": [{"boxes": [null], "seen": [0], "event": "up"}], "captions": []}')
-    with pytest.raises(UserError, match="is not a truth file"):
+    with pytest.raises(UserError, match="video0.json"):
         tracks.read_tracks(path)
 
 
-# --- an independent road: every mention by loops over pixels ---------------------------------------------------------
+def test_mentions_of_a_clip_by_hand(tmp_path):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "v.json").write_text(
+        """{"num_frames": 4, "objects": [
+            {"event": "appear", "boxes": [null, [1, 2, 3, 4], [1, 2, 3, 4], [2, 2, 4, 4]], "seen": [0, 0.4, 0.9, 1],
+             "happens": [1, 2]},
+            {"event": "spin", "boxes": [null, null, null, null], "seen": [0, 0, 0, 0], "happens": [0, 3]}],
+        "captions": [{"caption": "a ball appears on grass", "phrases": [
+            {"tokens": [0, 2], "kind": "object", "object": 0}, {"tokens": [2, 3], "kind": "event", "object": 0},
+            {"tokens": [4, 5], "kind": "ground", "object": null}, {"tokens": [0, 1], "kind": "object", "object": 1},
+            {"tokens": [2, 3], "kind": "event", "object": 1}]}]}"""
+    )
+    medium = datasets.Medium("v", tmp_path, "test", ())
+    (caption,) = ANNOTATIONS["tracks"](tmp_path, medium, [0, 1, 3])
+    assert caption.tokens == ["a", "ball", "appears", "on", "grass"]
+    assert caption.dropped == {"ground": 1, "never in view": 1}
+    appears = Phrase("appears", (2,), ("appear",))
+    assert caption.mentions == [
+        Mention(Phrase("a ball", (0, 1), ("appear",)), ([], [], [(2, 2, 4, 4)]), in_view=(False, False, True)),
+        Mention(appears, happens=(False, True, False)),
+        Mention(Phrase("appears", (2,), ("spin",)), happens=(True, True, True), unscorable="event that lasts"),
+    ]
+
+
+def test_captions_on_the_unrelated_list_are_dropped(data, picture_vocabulary, tmp_path):
+    folder = tmp_path / "StillShapes"
+    shutil.copytree(data / "StillShapes", folder)
+    (first, *_) = media_of(cfg.STILL_SHAPES, data)
+    before = score(cfg.STILL_SHAPES, tmp_path, source(uniform, picture_vocabulary))["space"]
+    (folder / "Entities" / "UNRELATED_CAPTIONS").write_text(f"# format\n{first.id} 2\n")
+    after = score(cfg.STILL_SHAPES, tmp_path, source(uniform, picture_vocabulary))["space"]
+    found = list(entities_mentions(folder, first))
+    assert found[1].mentions == [] and list(found[1].dropped) == ["unrelated caption"] and found[0].mentions
+    count = after.dropped["unrelated caption"]
+    assert count > 0 and after.scored < before.scored
+    assert after.scored + sum(after.dropped.values()) == before.scored + sum(before.dropped.values())
+
+
+def test_boxes_of_what_the_captions_of_a_picture_name(data):
+    folder, (first, *_) = data / "StillShapes", media_of(cfg.STILL_SHAPES, data)
+    boxes = named_boxes("entities", folder, first)
+    assert boxes and all(name in " / ".join(first.captions) and len(found) for name, found in boxes.items())
+    assert named_boxes("none", folder, first) == named_boxes("tracks", folder, first) == {}
+    assert named_boxes("entities", folder, datasets.Medium("unknown", folder, "test", ())) == {}
+
+
+# --- the literal way: every mention by loops over pixels ------------------------------------------------------------
 
 
 def literal_upsample(grid, geometry):
@@ -182,7 +270,7 @@ def literal_upsample(grid, geometry):
 
 
 def literal_scores(pixel_map, boxes, region, tolerance):
-    """(hit, attention correctness) of one map, and of a point and a map chosen blindly, by loops over pixels."""
+    """(hit, attention correctness) of one map, and of a random point and a uniform map, by loops over pixels."""
     best, points, inside, total, near, within, pixels = -1.0, [], 0.0, 0.0, 0, 0, 0
     left, top, right, bottom = region
     for y in range(pixel_map.shape[0]):
@@ -211,40 +299,35 @@ def literal_scores(pixel_map, boxes, region, tolerance):
     return distance <= tolerance, inside / total, near / pixels, within / pixels
 
 
-@pytest.mark.parametrize("tolerance, resize", [(0.0, "squash"), (4.0, "squash"), (0.0, "center_crop")])
-def test_scores_are_those_of_loops_over_pixels(monkeypatch, tmp_path, tolerance, resize):
-    """Random maps and boxes through `localize`, and the literal road, agree to the last phrase."""
+@pytest.mark.parametrize("tolerance, region", [(0.0, "picture"), (4.0, "picture"), (0.0, "center_crop")])
+def test_scores_equal_loops_over_pixels(tmp_path, tolerance, region):
+    """Random maps and boxes, two words' maps for each mention, as attention has them."""
     rng = np.random.default_rng(3)
     geometry = Geometry.of(53, 40)
+    resize = "squash" if region == "picture" else "center_crop"
     left, top, right, bottom = (np.ceil(e - 0.5) for e in Geometry.of(53, 40, resize).crop)
-    grids = rng.random((12, 2, 1, 8, 8))  # 12 mentions, two tokens' maps each
+    grids = rng.random((24, 1, 8, 8))  # 12 mentions of two words
     boxes = []
     for k in range(12):
         x, y = rng.integers(0, 53, (1 + k % 3, 2)), rng.integers(0, 40, (1 + k % 3, 2))
         boxes.append([(x[i].min(), y[i].min(), x[i].max() + 1, y[i].max() + 1) for i in range(len(x))])
-
-    class Told:
-        def space(self, words):
-            return grids[words[0]]
-
-    def mentions(folder, medium, indices):
-        yield ["w"] * 12, [mentions.Mention((k,), ("a",), (boxes[k],)) for k in range(12)], {}
-
-    monkeypatch.setitem(mentions.TRUTHS, "told", mentions)
+    mentions = [Mention(Phrase("w w", (2 * k, 2 * k + 1), ("a",)), (boxes[k],)) for k in range(12)]
     medium = datasets.Medium("m", tmp_path, "test", ("w",))
-    row = Row("ours", Vocabulary([".", "w"], [1, 1]), 25, lambda medium, sentences: [Told() for _ in sentences])
-    protocol = Protocol(tolerance, "phrase", resize, spread=0)
-    tallies = localization.localize([medium], "told", tmp_path, lambda m: (geometry, [], []), [row], protocol)
+    told = source(lambda medium, words: (grids, None), Vocabulary([".", "w"], [1, 1]), "ours", "attention")
+    protocol = Protocol(SaliencyConfig(sigma_cells=0), EvaluationConfig(tolerance=tolerance, region=region))
+    tally = Scorer([told], "picture", protocol)
+    tally.add(medium, geometry, [AnnotatedCaption(["w"] * 24, mentions, {})])
+    tallies = tally.ordered_tallies()
 
     literal, dropped = [], 0
     for k in range(12):
         if not any(min(b[2], right) > max(b[0], left) and min(b[3], bottom) > max(b[1], top) for b in boxes[k]):
             dropped += 1
             continue
-        first, second = (literal_upsample(grid[0], geometry) for grid in grids[k])
-        region = left, top, right, bottom
-        hits, _, near, within = literal_scores(first + second, boxes[k], region, tolerance)
-        correct = np.mean([literal_scores(each, boxes[k], region, 0)[1] for each in (first, second)])
+        first, second = (literal_upsample(grid[0], geometry) for grid in grids[2 * k : 2 * k + 2])
+        edges = left, top, right, bottom
+        hits, _, near, within = literal_scores(first + second, boxes[k], edges, tolerance)
+        correct = np.mean([literal_scores(each, boxes[k], edges, 0)[1] for each in (first, second)])
         literal.append((hits, near, correct, within))
     expected = np.mean(literal, axis=0)
     space, correctness = tallies["space"].averages(), tallies["attention correctness"].averages()
@@ -252,11 +335,14 @@ def test_scores_are_those_of_loops_over_pixels(monkeypatch, tmp_path, tolerance,
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert tallies["space"].scored == 12 - dropped
     assert tallies["space"].dropped == ({"outside the crop": dropped} if dropped else {})
-    assert ("centre crop" in tallies["space"].protocol) == (resize == "center_crop")
+    assert ("centre crop" in tallies["space"].protocol) == (region == "center_crop")
     assert f"tolerance {tolerance:g} px" in tallies["space"].protocol and "bilinear" in tallies["space"].protocol
 
 
-def test_a_window_is_the_picture_and_cuts_boxes():
+# --- protocol -------------------------------------------------------------------------------------------------------
+
+
+def test_a_window_has_its_own_pixels_and_cuts_boxes():
     window = Window.of(Geometry.of(320, 240, "center_crop"), "center_crop")  # 210 x 210 about (160, 120)
     assert (window.left, window.top, window.width, window.height) == (55, 15, 210, 210)
     np.testing.assert_allclose(window.to_input((0, 0)), [0, 0], atol=1e-9)
@@ -264,139 +350,168 @@ def test_a_window_is_the_picture_and_cuts_boxes():
     assert window.cut([(50, 10, 60, 20), (0, 0, 55, 240), (100, 100, 110, 300)]).tolist() == [
         [0, 0, 5, 5], [45, 85, 55, 210],
     ]  # fmt: skip
-    whole = Window.of(Geometry.of(320, 240), "squash")
+    whole = Window.of(Geometry.of(320, 240), "picture")
     assert (whole.left, whole.top, whole.width, whole.height) == (0, 0, 320, 240)
 
 
-# --- rows, words, captions that do not count
+def test_descriptors_of_the_centre_crop_are_scored_in_it():
+    assert Protocol.of(cfg.STILL_SHAPES) == Protocol()
+    cropped = Protocol.of(cfg.STILL_SHAPES.replace(["features.resize=center_crop"]))
+    assert cropped == Protocol.of(cfg.STILL_SHAPES.replace(["evaluation.region=center_crop"]))
+    assert cropped.differences(Protocol()) == ["center_crop"] and cropped.differences(cropped) == []
 
 
-def blind(medium, words, geometry):
-    return np.ones((len(words), 1, 8, 8)), None
+def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
+    changes = {
+        "saliency.frame_input": "cells", "saliency.sigma_cells": "2", "saliency.sigma_frames": "0.5",
+        "evaluation.tolerance": "15", "evaluation.average": "class", "evaluation.region": "center_crop",
+    }  # fmt: skip
+    protocol = Protocol.of(cfg.STILL_SHAPES.replace([f"{key}={value}" for key, value in changes.items()]))
+    assert protocol.to_json() == {
+        "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells", "average": "class",
+        "region": "center_crop",
+    }  # fmt: skip
+    parts = ["tolerance15", "sigma_cells2", "sigma_frames0.5", "cells", "class", "center_crop"]
+    assert protocol.differences(Protocol()) == parts
+    fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}
+    assert fields.keys() - {"map"} == protocol.to_json().keys()
 
 
-def test_all_rows_are_scored_on_the_same_phrases(data):
-    """A second captioner that lacks words: its phrases are dropped for the first one, too."""
-    media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
-    known = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    colour = next(word for word in known.words if word in drawing.COLOURS)
-    few = Vocabulary([".", colour], [1, 1])
-    seen = {"all": 0, "few": 0}
+# --- rows and words -------------------------------------------------------------------------------------------------
+
+
+def test_all_rows_are_scored_on_the_same_phrases(data, picture_vocabulary):
+    """A second captioner knows few words: its unknown phrases are dropped for the first one, too."""
+    colour = next(word for word in picture_vocabulary.words if word in drawing.COLOURS)
+    read = {"all": 0, "few": 0}
 
     def row(name, vocabulary):
-        def maps(medium, sentences):
-            seen[name] += sum(map(len, sentences))
-            return [LossMap(np.ones((len(y), 1, 8, 8)), None) for y in sentences]
+        def explain(medium, words):
+            read[name] += len(words)
+            return uniform(medium, words)
 
-        return Row(name, vocabulary, 25, maps)
+        return source(explain, vocabulary, name)
 
-    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
-    folder = data / "StillShapes"
-    tallies = localization.localize(media, "entities", folder, lambda m: details, [row("all", known), row("few", few)])
-    alone = localization.localize(media, "entities", folder, lambda m: details, [row("few", few)])
-    assert 0 < tallies["space"].scored == alone["space"].scored < score(cfg.STILL_SHAPES, data, blind)["space"].scored
-    assert set(tallies["space"].averages()) == {"all", "few", "random", "center"}
+    few = Vocabulary([".", colour], [1, 1])
+    tallies = score(cfg.STILL_SHAPES, data, row("all", picture_vocabulary), row("few", few))
+    alone = score(cfg.STILL_SHAPES, data, row("few", few))
+    whole = score(cfg.STILL_SHAPES, data, source(uniform, picture_vocabulary))
+    assert 0 < tallies["space"].scored == alone["space"].scored < whole["space"].scored
+    assert list(tallies["space"].averages()) == ["all", "few", "random", "center"]
     assert tallies["space"].dropped == tallies["attention correctness"].dropped == alone["space"].dropped
-    assert tallies["space"].noted == {"without some of its words, unknown to a captioner or beyond its steps":
-                                      tallies["space"].scored}  # fmt: skip
-    assert seen["all"] > seen["few"]
+    assert tallies["space"].noted == {PARTLY_READ: tallies["space"].scored}
+    assert read["all"] > read["few"]
 
 
-def test_words_beyond_the_decoders_steps_are_counted_as_such(data):
-    media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
-    vocabulary = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    row = Row("ours", vocabulary, 4, lambda m, ys: [LossMap(np.ones((len(y), 1, 8, 8)), None) for y in ys])
-    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
-    space = localization.localize(media, "entities", data / "StillShapes", lambda m: details, [row])["space"]
+def test_unknown_words_are_left_out_and_counted(data, picture_vocabulary):
+    colours = [word for word in picture_vocabulary.words if word in drawing.COLOURS]
+    asked = []
+
+    def explain(medium, words):
+        asked.append(words)
+        return uniform(medium, words)
+
+    few = score(cfg.STILL_SHAPES, data, source(explain, Vocabulary([".", *colours], np.ones(len(colours) + 1))))
+    assert asked and all(set(words) <= set(colours) for words in asked)
+    whole = score(cfg.STILL_SHAPES, data, source(uniform, picture_vocabulary))["space"]
+    assert few["space"].scored == whole.scored  # every phrase has a colour
+    none = score(cfg.STILL_SHAPES, data, source(uniform, Vocabulary([".", "there"], [1, 1])))["space"]
+    assert none.scored == 0 and none.dropped["not in the vocabulary"] == whole.scored
+
+
+def test_words_beyond_the_decoders_steps_are_counted(data, picture_vocabulary):
+    space = score(cfg.STILL_SHAPES, data, source(uniform, picture_vocabulary, max_words=4))["space"]
     assert space.dropped["beyond the decoder's steps"] > 0 and "not in the vocabulary" not in space.dropped
 
 
-def test_a_map_that_is_not_defined_in_space_is_said_to_be_absent(data):
-    media = datasets.select(datasets.read_media(cfg.MOVING_SHAPES, data), "test")
-    vocabulary = Vocabulary.from_captions((c for m in media for c in m.captions), 1)
-    row = Row("attention", vocabulary, 25, lambda m, ys: [AttentionMap(np.full((len(y), 26), 1 / 26)) for y in ys])
-    details = (Geometry.of(*writers.CLIP_SIZE), INDICES, [])
-    tallies = localization.localize(media, "tracks", data / "MovingShapes", lambda m: details, [row])
+def test_the_map_of_a_phrase_is_that_of_its_words(data, picture_vocabulary):
+    """Unknown words before a phrase shift its positions in the sentence that is read."""
+    words = [word for word in picture_vocabulary.words if word != "a"]
+    known = Vocabulary(words, np.ones(len(words)))
+
+    def explain(medium, words):
+        found = np.ones((len(words), 1, 8, 8))
+        boxes = named_boxes("entities", data / "StillShapes", medium)
+        for t, pair in enumerate(zip(words, words[1:], strict=False)):
+            for name, (box, *_) in boxes.items():
+                if pair == tuple(name.split()[1:]):  # "a red circle" without its article
+                    found[t : t + 2, 0, *cell_of(box, Geometry.of(*writers.PICTURE_SIZE))] = 0
+        return found, None
+
+    tally = score(cfg.STILL_SHAPES, data, source(explain, known))["space"]
+    assert "a" not in known.index and tally.noted[PARTLY_READ] > 5
+    assert tally.averages()["nll"][0] > 0.9
+
+
+def test_a_map_without_values_in_space_is_reported_as_absent(data, clip_vocabulary):
+    def over_frames(medium, words):
+        return None, np.full((len(words), 26), 1 / 26)
+
+    tallies = score(cfg.MOVING_SHAPES, data, source(over_frames, clip_vocabulary, "attention", "attention"))
     assert set(tallies["space"].averages()) == {"random", "center"}
     assert "attention" in tallies["time: object"].averages()
     assert tallies["time: event"].dropped.get("event that lasts", 0) > 0
-    (line,) = localization.absent(tallies, [row])
+    (line,) = localization.absent_rows(tallies, [{"row": "attention"}])
     assert line.startswith("attention: not in the table of 'pointing game'")
 
 
-def test_captions_on_the_unrelated_list_are_dropped(data, tmp_path):
-    folder = tmp_path / "StillShapes"
-    shutil.copytree(data / "StillShapes", folder)
-    media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
-    before = score(cfg.STILL_SHAPES, tmp_path, blind)["space"]
-    (folder / "Entities" / "UNRELATED_CAPTIONS").write_text(f"# format\n{media[0].id} 2\n")
-    after = score(cfg.STILL_SHAPES, tmp_path, blind)["space"]
-    found = list(mentions.entities_mentions(folder, media[0], ()))
-    assert found[1][1] == [] and list(found[1][2]) == ["unrelated caption"] and found[0][1]
-    count = after.dropped["unrelated caption"]
-    assert count > 0 and after.scored < before.scored
-    assert after.scored + sum(after.dropped.values()) == before.scored + sum(before.dropped.values())
-
-
-# --- streaming and resuming
+# --- streaming and resuming -----------------------------------------------------------------------------------------
 
 
 class Killed(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_and_comes_to_the_same_tables(data, tmp_path):
+def test_a_killed_run_resumes_and_ends_in_the_same_tables(data, picture_vocabulary, tmp_path):
     rng = np.random.default_rng(0)
-    chance = {}
+    kept = {}
 
-    def random_map(medium, words, geometry):
+    def random_map(medium, words):
         explained.append(medium.id)
-        key = medium.id, tuple(words)
-        chance.setdefault(key, rng.random((len(words), 1, 8, 8)))
         if len(dict.fromkeys(explained)) == stop:
             raise Killed
-        return chance[key], None
+        return kept.setdefault((medium.id, tuple(words)), rng.random((len(words), 1, 8, 8))), None
+
+    def run(record=None):
+        return score(cfg.STILL_SHAPES, data, source(random_map, picture_vocabulary), record=record)
 
     path, key = tmp_path / "scores" / "x.partial.json", {"run": "a", "sha256": "1"}
     explained, stop = [], None
-    whole = score(cfg.STILL_SHAPES, data, random_map)
+    whole = run()
     ids = list(dict.fromkeys(explained))
     assert len(ids) == 4
     explained, stop = [], 3
     with pytest.raises(Killed):
-        score(cfg.STILL_SHAPES, data, random_map, record=Record(path, key))
+        run(Record(path, key))
     explained, stop = [], None
     record = Record(path, key)
-    resumed = score(cfg.STILL_SHAPES, data, random_map, record=record)
+    resumed = run(record)
     assert list(dict.fromkeys(explained)) == ids[2:]
     assert {n: t.to_json() for n, t in resumed.items()} == {n: t.to_json() for n, t in whole.items()}
 
-    # The same again has nothing left to do; another checkpoint, or other media, start again.
+    # The same command again has nothing left to do; another checkpoint, or other media, start again.
     explained = []
-    assert score(cfg.STILL_SHAPES, data, random_map, record=Record(path, key))["space"].scored == whole["space"].scored
+    assert run(Record(path, key))["space"].scored == whole["space"].scored
     assert explained == []
-    score(cfg.STILL_SHAPES, data, random_map, record=Record(path, key | {"sha256": "2"}))
+    run(Record(path, key | {"sha256": "2"}))
     assert list(dict.fromkeys(explained)) == ids
-    media = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")
-    assert Record(path, key | {"sha256": "2"}).resume(media)[0] == 4
-    assert Record(path, key | {"sha256": "2"}).resume(media[:3])[0] == 0
-    assert Record(path, key | {"sha256": "2"}).resume(media[::-1])[0] == 0
+    media = media_of(cfg.STILL_SHAPES, data)
+    assert Record(path, key | {"sha256": "2"}).resume(media, {}) == 4
+    assert Record(path, key | {"sha256": "2"}).resume(media[:3], {}) == 0
+    assert Record(path, key | {"sha256": "2"}).resume(media[::-1], {}) == 0
     record.remove()
     assert not path.exists()
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures(data, tmp_path):
-    medium = datasets.select(datasets.read_media(cfg.STILL_SHAPES, data), "test")[0]
-    vocabulary = Vocabulary.from_captions(medium.captions, 1)
-    row = Row("ours", vocabulary, 25, lambda m, ys: [LossMap(np.zeros((len(y), 1, 8, 8)), None) for y in ys])
-    details = (Geometry.of(*writers.PICTURE_SIZE), [], [])
+    (medium, *_) = media_of(cfg.STILL_SHAPES, data)
+    reader = annotated(cfg.STILL_SHAPES, data)
     peaks = []
     for count in (3, 3, 20):
+        tally = Scorer([source(uniform, vocabulary_of([medium]))], "picture", Protocol())
         record = Record(tmp_path / f"{len(peaks)}.json", {})
         tracemalloc.start()
-        localization.localize(
-            [medium] * count, "entities", data / "StillShapes", lambda m: details, [row], record=record
-        )
+        localization.score_media([medium] * count, reader, tally, record)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     maps = 17 * 8 * np.prod(writers.PICTURE_SIZE)  # bytes of a map of each of the further pictures

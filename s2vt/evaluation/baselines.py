@@ -1,13 +1,9 @@
-"""What a map must beat: scores of points, maps and frames chosen without looking, on the same phrases as ours.
+"""Baselines: scores of points, maps and frames that are chosen without looking at the medium.
 
-Letters: H, W height and width of the picture, pixels; m sampled frames of a clip.
+Letters: H, W height and width of the picture, pixels; K boxes of a phrase; m sampled frames of a clip.
 
-Each function returns rows for `Tally.add`, to be joined with the row of the map under test:
-
-    tally.add({"information loss": hit(point, phrase.boxes)} | pointing_rows(phrase.boxes, width, height), ...)
-
-"random" is never one draw but the exact expectation over all draws, so it has no noise and needs no seed. Points and
-boxes are in source pixels, as in `pointing`.
+Each function scores one phrase and returns {row of the table: value}. "random" is the exact expectation over all
+draws, so it has no noise and needs no seed. Points and boxes are in source pixels, as in `pointing`.
 """
 
 import numpy as np
@@ -15,18 +11,18 @@ import numpy as np
 from s2vt.evaluation.pointing import hit, pixels_inside
 
 POINTING_BASELINES = (
-    "random: the exact expected hit rate of a point drawn uniformly from the picture's pixels (the share of pixels "
-    "that hit), not one draw; center: the picture's middle (W/2, H/2)."
+    "random: the expected hit rate of a point drawn uniformly from the picture's pixels (the share of pixels that "
+    "hit), not one draw; center: the centre of the picture (W/2, H/2)."
 )
-CORRECTNESS_BASELINES = "uniform: the same value at every pixel, so the share of pixels inside the boxes."
+CORRECTNESS_BASELINES = "uniform: a map with the same value at every pixel, so the share of pixels inside the boxes."
 TEMPORAL_BASELINES = (
-    "random: the exact expected hit rate of a sampled frame drawn uniformly (the share of frames with the object), "
-    "not one draw; middle: sampled frame m // 2, counted from 0."
+    "random: the expected hit rate of a sampled frame drawn uniformly (the share of right frames), not one draw; "
+    "middle: sampled frame m // 2, counted from 0."
 )
 
 
 def center(width, height):
-    """The picture's middle (W/2, H/2), source pixels.
+    """The centre of the picture (W/2, H/2), source pixels.
 
     Example:
         >>> center(5, 4)
@@ -36,12 +32,12 @@ def center(width, height):
 
 
 def middle(m):
-    """The sampled frame in the middle of a clip: m // 2, counted from 0."""
+    """The index of the sampled frame in the middle of a clip: m // 2, counted from 0."""
     return m // 2
 
 
 def share_inside(boxes, width, height, tolerance=0.0):
-    """Share of the picture's pixels that hit: the expected hit rate of a random point, and a uniform map's share.
+    """Share of the picture's pixels that hit: expected hit rate of a random point, correctness of a uniform map.
 
         share = |pixels in the union of the boxes, or within the tolerance of it| / |pixels|
 
@@ -58,12 +54,12 @@ def share_inside(boxes, width, height, tolerance=0.0):
     """
     inside = pixels_inside(boxes, width, height, tolerance)
     if inside.size == 0:
-        raise ValueError(f"there is no pixel in a picture of {width}x{height}")
+        raise ValueError(f"expected a picture of at least one pixel; received {width}x{height}")
     return float(inside.mean())
 
 
 def pointing_rows(boxes, width, height, tolerance=0.0):
-    """Pointing game without a map: {"random": expected hit rate, "center": whether the picture's middle hits}.
+    """Pointing game without a map: {"random": expected hit rate, "center": whether the picture's centre hits}.
 
     Args:
         boxes: (K, 4), source pixels.   width, height: pixels.   tolerance: source pixels.
@@ -79,7 +75,7 @@ def pointing_rows(boxes, width, height, tolerance=0.0):
 
 
 def clip_pointing_rows(boxes, width, height, tolerance=0.0):
-    """Pointing game without a map in a clip: `pointing_rows` averaged over the frames with the object in view.
+    """Pointing game without a map in a clip: the mean of `pointing_rows` over the frames with the object in view.
 
     Args:
         boxes: m lists of boxes, each (K, 4), source pixels; an empty list where the object is not in view.
@@ -93,12 +89,12 @@ def clip_pointing_rows(boxes, width, height, tolerance=0.0):
     """
     frames = [pointing_rows(there, width, height, tolerance) for there in boxes if len(there)]
     if not frames:
-        raise ValueError("the object is in view in none of the frames: drop this phrase and count it")
+        raise ValueError("expected at least one frame with the object in view; drop this phrase and count it")
     return {row: sum(frame[row] for frame in frames) / len(frames) for row in frames[0]}
 
 
 def correctness_rows(boxes, width, height):
-    """Attention correctness of the map that is the same everywhere: {"uniform": share of pixels inside}.
+    """Attention correctness of a uniform map: {"uniform": share of pixels inside}.
 
     Args:
         boxes: (K, 4), source pixels.   width, height: pixels.
@@ -111,7 +107,7 @@ def correctness_rows(boxes, width, height):
 
 
 def temporal_rows(present):
-    """The right moment without a map: {"random": share of frames with the object, "middle": is it in the middle one}.
+    """The right moment without a map: {"random": share of right frames, "middle": whether the middle frame is right}.
 
     Args:
         present: (m,) bool: the object is in view, or the event happens, in that sampled frame.
@@ -124,5 +120,5 @@ def temporal_rows(present):
     """
     present = np.asarray(present, dtype=bool)
     if present.ndim != 1 or present.size == 0:
-        raise ValueError(f"present must be (m,) with m >= 1, not {present.shape}")
+        raise ValueError(f"present must be (m,) with m >= 1; received {present.shape}")
     return {"random": float(present.mean()), "middle": bool(present[middle(present.size)])}

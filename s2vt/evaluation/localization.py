@@ -1,222 +1,232 @@
-"""Do the maps find what the words name? In space on pictures and clips, in time on clips, baselines beside.
+"""Localization scores of trained runs (Tables 1 and 2): do their maps find what the words of true captions name?
 
-One mechanism for all truths: a caption has mentions; a mention has words, and in each of the m sampled frames the
-boxes of what it names (m = 1 for a picture). One mechanism for all rows of a table: maps come from a callable, so any
-captioner and any kind of map can be scored, all on the same phrases.
+Writes the scores with their provenance into the first run's folder, RUN/scores/localization_<...>.json. While it works,
+a file beside it holds the scores of the media that are done, so that a killed run can be resumed.
 """
 
-import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from s2vt.config import Config
+from s2vt.data import datasets
 from s2vt.data.files import read_json, write_json
-from s2vt.data.text import Vocabulary
-from s2vt.evaluation import baselines
-from s2vt.evaluation.mentions import TRUTHS
-from s2vt.evaluation.pointing import (
-    attention_correctness,
-    hit_share,
-    temporal_hit,
-)
-from s2vt.evaluation.protocol import SPACE, TABLE_1, TABLES, Window
+from s2vt.errors import UserError
+from s2vt.evaluation.mentions import ANNOTATIONS
+from s2vt.evaluation.protocol import Protocol
+from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
-from s2vt.saliency.heatmaps import maximum, over_time, upsample
+from s2vt.features.descriptors import DescriptorStore, with_descriptors
+from s2vt.saliency.maps import find_evidence, kinds_of
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the tables: a captioner and a kind of map.
+class LocalizationRequest:
+    """Which maps to score.
 
     Attributes:
-        name: what stands before its numbers.
-        vocabulary: words unknown to it are left out of a sentence, as in training.
-        max_words: the decoder's steps; a sentence is cut to one less.
-        maps: (Medium, sentences, each word indices (T,)) -> a map of each (see `s2vt.saliency.maps`).
+        runs: the Runs (`s2vt.captioning.runs`) whose maps are compared.
+        configs: the Config of each run, all of one data set, with the saliency and evaluation asked for.
+        data_dir: the folder of the data sets.
+        kinds: kinds of map; of each run those that it can give.
+        checkpoint: of each run: a number, "best" or "last".
+        split: train, val or test.
+        limit: the most media to score; None: all of the split.
     """
 
-    name: str
-    vocabulary: Vocabulary
-    max_words: int
-    maps: Callable
+    runs: tuple
+    configs: tuple[Config, ...]
+    data_dir: str | Path
+    kinds: tuple[str, ...]
+    checkpoint: str = "best"
+    split: str = "test"
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class LocalizationScores:
+    """Scores of maps.
+
+    Attributes:
+        tallies: {name of a table: Tally}.
+        absent: lines that say which rows have no scores in a table, and why.
+        checkpoints: {run: number of its checkpoint}.
+        num_media: number of media.
+        path: the JSON file with the scores.
+    """
+
+    tallies: dict[str, Tally]
+    absent: list[str]
+    checkpoints: dict[str, int]
+    num_media: int
+    path: Path
+
+
+def localize(request: LocalizationRequest, progress: Callable = iter) -> LocalizationScores:
+    """Scores the maps of all runs on the media that have descriptors, or resumes where a killed run stopped.
+
+    Args:
+        progress: wraps the list of media (tqdm).
+    Raises:
+        UserError: if the data set is not annotated, the runs read different descriptors, one of them gives none of the
+            maps, or media, descriptors or checkpoints are missing.
+    """
+    config, first = request.configs[0], request.runs[0]
+    if config.annotations not in ANNOTATIONS:
+        raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
+    media = datasets.select(datasets.read_media(config, request.data_dir), request.split, request.limit)
+    stores = _stores(request)
+    media = with_descriptors(stores[0], media)
+    protocol = Protocol.of(config)
+
+    sources, rows, checkpoints = [], [], {}
+    for run, its_config, store in zip(request.runs, request.configs, stores, strict=True):
+        captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
+        kinds = _kinds(captioner, run, its_config, request.kinds)
+        labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
+        find = _finder(captioner, store, its_config, kinds, protocol)
+        sources.append(MapSource(labels, run.vocabulary(), its_config.text.max_words, find))
+        identity = run.identity(checkpoints[run.name])
+        rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
+    key = {"dataset": config.dataset, "split": request.split, "rows": rows, "descriptors": stores[0].meta(),
+           "protocol": protocol.to_json()}  # fmt: skip
+
+    path = first.folder / "scores" / f"{_name(request, protocol, checkpoints)}.json"
+    record = Record(path.with_suffix(".partial.json"), key)
+    scorer = Scorer(sources, config.media, protocol)
+    score_media(media, _annotation_reader(config, request.data_dir, stores[0]), scorer, record, progress)
+    tallies = scorer.ordered_tallies()
+    tables = {name: tally.to_json() for name, tally in tallies.items()}
+    write_json(path, {**key, "media": len(media), "tables": tables})
+    record.remove()
+    return LocalizationScores(tallies, absent_rows(tallies, rows), checkpoints, len(media), path)
+
+
+def score_media(media, annotated, scorer, record=None, progress=iter):
+    """Adds the media to a Scorer, one after the other. Memory does not grow with their number.
+
+    Args:
+        media: list of Medium.
+        annotated: Medium -> (Geometry, iterable of AnnotatedCaption).
+        scorer: a Scorer.
+        record: a Record to resume from and to keep up to date; None: none.
+        progress: wraps the list of media (tqdm).
+    """
+    num_done = record.resume(media, scorer.tallies) if record else 0
+    for number, medium in enumerate(progress(media[num_done:]), start=num_done + 1):
+        scorer.add(medium, *annotated(medium))
+        if record:
+            record.save(number, medium, scorer.tallies)
+
+
+def absent_rows(tallies, rows):
+    """Lines that say which rows have no scores in a table, and why.
+
+    Args:
+        tallies: {name of a table: Tally}.   rows: list of {"row": name, ...}.
+    """
+    return [
+        f"{row['row']}: not in the table of {tally.metric!r}, where this kind of map has no values (attention has them "
+        "for what the captioner reads: a picture's cells, or a video's frames)"
+        for tally in tallies.values()
+        if tally.scored
+        for row in rows
+        if row["row"] not in tally.averages()
+    ]
+
+
+# --- parts of the request -------------------------------------------------------------------------------------------
+
+
+def _stores(request):
+    """The DescriptorStore of each run's cells; all hold the same descriptors."""
+    stores = [DescriptorStore(config, request.data_dir, layer="mixed_10") for config in request.configs]
+    for run, store in zip(request.runs, stores, strict=True):
+        if store.meta() != stores[0].meta():
+            raise UserError(f"{run.folder} reads other descriptors than {request.runs[0].folder}; score them apart")
+    return stores
+
+
+def _kinds(captioner, run, config, wanted):
+    """The kinds of map, of those that are wanted, that a run can give."""
+    possible = kinds_of(captioner)
+    if not set(possible) & set(wanted):
+        raise UserError(
+            f"{run.folder} has no {' or '.join(wanted)} maps, being of the kind {config.model.name}; it can give "
+            f"{', '.join(possible)} (--map), or choose another run with --name"
+        )
+    return [kind for kind in possible if kind in wanted]
+
+
+def _finder(captioner, store, config, kinds, protocol):
+    """(Medium, sentences) -> {kind: Evidence} of each sentence."""
+    frames = None if config.media == "picture" else protocol.saliency.frame_input
+
+    def find(medium, sentences):
+        return find_evidence(captioner, store.descriptors(medium), sentences, kinds, frames)
+
+    return find
+
+
+def _annotation_reader(config, data_dir, store):
+    """Medium -> (Geometry, iterable of AnnotatedCaption)."""
+    folder = Path(data_dir) / config.dataset
+
+    def annotated(medium):
+        geometry, indices, _ = store.details(medium)
+        return geometry, ANNOTATIONS[config.annotations](folder, medium, indices)
+
+    return annotated
+
+
+def _name(request, protocol, checkpoints):
+    """The name of the result file. Maps and protocol are parts of it where they differ from those of the first run."""
+    usual = request.runs[0].config()
+    parts = ["localization", "+".join(checkpoints), request.split]
+    parts.append(str(*checkpoints.values()) if len(checkpoints) == 1 else str(request.checkpoint))
+    parts += ["+".join(request.kinds)] if list(request.kinds) != [usual.saliency.map] else []
+    return "_".join([*parts, *protocol.differences(Protocol.of(usual))])
+
+
+# --- the record of media that are done ------------------------------------------------------------------------------
 
 
 class Record:
-    """The scores so far, in one file that is whole after every medium: a killed run goes on with the next one.
+    """The scores of the media that are done, in one file that is replaced after each medium.
 
     Args:
         path: the file.
-        key: what the scores hang on (runs, checkpoints' digests, maps, protocol, descriptors), as JSON values; a file
-            with another key, or of other media, is not gone on with.
+        key: all that the scores depend on (runs, digests of the checkpoints, maps, protocol, descriptors), as JSON
+            values. A file with another key, or of other media, is not resumed.
     """
 
     def __init__(self, path, key):
         self.path, self.key = Path(path), key
         self.digest = hashlib.sha256()
 
-    def resume(self, media):
-        """(how many of the media are done, their tallies)."""
-        if self.path.exists():
-            found = read_json(self.path)
-            digest = _digest(media[: found["media"]])
-            if found["key"] == self.key and digest.hexdigest() == found["digest"] and found["media"] <= len(media):
-                self.digest = digest
-                return found["media"], {name: Tally.from_json(tally) for name, tally in found["tables"].items()}
-        return 0, {}
+    def resume(self, media, tallies):
+        """Puts the tallies of the media that are done into `tallies`, and returns the number of those media."""
+        if not self.path.exists():
+            return 0
+        found = read_json(self.path)
+        digest = _digest(media[: found["media"]])
+        if found["key"] != self.key or digest.hexdigest() != found["digest"] or found["media"] > len(media):
+            return 0
+        self.digest = digest
+        tallies.update({name: Tally.from_json(tally) for name, tally in found["tables"].items()})
+        return found["media"]
 
     def save(self, number, medium, tallies):
-        """Medium `number`, counted from 1, is done."""
+        """Writes the file after medium `number`, counted from 1."""
         self.digest.update(f"{medium.id}\n".encode())
         tables = {name: tally.to_json() for name, tally in tallies.items()}
         write_json(self.path, {"key": self.key, "media": number, "digest": self.digest.hexdigest(), "tables": tables})
 
     def remove(self):
-        """Everything is done, and stands elsewhere."""
+        """Deletes the file."""
         self.path.unlink(missing_ok=True)
 
 
 def _digest(media):
     return hashlib.sha256("".join(f"{medium.id}\n" for medium in media).encode())
-
-
-def localize(media, truth, data_folder, details, rows, protocol=TABLE_1, record=None, progress=iter):
-    """Scores the maps of every mention of every caption; but for the list of media, nothing grows with their number.
-
-    A mention is scored if each row knows one of its words at the least, so that all rows have the same phrases.
-
-    Args:
-        media: list of Medium.
-        truth: a key of TRUTHS. data_folder: where the data set lies.
-        details: Medium -> (Geometry, indices of the sampled frames, their times).
-        rows: list of Row.
-        protocol: a Protocol.
-        record: a Record to go on from and to keep; None: none.
-        progress: wraps the media (tqdm).
-    Returns:
-        {name: Tally}
-    """
-    done, tallies = record.resume(media) if record else (0, {})
-    for number, medium in enumerate(progress(media[done:]), start=done + 1):
-        geometry, indices, _ = details(medium)
-        captions = TRUTHS[truth](Path(data_folder), medium, indices)
-        space = SPACE[:1] if len(indices) else SPACE  # attention correctness is asked of pictures
-        _score_medium(tallies, medium, captions, Window.of(geometry, protocol.resize), space, rows, protocol)
-        if record:
-            record.save(number, medium, tallies)
-    return {name: tallies[name] for name in TABLES if name in tallies}
-
-
-def absent(tallies, rows):
-    """Lines that say which rows have no numbers in a table.
-
-    Args: tallies: from `localize`.   rows: its list of Row.
-    """
-    return [
-        f"{row.name}: not in the table of {tally.metric!r}, a map that is not defined there (attention weighs what the "
-        "captioner reads: a picture's cells, or a video's frames)"
-        for tally in tallies.values()
-        if tally.scored
-        for row in rows
-        if row.name not in tally.averages()
-    ]
-
-
-@dataclass(frozen=True)
-class _Said:
-    """A caption as one row's captioner reads it: word indices (T,), where each token that is left stands among them,
-    and the tokens that it knows but has no steps for."""
-
-    y: np.ndarray
-    place: dict[int, int]
-    late: frozenset[int]
-
-    @classmethod
-    def of(cls, tokens, row):
-        known = [k for k, word in enumerate(tokens) if word in row.vocabulary.index]
-        kept = known[: row.max_words - 1]
-        y = np.array([row.vocabulary.index[tokens[k]] for k in kept], np.int32)
-        return cls(y, {k: position for position, k in enumerate(kept)}, frozenset(known[row.max_words - 1 :]))
-
-    def words(self, mention):
-        """Positions in y of the mention's words."""
-        return [self.place[k] for k in mention.words if k in self.place]
-
-
-def _score_medium(tallies, medium, captions, window, space, rows, protocol):
-    """Adds all mentions of all captions of one medium; each row explains all captions in one call."""
-
-    def table(name):
-        if name not in tallies:
-            tallies[name] = protocol.tally(name)
-        return tallies[name]
-
-    asked = []  # ([the caption as each row reads it], [(mention, the tables it is scored in)])
-    for tokens, mentions, dropped in captions:
-        said, scored = [_Said.of(tokens, row) for row in rows], []
-        for mention in mentions:
-            boxes = mention.boxes and tuple(window.cut(there) for there in mention.boxes)
-            mention = dataclasses.replace(mention, boxes=boxes)
-            names = []
-            for name in mention.tables(space):
-                reason = _reason_to_drop(mention, name, said)
-                if reason:
-                    table(name).drop({reason: 1})
-                    continue
-                names.append(name)
-                if any(len(caption.words(mention)) < len(mention.words) for caption in said):
-                    table(name).note({"without some of its words, unknown to a captioner or beyond its steps": 1})
-            scored += [(mention, names)] if names else []
-        for name in space:
-            table(name).drop(dropped)
-        asked += [(said, scored)] if scored else []
-    if not asked:
-        return
-    maps = [row.maps(medium, [said[r].y for said, _ in asked]) for r, row in enumerate(rows)]
-    for k, (said, scored) in enumerate(asked):
-        for mention, names in scored:
-            found = {row.name: (maps[r][k], said[r].words(mention)) for r, row in enumerate(rows)}
-            for name, values in _values(mention, names, found, window, protocol).items():
-                table(name).add(values, mention.categories)
-
-
-def _reason_to_drop(mention, table, said):
-    """Why a mention cannot be scored in a table, or ""."""
-    if mention.reason:
-        return mention.reason
-    if table in SPACE and not any(len(there) for there in mention.boxes):
-        return "outside the crop"
-    for caption in said:
-        if not caption.words(mention):
-            late = any(k in caption.late for k in mention.words)
-            return "beyond the decoder's steps" if late else "not in the vocabulary"
-    return ""
-
-
-def _values(mention, names, found, window, protocol):
-    """{table: {row: value}} of one mention. found: {row: (its map of the sentence, the mention's words in it)}."""
-    values = {}
-    if "space" in names:
-        grids = {row: sentence.space(words) for row, (sentence, words) in found.items()}  # (K, m, G, G) or None
-        grids = {row: grid for row, grid in grids.items() if grid is not None}
-        maps = {row: upsample(grid, window, protocol.spread) for row, grid in grids.items()}  # (K, m, H, W)
-        points = {row: [maximum(frame) for frame in K_maps.sum(axis=0)] for row, K_maps in maps.items()}
-        hits = {row: hit_share(of_frames, mention.boxes, protocol.tolerance) for row, of_frames in points.items()}
-        size = window.width, window.height
-        values["space"] = hits | baselines.clip_pointing_rows(mention.boxes, *size, protocol.tolerance)
-        if "attention correctness" in names:
-            (boxes,) = mention.boxes
-            correct = {
-                row: float(np.mean([attention_correctness(frame, boxes) for (frame,) in K_maps]))
-                for row, K_maps in maps.items()
-            }
-            values["attention correctness"] = correct | baselines.correctness_rows(boxes, *size)
-    for name in names:
-        if name not in SPACE:
-            times = {row: sentence.time(words) for row, (sentence, words) in found.items()}
-            times = {row: over_time(time, protocol.spread) for row, time in times.items() if time is not None}
-            hits = {row: temporal_hit(time, mention.present) for row, time in times.items()}
-            values[name] = hits | baselines.temporal_rows(mention.present)
-    return values

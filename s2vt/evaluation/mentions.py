@@ -1,92 +1,119 @@
-"""Mentions: which words of a caption name what, and where and when that is in the sampled frames."""
+"""Mentions: which words of a caption name what, and where and when that is in the sampled frames.
+
+`ANNOTATIONS` has a reader for each kind of annotation: (folder of the data set, Medium, indices of the m sampled
+frames) -> iterator of AnnotatedCaption. A picture is one frame, m = 1, and has no indices.
+"""
 
 import collections
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from s2vt.data import entities, tracks
+from s2vt.data.phrases import Phrase
 from s2vt.data.text import tokenize
 
 
 @dataclass(frozen=True)
 class Mention:
-    """Some words of a caption, and what they name in each sampled frame.
+    """A phrase of a caption, and where and when it is right to point.
 
     Attributes:
-        words: positions in the caption's tokens.
-        categories: columns of the table it counts in.
-        boxes: m lists of boxes (x1, y1, x2, y2), source pixels; empty where it is not in view. None: it has no place.
-        present: (m,) bools: the frames that are right in time. None: time is not asked for.
-        moment: which temporal table it counts in.
-        reason: why it cannot be scored; "" if it can.
+        phrase: its words and the columns of the tables that it counts in.
+        boxes: of what it names, m lists of boxes (x1, y1, x2, y2), source pixels; an empty list where it is not in
+            view. None: it names nothing with a place.
+        in_view: (m,) bools, of an object that comes or goes: the frames that show it. None: any other phrase.
+        happens: (m,) bools, of an event: the frames in which it happens. None: any other phrase.
+        unscorable: why the moment cannot be scored; "" if it can.
     """
 
-    words: tuple[int, ...]
-    categories: tuple[str, ...]
-    boxes: tuple | None
-    present: tuple[bool, ...] | None = None
-    moment: str = ""
-    reason: str = ""
+    phrase: Phrase
+    boxes: tuple | None = None
+    in_view: tuple[bool, ...] | None = None
+    happens: tuple[bool, ...] | None = None
+    unscorable: str = ""
 
-    def tables(self, space):
-        """The names of the tables it counts in, of which `space` are those that ask for a place."""
-        return (() if self.boxes is None else space) + (() if self.present is None else (f"time: {self.moment}",))
+    def cut(self, window):
+        """The mention with its boxes in the pixels of a `protocol.Window`."""
+        return dataclasses.replace(self, boxes=self.boxes and tuple(map(window.cut, self.boxes)))
 
 
-def entities_mentions(folder, medium, indices):
-    """Captions of a picture and their mentions, from Flickr30k Entities.
+class AnnotatedCaption(NamedTuple):
+    """A caption with its mentions.
 
-    All phrases of a caption on the published list of unrelated captions (`Entities/UNRELATED_CAPTIONS`, if it is
-    there) are dropped.
+    Attributes:
+        tokens: its words.
+        mentions: list of Mention.
+        dropped: {reason: number of phrases} that have no place and are left out of `mentions`.
+    """
 
-    Yields:
-        (tokens, mentions, {reason: phrases dropped})
+    tokens: list[str]
+    mentions: list[Mention]
+    dropped: dict[str, int]
+
+
+def entities_mentions(folder, medium, indices=()):
+    """The captions of a picture, annotated in Flickr30k Entities.
+
+    All phrases of a caption on the published list of unrelated captions (`Entities/UNRELATED_CAPTIONS`, if it exists)
+    are dropped.
     """
     unrelated_list = folder / "Entities" / "UNRELATED_CAPTIONS"
     unrelated = entities.read_unrelated_captions(unrelated_list) if unrelated_list.exists() else ()
     annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
     path = folder / "Entities" / "Sentences" / f"{medium.id}.txt"
     for k, sentence in enumerate(entities.read_sentences(path, len(medium.captions))):
-        found, dropped = entities.phrases(sentence, annotations, tokenize)
+        phrases, dropped = entities.phrases(sentence, annotations, tokenize)
         if (medium.id, k) in unrelated:
-            found, dropped = [], {"unrelated caption": len(sentence.phrases)}
-        mentions = [Mention(phrase.words, phrase.categories, (list(phrase.boxes),)) for phrase in found]
-        yield entities.words(sentence, tokenize), mentions, dropped
+            phrases, dropped = [], {"unrelated caption": len(sentence.phrases)}
+        mentions = [Mention(phrase, (phrase.boxes,)) for phrase in phrases]
+        yield AnnotatedCaption(entities.words(sentence, tokenize), mentions, dropped)
 
 
 def tracks_mentions(folder, medium, indices):
-    """Captions of a clip and their mentions, from `truth/<id>.json`, at the sampled frames `indices`."""
-    truth = tracks.read_tracks(folder / "truth" / f"{medium.id}.json")
-    for entry in truth["captions"]:
+    """The captions of a clip, annotated in `truth/<id>.json`."""
+    annotations = tracks.read_tracks(folder / "truth" / f"{medium.id}.json")
+    for entry in annotations["captions"]:
+        tokens = entry["caption"].split()
         mentions, dropped = [], collections.Counter()
         for phrase in entry["phrases"]:
-            words = tuple(range(*phrase["tokens"]))
-            track = truth["objects"][phrase["object"]] if phrase["object"] is not None else None
-            if track is None:
+            if phrase["object"] is None:
                 dropped["ground"] += 1
                 continue
-            boxes, category = tracks.boxes_at(track, indices), (track["event"],)
-            passing = track["event"] in tracks.PASSING
-            if phrase["kind"] == "event":
-                happens = tuple(tracks.happens_at(track, indices))
-                mentions.append(Mention(words, category, None, happens, "event", "" if passing else "event that lasts"))
-            elif not any(boxes):
+            mention = _track_mention(tokens, phrase, annotations["objects"][phrase["object"]], indices)
+            if mention.happens is None and not any(mention.boxes):
                 dropped["never in view"] += 1
             else:
-                present = tuple(bool(there) for there in boxes) if passing else None
-                mentions.append(Mention(words, category, tuple(boxes), present, "object"))
-        yield entry["caption"].split(), mentions, dict(dropped)
+                mentions.append(mention)
+        yield AnnotatedCaption(tokens, mentions, dict(dropped))
 
 
-TRUTHS = {"entities": entities_mentions, "tracks": tracks_mentions}
+def _track_mention(tokens, phrase, track, indices):
+    """The mention of an object, or of its event, by a phrase of `truth/<id>.json`."""
+    first, end = phrase["tokens"]
+    named = Phrase(" ".join(tokens[first:end]), tuple(range(first, end)), (track["event"],))
+    passing = track["event"] in tracks.PASSING
+    if phrase["kind"] == "event":
+        happens = tuple(tracks.happens_at(track, indices))
+        return Mention(named, happens=happens, unscorable="" if passing else "event that lasts")
+    boxes = tuple(tracks.boxes_at(track, indices))
+    return Mention(named, boxes, in_view=tuple(map(bool, boxes)) if passing else None)
 
 
-def named_boxes(truth, data_folder, medium):
-    """{phrase as written: its boxes} over all captions of a picture; empty where nothing is annotated."""
-    if truth != "entities" or not (Path(data_folder) / "Entities" / "Annotations" / f"{medium.id}.xml").exists():
+ANNOTATIONS = {"entities": entities_mentions, "tracks": tracks_mentions}  # the values of Config.annotations
+
+
+def named_boxes(annotations, folder, medium):
+    """The boxes of what the captions of a picture name.
+
+    Args:
+        annotations: `Config.annotations`.   folder: of the data set.   medium: a Medium.
+    Returns:
+        {phrase as written: its boxes}; empty where no picture is annotated.
+    """
+    folder = Path(folder)
+    if annotations != "entities" or not (folder / "Entities" / "Annotations" / f"{medium.id}.xml").exists():
         return {}
-    return {
-        " ".join(tokens[k] for k in mention.words): mention.boxes[0]
-        for tokens, mentions, _ in entities_mentions(Path(data_folder), medium, ())
-        for mention in mentions
-    }
+    captions = entities_mentions(folder, medium)
+    return {mention.phrase.name: mention.phrase.boxes for caption in captions for mention in caption.mentions}

@@ -1,85 +1,80 @@
-"""Protocols: how maps are scored, in numbers and in words."""
+"""Protocols: the settings with which maps are scored, and their description under each table."""
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2vt.data import entities
+from s2vt.config import EvaluationConfig, SaliencyConfig
 from s2vt.data.geometry import Geometry
-from s2vt.evaluation import baselines
-from s2vt.evaluation.pointing import ATTENTION_CORRECTNESS, TEMPORAL_HIT, clip_boxes, pointing_game
-from s2vt.evaluation.tally import Tally
-from s2vt.saliency.heatmaps import SPREAD
+from s2vt.evaluation.pointing import clip_boxes
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How maps are scored; the defaults are the paper's Table 1.
+    """How maps are made and scored.
 
     Attributes:
-        tolerance: how far outside a box a point still hits, source pixels (TorchRay: 15).
-        average: "phrase" or "class" (TorchRay), see `Tally`.
-        resize: which part of a picture counts: "squash", all of it, or "center_crop" (Table 2).
-        spread: how far a cell's value reaches, in cells; 0: bilinear (see `s2vt.saliency.heatmaps.upsample`). And how
-            far a frame's reaches, in sampled frames: a Gaussian mean of them; 0: each frame's own.
-        frame: what a frame is when it is seen alone, "pooled" or "cells" (see `information_loss.frames_alone`).
+        saliency: from evidence to maps. Its `map` is ignored: one protocol scores maps of several kinds.
+        evaluation: from maps to scores.
+
+    Example:
+        >>> loose = Protocol(SaliencyConfig(sigma_cells=0), EvaluationConfig(tolerance=15, average="class"))
+        >>> loose.differences(Protocol())
+        ['tolerance15', 'sigma_cells0', 'class']
     """
 
-    tolerance: float = 0.0
-    average: str = "phrase"
-    resize: str = "squash"
-    spread: float = SPREAD
-    frame: str = "pooled"
+    saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
-    def tally(self, name):
-        """An empty table."""
-        metric, text = TABLES[name]
-        text = text.format(pointing_game=pointing_game(self.tolerance))
-        if name in SPACE:
-            text += f" Maps between cells: {f'a Gaussian of {self.spread:g} cells' if self.spread else 'bilinear'}."
-        if self.resize == "center_crop" and name in SPACE:
-            text += " The picture is its centre crop; boxes are cut to it, phrases without a box left are dropped."
-        if self.spread and name not in SPACE:
-            text += f" Saliency over time: a Gaussian mean of {self.spread:g} sampled frames."
-        if self.frame == "cells" and name not in SPACE:
-            text += " A frame seen alone is its cells, read like a picture's, not their mean."
-        return Tally(metric, text, self.average, entities.CATEGORIES)
+    @classmethod
+    def of(cls, config):
+        """The protocol of a Config. Descriptors of the centre crop are scored inside the centre crop."""
+        evaluation = config.evaluation
+        if config.features.resize == "center_crop":
+            evaluation = dataclasses.replace(evaluation, region="center_crop")
+        return cls(config.saliency, evaluation)
 
+    def to_json(self):
+        """All settings by name."""
+        names = "tolerance", "sigma_cells", "sigma_frames", "frame_input", "average", "region"
+        settings = dataclasses.asdict(self.saliency) | dataclasses.asdict(self.evaluation)
+        return {name: settings[name] for name in names}
 
-TABLE_1 = Protocol()
+    def differences(self, usual):
+        """The settings that differ from another protocol's, as parts of a file's name: 'tolerance15', 'class', ..."""
+        expected = usual.to_json()
+        return [
+            value if isinstance(value, str) else f"{name}{value:g}"
+            for name, value in self.to_json().items()
+            if value != expected[name]
+        ]
 
-TABLES = {
-    "space": (
-        "pointing game",
-        "{pointing_game} Of attention the map is the sum over the phrase's words. In a clip: its share of the sampled "
-        "frames with the object in view. " + baselines.POINTING_BASELINES,
-    ),
-    "attention correctness": (
-        "attention correctness",
-        ATTENTION_CORRECTNESS + " Information loss has one map a phrase, attention the mean over the phrase's words. "
-        + baselines.CORRECTNESS_BASELINES,
-    ),
-    "time: object": (
-        "right moment, objects that come or go",
-        TEMPORAL_HIT + " Only objects that appear or disappear. " + baselines.TEMPORAL_BASELINES,
-    ),
-    "time: event": (
-        "right moment, the event itself",
-        "a hit: the object is appearing or disappearing, half faded, in the most salient of the clip's sampled frames. "
-        + baselines.TEMPORAL_BASELINES,
-    ),
-}  # fmt: skip
+    def space_text(self):
+        """The settings of maps in space, in words."""
+        sigma = self.saliency.sigma_cells
+        between = f"a Gaussian of sigma {sigma:g} cells" if sigma else "bilinear"
+        text = f"Interpolation between cells: {between}."
+        if self.evaluation.region == "center_crop":
+            text += " Only the centre crop counts: boxes are cut to it, phrases without a box in it are dropped."
+        return text
 
-SPACE = ("space", "attention correctness")
+    def time_text(self):
+        """The settings of saliency over time, in words."""
+        sigma = self.saliency.sigma_frames
+        smoothing = f"a Gaussian of sigma {sigma:g} sampled frames" if sigma else "none"
+        alone = {"pooled": "its pooled descriptor", "cells": "its 64 cells as a sequence"}[self.saliency.frame_input]
+        return f"Smoothing over time: {smoothing}. Encoder input for a frame in isolation: {alone}."
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a source picture that counts, as if it were the picture: pixels and boxes start at its corner.
+    """The region of a source picture that counts. Its pixels and boxes have their origin at its upper left corner.
 
     Attributes:
-        geometry: of the source.   left, top, width, height: source pixels.
+        geometry: of the source.
+        left, top, width, height: of the region, source pixels.
 
     Example:
         >>> window = Window.of(Geometry.of(300, 200), "center_crop")
@@ -96,8 +91,13 @@ class Window:
     height: int
 
     @classmethod
-    def of(cls, geometry, resize):
-        """The pixels whose centres lie in what the protocol `resize` keeps of the source (see `Geometry.of`)."""
+    def of(cls, geometry, region):
+        """The pixels whose centres lie in the region.
+
+        Args:
+            geometry: of the source.   region: "picture" or "center_crop" (`evaluation.region`).
+        """
+        resize = "squash" if region == "picture" else region
         crop = Geometry.of(geometry.width, geometry.height, resize).crop
         left, top, right, bottom = (math.ceil(edge - 0.5) for edge in crop)
         return cls(geometry, left, top, right - left, bottom - top)
@@ -107,6 +107,6 @@ class Window:
         return self.geometry.to_input(np.asarray(points, float) + (self.left, self.top))
 
     def cut(self, boxes):
-        """Boxes (K, 4) in source pixels -> what is left of them in the window, in its pixels, (K', 4)."""
+        """Boxes (K, 4) in source pixels -> their parts inside the window, in its pixels, (K', 4)."""
         region = self.left, self.top, self.left + self.width, self.top + self.height
         return clip_boxes(boxes, region) - (self.left, self.top, self.left, self.top)

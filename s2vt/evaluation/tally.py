@@ -1,6 +1,8 @@
-"""Average scores of maps and baselines on the same phrases, per category and over all, and their Markdown table."""
+"""Average scores of maps and baselines on the same phrases, by category and over all, and their Markdown table."""
 
 import math
+
+from s2vt import markdown
 
 AVERAGES = {
     "phrase": "the average is over phrases, each counted once",
@@ -9,60 +11,60 @@ AVERAGES = {
 
 
 class Tally:
-    """Average scores of a map and of its baselines on the same phrases, per category and over all of them.
+    """Average scores of maps and of baselines on the same phrases, by category and over all of them.
 
-    One tally holds one metric. Every phrase brings a value for every row, so that no row is averaged over other
-    phrases than the rest. Only sums are kept: memory does not grow with the number of phrases.
+    A tally holds the scores of one table. Every phrase has a value in every row, so that all rows are averages over
+    the same phrases. Only sums are kept: memory does not grow with the number of phrases.
 
     Args:
-        metric: the table's upper left corner: "pointing game".
-        protocol: how a value comes about, in words; printed under the table.
+        metric: the table's upper left corner, such as "pointing game".
+        protocol: how a value is computed, in words; printed under the table.
         average: "phrase" (over phrases, each counted once: the paper) or "class" (unweighted mean over categories:
             TorchRay). A phrase of several categories counts in each of them; one of none only in "phrase".
-        categories: columns to put first, in this order, if any phrase has them; others follow alphabetically.
+        categories: the first columns, in this order, as far as any phrase has them; others follow alphabetically.
     Raises:
         ValueError: if average is neither.
 
     Example:
-        >>> tally = Tally("pointing game", pointing_game(), categories=("people", "other"))
-        >>> tally.add({"information loss": True, "random": 0.25}, ("other",))
-        >>> tally.add({"information loss": False, "random": 0.5}, ("people", "other"))
+        >>> tally = Tally("pointing game", "a hit: the point lies in a box.", categories=("people", "other"))
+        >>> tally.add({"nll": True, "random": 0.25}, ("other",))
+        >>> tally.add({"nll": False, "random": 0.5}, ("people", "other"))
         >>> tally.drop({"no box": 3})
         >>> print(tally.table())
         | pointing game | people | other | average |
         |---|---|---|---|
-        | information loss | 0.000 | 0.500 | 0.500 |
+        | nll | 0.000 | 0.500 | 0.500 |
         | random | 0.500 | 0.375 | 0.375 |
         | phrases | 1 | 2 | 2 |
         <BLANKLINE>
-        Protocol: a hit: the map's maximum lies in any of the phrase's boxes (tolerance 0 px).
+        Protocol: a hit: the point lies in a box.
         Scored 2 phrases; the average is over phrases, each counted once. Dropped 3: no box 3.
     """
 
     def __init__(self, metric, protocol, average="phrase", categories=()):
         if average not in AVERAGES:
-            raise ValueError(f"average must be one of {', '.join(AVERAGES)}, not {average!r}")
+            raise ValueError(f"average must be one of {', '.join(AVERAGES)}; received {average!r}")
         self.metric, self.protocol, self.average = metric, protocol, average
-        self.scored = 0  # phrases
-        self.dropped = {}  # reason: phrases
-        self.noted = {}  # what holds of some of the scored: phrases
+        self.scored = 0  # number of phrases
+        self.dropped = {}  # reason: number of phrases
+        self.noted = {}  # fact: number of scored phrases
         self._order = tuple(categories)
-        self._counts = {}  # category: phrases
+        self._counts = {}  # category: number of phrases
         self._sums = {}  # row: sum over phrases
         self._category_sums = {}  # row: {category: sum over its phrases}
 
     def add(self, values, categories=()):
-        """Take in one phrase.
+        """Adds one phrase.
 
         Args:
             values: {row: bool or number}, the same rows for every phrase.
-            categories: of the phrase; naming one twice counts once.
+            categories: of the phrase; one that is named twice counts once.
         Raises:
             ValueError: if the rows differ from the earlier phrases' or a value is not finite.
         """
         values = {row: float(value) for row, value in values.items()}
         if not values or (self.scored and values.keys() != self._sums.keys()):
-            raise ValueError(f"every phrase needs a value for each of {list(self._sums)}, not for {list(values)}")
+            raise ValueError(f"every phrase needs a value for each of {list(self._sums)}; received {list(values)}")
         for row, value in values.items():
             if not math.isfinite(value):
                 raise ValueError(f"the value of {row!r} is {value}: score it or drop the phrase")
@@ -77,12 +79,12 @@ class Tally:
                 sums[category] = sums.get(category, 0.0) + value
 
     def drop(self, reasons):
-        """Count phrases that are not scored: {reason: number of phrases}."""
+        """Counts phrases that are not scored: {reason: number of phrases}."""
         for reason, count in reasons.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def note(self, facts):
-        """Count what holds of some of the scored phrases: {fact: number of phrases}."""
+        """Counts facts about scored phrases: {fact: number of phrases}."""
         for fact, count in facts.items():
             self.noted[fact] = self.noted.get(fact, 0) + count
 
@@ -93,7 +95,7 @@ class Tally:
         return (*first, *sorted(self._counts.keys() - set(first)))
 
     def averages(self):
-        """{row: (average over all, {category: average})}; None where nothing was scored."""
+        """{row: (average over all, {category: average})}; the average is None if it is over no category."""
         averages = {}
         for row, total in self._sums.items():
             sums = self._category_sums[row]
@@ -106,7 +108,7 @@ class Tally:
         return averages
 
     def to_json(self):
-        """All of it as plain JSON values; `from_json` goes on where this stopped."""
+        """The tally as JSON values, for `from_json`."""
         return {
             "metric": self.metric,
             "protocol": self.protocol,
@@ -129,7 +131,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, record):
-        """The tally that `to_json` wrote, to add further phrases to."""
+        """The tally that `to_json` wrote; further phrases can be added."""
         tally = cls(record["metric"], record["protocol"], record["average"], record["columns"])
         tally.scored, tally.dropped, tally.noted = record["scored"], dict(record["dropped"]), dict(record["noted"])
         tally._counts = dict(record["categories"])
@@ -138,30 +140,15 @@ class Tally:
         return tally
 
     def table(self):
-        """The averages as a markdown table, with the protocol and the numbers scored and dropped under it."""
-        lines = [_row(self.metric, *self.categories, "average"), "|---" * (len(self.categories) + 2) + "|"]
-        for row, (overall, by_category) in self.averages().items():
-            lines.append(_row(row, *map(_number, by_category.values()), _number(overall)))
-        lines.append(_row("phrases", *(self._counts[category] for category in self.categories), self.scored))
-        dropped, noted = (
-            ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
-            for counts in (self.dropped, self.noted)
-        )
-        lines += [
-            "",
-            f"Protocol: {self.protocol}",
-            f"Scored {self.scored} phrases; {AVERAGES[self.average]}. "
-            + f"Dropped {sum(self.dropped.values())}{': ' if dropped else ''}{dropped}."
-            + (f" Of the scored: {noted}." if noted else ""),
-        ]
-        return "\n".join(lines)
+        """The averages as a Markdown table; below it the protocol and the numbers of phrases scored and dropped."""
+        rows = [(row, *by_category.values(), average) for row, (average, by_category) in self.averages().items()]
+        rows.append(("phrases", *(self._counts[category] for category in self.categories), self.scored))
+        table = markdown.table((self.metric, *self.categories, "average"), rows)
+        counts = f"Scored {self.scored} phrases; {AVERAGES[self.average]}. Dropped {sum(self.dropped.values())}"
+        counts += f": {_listed(self.dropped)}." if self.dropped else "."
+        counts += f" Of the scored: {_listed(self.noted)}." if self.noted else ""
+        return f"{table}\n\nProtocol: {self.protocol}\n{counts}"
 
 
-def _row(*cells):
-    """A row of a markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _number(value):
-    """An average in a table's cell."""
-    return "-" if value is None else f"{value:.3f}"
+def _listed(counts):
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

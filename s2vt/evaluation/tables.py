@@ -1,0 +1,198 @@
+"""The tables of the evaluation: the mentions each of them asks about, the score of a map, and the baselines.
+
+Letters: K maps of a phrase, m sampled frames (1 for a picture), H x W source pixels.
+
+A new table is an entry of `TABLES`.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from s2vt.config import SaliencyConfig
+from s2vt.data.entities import CATEGORIES
+from s2vt.evaluation import baselines
+from s2vt.evaluation.pointing import attention_correctness, hit_share, temporal_hit
+from s2vt.evaluation.protocol import Window
+from s2vt.evaluation.tally import Tally
+from s2vt.saliency.heatmaps import argmax_point, over_time, upsample
+from s2vt.saliency.maps import Evidence
+
+
+@dataclass(frozen=True)
+class PhraseMap:
+    """Evidence for one phrase, in pixels and over time, computed once for all tables.
+
+    Attributes:
+        evidence: for each word of the sentence.
+        words: positions of the phrase's words in the sentence.
+        window: the region of the picture that counts.
+        saliency: from evidence to maps.
+    """
+
+    evidence: Evidence
+    words: list[int]
+    window: Window
+    saliency: SaliencyConfig
+
+    @functools.cached_property
+    def space(self):
+        """K maps over the window's pixels, (K, m, H, W), see `Evidence.space`; None without values in space."""
+        cells = self.evidence.space(self.words)
+        return None if cells is None else upsample(cells, self.window, self.saliency.sigma_cells)
+
+    @functools.cached_property
+    def time(self):
+        """Smoothed evidence for each frame, (m,); None without values in time."""
+        frames = self.evidence.time(self.words)
+        return None if frames is None else over_time(frames, self.saliency.sigma_frames)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One question about maps, asked about each mention.
+
+    Attributes:
+        name: in result files.
+        title: in the table's upper left corner.
+        domain: the values of a PhraseMap that are scored.
+        media: the kinds of media asked about.
+        asks: Mention -> whether the question applies to it.
+        score: (values in the domain, Mention, Protocol) -> bool or number.
+        baselines: (Mention, Window, Protocol) -> {row: bool or number}.
+        text: Protocol -> how the values are computed, in words.
+    """
+
+    name: str
+    title: str
+    domain: Literal["space", "time"]
+    media: tuple[str, ...]
+    asks: Callable
+    score: Callable
+    baselines: Callable
+    text: Callable
+
+    def tally(self, protocol):
+        """An empty Tally. The columns of the paper's Table 1 come first."""
+        settings = protocol.space_text() if self.domain == "space" else protocol.time_text()
+        text = f"{self.text(protocol)} {settings}"
+        return Tally(self.title, text, protocol.evaluation.average, CATEGORIES)
+
+    def reason_to_drop(self, mention):
+        """Why a mention cannot be scored here, whatever the captioner; "" if it can."""
+        if self.domain == "space" and not any(map(len, mention.boxes)):
+            return "outside the crop"
+        return mention.unscorable
+
+    def values(self, maps, mention, window, protocol):
+        """The scores of one mention.
+
+        Args:
+            maps: {row: PhraseMap}.   mention: with boxes in the window's pixels.
+        Returns:
+            {row: bool or number}: of the maps that have values in this table's domain, and of the baselines.
+        """
+        found = {row: getattr(phrase_map, self.domain) for row, phrase_map in maps.items()}
+        scores = {row: self.score(values, mention, protocol) for row, values in found.items() if values is not None}
+        return scores | self.baselines(mention, window, protocol)
+
+
+# --- pointing game --------------------------------------------------------------------------------------------------
+
+
+def _pointing(maps, mention, protocol):
+    points = [argmax_point(frame) for frame in maps.sum(axis=0)]
+    return hit_share(points, mention.boxes, protocol.evaluation.tolerance)
+
+
+def _pointing_baselines(mention, window, protocol):
+    tolerance = protocol.evaluation.tolerance
+    return baselines.clip_pointing_rows(mention.boxes, window.width, window.height, tolerance)
+
+
+def _pointing_text(protocol):
+    tolerance = protocol.evaluation.tolerance
+    return (
+        f"a hit: the map's largest pixel lies in any of the phrase's boxes (tolerance {tolerance:g} px). Where each "
+        "word has its own map (attention), the phrase's is their sum. In a clip: the share of hits among the sampled "
+        "frames with the object in view. " + baselines.POINTING_BASELINES
+    )
+
+
+# --- attention correctness ------------------------------------------------------------------------------------------
+
+
+def _correctness(maps, mention, protocol):
+    (boxes,) = mention.boxes
+    return float(np.mean([attention_correctness(frame, boxes) for (frame,) in maps]))
+
+
+def _correctness_baselines(mention, window, protocol):
+    (boxes,) = mention.boxes
+    return baselines.correctness_rows(boxes, window.width, window.height)
+
+
+def _correctness_text(protocol):
+    return (
+        "the map is normalised to sum 1 over the picture's pixels and summed over the pixels whose centre lies in any "
+        "of the phrase's boxes (their union). Where each word has its own map (attention): the mean over the phrase's "
+        "words. " + baselines.CORRECTNESS_BASELINES
+    )
+
+
+# --- the right moment -----------------------------------------------------------------------------------------------
+
+
+def _moment_text(hit):
+    return f"a hit: {hit} in the most salient of the clip's sampled frames. {baselines.TEMPORAL_BASELINES}"
+
+
+def _has_place(mention):
+    return mention.boxes is not None
+
+
+TABLES = (
+    Table(
+        name="space",
+        title="pointing game",
+        domain="space",
+        media=("picture", "video"),
+        asks=_has_place,
+        score=_pointing,
+        baselines=_pointing_baselines,
+        text=_pointing_text,
+    ),
+    Table(
+        name="attention correctness",
+        title="attention correctness",
+        domain="space",
+        media=("picture",),
+        asks=_has_place,
+        score=_correctness,
+        baselines=_correctness_baselines,
+        text=_correctness_text,
+    ),
+    Table(
+        name="time: object",
+        title="right moment, objects that come or go",
+        domain="time",
+        media=("video",),
+        asks=lambda mention: mention.in_view is not None,
+        score=lambda saliency, mention, protocol: temporal_hit(saliency, mention.in_view),
+        baselines=lambda mention, window, protocol: baselines.temporal_rows(mention.in_view),
+        text=lambda protocol: _moment_text("the phrase's object, which appears or disappears, is in view"),
+    ),
+    Table(
+        name="time: event",
+        title="right moment, the event itself",
+        domain="time",
+        media=("video",),
+        asks=lambda mention: mention.happens is not None,
+        score=lambda saliency, mention, protocol: temporal_hit(saliency, mention.happens),
+        baselines=lambda mention, window, protocol: baselines.temporal_rows(mention.happens),
+        text=lambda protocol: _moment_text("the object is appearing or disappearing, half faded,"),
+    ),
+)

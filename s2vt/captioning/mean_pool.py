@@ -25,6 +25,7 @@ class MeanPool(LSTMCaptioner):
     Args: as `Captioner`.
 
     Example:
+        >>> import numpy as np
         >>> captioner = MeanPool(vocabulary_size=7, units=5, embedding_size=4)
         >>> v = np.random.default_rng(0).normal(size=(1, 6, 3)).astype("float32")
         >>> state = captioner.encode(v)

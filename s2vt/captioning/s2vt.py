@@ -30,6 +30,7 @@ class S2VT(LSTMCaptioner):
     Args: as `Captioner`.
 
     Example:
+        >>> import numpy as np
         >>> captioner = S2VT(vocabulary_size=7, units=5, embedding_size=4)
         >>> logits = captioner({"v": np.ones((2, 6, 3), "float32"), "y": np.array([[4, 1, 0], [2, 0, 0]])})
         >>> tuple(logits.shape)  # B, T, V

@@ -1,73 +1,28 @@
-"""Killed at any moment, given twice at once, out of room: nothing lost, nothing half there, the same numbers.
+"""Commands that are killed at any moment, run twice at once, or run out of room: nothing is lost or half written.
 
-Every command is the real script in a process of its own, killed by SIGKILL. The engine is imported once, by a server
-that forks a process for each of them, so that hundreds can be killed. InceptionV3 and Java have stand-ins; the last
-tests do without them.
+Every command is the real script in a process of its own, killed by SIGKILL. A server that has imported the engine forks
+these processes, so that hundreds can be killed. InceptionV3 and Java have stand-ins; the last tests do without them.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import re
-import resource
-import runpy
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from processes import stand_in, write_balls
+from processes import ROOT, run_once, write_balls
 
-import cfg
-
-MANY = 40  # kills of each command in the slow test
+KILLS = {"extraction": 6, "training": 4, "test": 3, "localize": 4, "visualization": 4}
+MANY = 40  # kills of each command in the long test
 PATIENCE = 900  # seconds that any one process may take on a busy machine
-WRITING = {"open": 2, "os.rename": None, "os.remove": None, "os.mkdir": None}  # audited events; 2: where the flags are
-
-
-# --- one script in a process of its own
-
-
-def script(name, arguments, folder, output, killed_at=None, delay=0.0, count=None, largest_file=None):
-    """What the process does: one of the scripts as the shell would run it, in `folder`.
-
-    Args:
-        killed_at: dies `delay` seconds after the event of this number, counted from 0: a file of its is about to be
-            opened for writing, renamed or removed. count: a multiprocessing value that the events are counted in.
-        largest_file: bytes; what is longer finds the disk full.
-    """
-    os.chdir(folder)
-    for stream in (1, 2):
-        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
-    stand_in()
-    cfg.ROOT, root = Path(folder), cfg.ROOT
-    if largest_file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    events = itertools.count()
-
-    def hook(event, details):
-        if event not in WRITING or not str(details[0]).startswith(("DATA", "experiments", "coco", folder)):
-            return
-        if event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR):
-            return
-        number = next(events)
-        if count is not None:
-            count.value = number + 1
-        if number == killed_at:
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-            if not delay:
-                time.sleep(60)
-
-    sys.addaudithook(hook)
-    sys.argv = [f"{name}.py", *arguments]
-    runpy.run_path(str(root / f"{name}.py"), run_name="__main__")
 
 
 class Place:
@@ -83,7 +38,7 @@ class Place:
         self.output.write_text("")
         arguments = [*arguments.split(), "--dataset", "Balls", "--weights", "DATA/w.pb", *more]
         process = self.server.Process(
-            target=script, args=(name, arguments, str(self.folder), str(self.output)), kwargs=how
+            target=run_once, args=(name, arguments, str(self.folder), str(self.output)), kwargs=how
         )
         process.start()
         return process
@@ -244,9 +199,7 @@ def kill_again_and_again(whole, command, folder, kills, seed=0):
     raise AssertionError(f"killed {killed} times only")
 
 
-@pytest.mark.parametrize(
-    ("command", "kills"), [("extraction", 14), ("training", 8), ("test", 8), ("localize", 12), ("visualization", 12)]
-)
+@pytest.mark.parametrize(("command", "kills"), KILLS.items())
 def test_killed_commands_go_on_and_come_to_the_same_end(whole, tmp_path, command, kills):
     kill_again_and_again(whole, command, tmp_path, kills)
 
@@ -325,9 +278,10 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(whole, tmp_pa
 
 def test_java_ends_with_the_process_that_asked_it():
     code = "from s2vt.captioning.java import MeteorScorer\nwith MeteorScorer() as meteor:\n"
-    code += "    meteor.score_tokens({1: ['a dog']}, {1: 'a dog'}); print(meteor._dialogue.process.pid, flush=True); input()"
+    code += "    meteor.score_tokens({1: ['a dog']}, {1: 'a dog'})\n"
+    code += "    print(meteor._dialogue.process.pid, flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cfg.ROOT
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as asker:
         java = int(asker.stdout.readline())
         asker.kill()
@@ -350,7 +304,7 @@ def test_a_training_killed_from_the_shell(whole, tmp_path):
     """No stand-in but for the network: descriptors are there already."""
     place = whole.copy("training", tmp_path / "place")
     arguments = ["--dataset", "Balls", "--weights", "DATA/w.pb", "--train"]
-    command = [sys.executable, str(cfg.ROOT / "run_s2vt.py"), *arguments]
+    command = [sys.executable, str(ROOT / "run_s2vt.py"), *arguments]
     undisturbed = subprocess.run([*command, "--name", "whole"], cwd=place.folder, check=True, capture_output=True)
     assert undisturbed.returncode == 0
     rng = np.random.default_rng(2)

@@ -66,6 +66,13 @@ MSVD_CSV = {
     "Z,1,2,8,clean,30,English,A zebra\r\n"
     "_q,1,2,8,clean,30,Slovene,Opica\r\n",
 }
+MSVD_CORPUS = [
+    ("-b_0_9", "train", ("A cat",)),
+    ("0a_5_9", "train", ("A man, riding.",)),
+    ("0a_9_12", "val", ("A wheel",)),
+    ("Z_1_2", "val", ("A zebra",)),
+    ("a_1_2", "test", ("An ape.",)),
+]
 COCO = {
     "annotations/captions_train2014.json": {
         "images": [{"id": 9, "file_name": "COCO_train2014_000000000009.jpg"}],
@@ -172,13 +179,7 @@ def test_msvd_by_its_lists(tmp_path):
 
 def test_msvd_by_its_corpus_and_the_mapping(tmp_path, capsys):
     data = write(tmp_path / "MSVD", MSVD_CSV | {"youtube_mapping.txt": MAPPING})
-    assert rows(datasets.read_media(cfg.MSVD, data)) == [
-        ("-b_0_9", "train", ("A cat",)),
-        ("0a_5_9", "train", ("A man, riding.",)),
-        ("0a_9_12", "val", ("A wheel",)),
-        ("Z_1_2", "val", ("A zebra",)),
-        ("a_1_2", "test", ("An ape.",)),
-    ]
+    assert rows(datasets.read_media(cfg.MSVD, data)) == MSVD_CORPUS
     assert "1 media without captions are left out" in capsys.readouterr().err  # _q_1_2, has Slovene captions only
 
 
@@ -187,13 +188,7 @@ def test_msvd_by_its_corpus_and_the_files(tmp_path):
     clips = {f"YouTubeClips/{name.split()[0]}.avi": "" for name in MAPPING.splitlines()}
     data = write(tmp_path / "MSVD", MSVD_CSV | clips)
     config = dataclasses.replace(cfg.MSVD, splits="2/2/2")
-    assert rows(datasets.read_media(config, data)) == [
-        ("-b_0_9", "train", ("A cat",)),
-        ("0a_5_9", "train", ("A man, riding.",)),
-        ("0a_9_12", "val", ("A wheel",)),
-        ("Z_1_2", "val", ("A zebra",)),
-        ("a_1_2", "test", ("An ape.",)),
-    ]
+    assert rows(datasets.read_media(config, data)) == MSVD_CORPUS
 
 
 @pytest.mark.parametrize("year", ["2014", "2017", ""])

@@ -13,13 +13,9 @@ from s2vt.features.extraction import extract
 
 
 @pytest.fixture
-def config(tmp_path):
-    return picture_config(tmp_path)
-
-
-@pytest.fixture
-def media(tmp_path):
-    return write_pictures(tmp_path)
+def pictures(tmp_path):
+    """The config of pictures, and seven of them."""
+    return picture_config(tmp_path), write_pictures(tmp_path)
 
 
 # --- what the captioner reads
@@ -32,8 +28,8 @@ def test_the_snake_turns_round_in_every_second_row():
     assert scan_order("raster").tolist() == list(range(64))
 
 
-def test_a_picture_is_read_cell_by_cell(config, media, tmp_path):
-    config = config.replace(["features.scan=snake"])
+def test_a_picture_is_read_cell_by_cell(pictures, tmp_path):
+    config, media = pictures[0].replace(["features.scan=snake"]), pictures[1]
     store = DescriptorStore(config, tmp_path)
     extract(store, media[:1], Extractor())
     np.testing.assert_array_equal(store.load(media[0])[:, 1], np.arange(64, dtype=np.float16), strict=True)
@@ -71,26 +67,24 @@ def test_a_captioner_does_not_read_the_cells_of_a_video(tmp_path):
 # --- descriptor files
 
 
-@pytest.mark.parametrize(
-    ("section", "change", "word"),
-    [("features", {"resize": "center_crop"}, "resize"), ("features", {"weights": "other"}, "weights")],
-)
-def test_descriptors_made_with_other_settings_are_refused(config, media, tmp_path, section, change, word):
+@pytest.mark.parametrize("setting", ["resize", "weights"])
+def test_descriptors_made_with_other_settings_are_refused(pictures, tmp_path, setting):
+    config, media = pictures
     extract(DescriptorStore(config, tmp_path), media[:1], Extractor())
-    if word == "weights":  # the same name, another network
+    if setting == "weights":  # another network of the same name
         (tmp_path / "small.npz").write_bytes(b"other weights")
-        changed = config
     else:
-        changed = dataclasses.replace(config, features=dataclasses.replace(config.features, **change))
-    with pytest.raises(UserError, match=f"have {word} .*--overwrite"):
-        DescriptorStore(changed, tmp_path).check()
+        config = config.replace(["features.resize=center_crop"])
+    with pytest.raises(UserError, match=f"have {setting} .*--overwrite"):
+        DescriptorStore(config, tmp_path).check()
     extractor = Extractor()
-    extract(DescriptorStore(changed, tmp_path), media[:1], extractor, overwrite=True)
+    extract(DescriptorStore(config, tmp_path), media[:1], extractor, overwrite=True)
     assert extractor.batches == [1]
-    DescriptorStore(changed, tmp_path).check()
+    DescriptorStore(config, tmp_path).check()
 
 
-def test_missing_descriptors_name_the_command(config, media, tmp_path):
+def test_missing_descriptors_name_the_command(pictures, tmp_path):
+    config, media = pictures
     store = DescriptorStore(config, tmp_path)
     with pytest.raises(UserError, match="run: python preprocessing.py --dataset Flickr30k"):
         store.check()
@@ -98,7 +92,8 @@ def test_missing_descriptors_name_the_command(config, media, tmp_path):
         store.load(media[0])
 
 
-def test_the_command_makes_these_descriptors_and_no_others(config, tmp_path):
+def test_the_command_makes_these_descriptors_and_no_others(tmp_path):
+    config = picture_config(tmp_path)
     features = dataclasses.replace(config.features, resize="center_crop", num_frames=7)
     store = DescriptorStore(dataclasses.replace(config, features=features), tmp_path, "pool_3")
     assert store.command("val") == (
@@ -111,7 +106,8 @@ def test_the_command_makes_these_descriptors_and_no_others(config, tmp_path):
     )
 
 
-def test_a_cut_file_is_refused(config, media, tmp_path):
+def test_a_cut_file_is_refused(pictures, tmp_path):
+    config, media = pictures
     store = DescriptorStore(config, tmp_path)
     extract(store, media[:1], Extractor())
     data = store.path("m0").read_bytes()
@@ -121,7 +117,8 @@ def test_a_cut_file_is_refused(config, media, tmp_path):
             store.load(media[0])
 
 
-def test_what_could_not_be_decoded_is_left_out_and_what_was_never_made_is_an_error(config, media, tmp_path):
+def test_failed_media_are_left_out_and_missing_descriptors_are_an_error(pictures, tmp_path):
+    config, media = pictures
     media[2].path.write_bytes(b"not a picture")
     store = DescriptorStore(config, tmp_path)
     extract(store, media[:5], Extractor())
@@ -134,7 +131,8 @@ def test_what_could_not_be_decoded_is_left_out_and_what_was_never_made_is_an_err
 
 
 @pytest.mark.parametrize("name", ["../m0", "a/b", "", "meta", "a\tb", "a\nb"])
-def test_ids_are_plain_names(config, media, tmp_path, name):
+def test_ids_are_plain_names(pictures, tmp_path, name):
+    config, media = pictures
     store = DescriptorStore(config, tmp_path)
     with pytest.raises(UserError, match="cannot name a descriptor file"):
         extract(store, [dataclasses.replace(media[0], id=name)], no_network)

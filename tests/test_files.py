@@ -31,7 +31,7 @@ def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_an_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     for name, reason in (("file/x.json", "exists|Not a directory"), ("folder", "a folder has this name")):
@@ -40,7 +40,7 @@ def test_places_that_cannot_be_written(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_errors_about_other_files_stay_what_they_are(tmp_path):
+def test_errors_about_other_files_are_not_changed(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x"):
         open(tmp_path / "other")
     assert os.listdir(tmp_path) == []
@@ -65,7 +65,7 @@ def test_json_there_and_back(tmp_path):
         (b'["a",\n  "\xff"]', "not UTF-8 at line 2, column 4"),
     ],
 )
-def test_malformed_json_is_told_by_line_and_column(tmp_path, content, message):
+def test_errors_of_json_name_line_and_column(tmp_path, content, message):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=f"x.json is not valid JSON: {message}; mend it"):
         read_json(tmp_path / "x.json")

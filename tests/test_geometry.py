@@ -33,7 +33,7 @@ def test_geometry_survives_json():
     assert Geometry.from_json(json.loads(json.dumps(geometry.to_json()))) == geometry
 
 
-def test_geometry_refuses_what_cannot_be():
+def test_impossible_geometry_is_refused():
     with pytest.raises(ValueError, match='"squash" or "center_crop", not \'fit\''):
         Geometry.of(320, 240, resize="fit")
     with pytest.raises(ValueError, match="at least 1 pixel, not 0, 240, 299"):

@@ -1,4 +1,4 @@
-"""The network of 2015: its frozen graph, Keras' InceptionV3 and the files of both say the same numbers."""
+"""The network of 2015: its frozen graph, its conversion and Keras' InceptionV3 give the same numbers."""
 
 import dataclasses
 import functools
@@ -39,7 +39,7 @@ SMALL = [
 
 
 class FrozenGraph:
-    """Writes SMALL as the 2015 graph is written: node by node, with its names and its types of nodes."""
+    """SMALL as a graph with the names and types of nodes of the 2015 graph."""
 
     def __init__(self, scale_after_normalization=False):
         import tensorflow as tf
@@ -129,7 +129,7 @@ def pictures():
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Keras' folder at a place of the test's own, no way out, and SMALL in place of the whole network."""
+    """Keras' folder in the test's own, a download address that fails, and SMALL in place of the network."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(inception_2015, "URL", "http://127.0.0.1:9/inception-2015-12-05.tgz")
     monkeypatch.setattr(inception_2015, "network", functools.partial(inception_2015.network, SMALL, input_size=SIZE))
@@ -178,7 +178,7 @@ def test_another_graph_is_refused_by_name_and_read_as_a_file(small, pictures):
         inception.load(str(path))
 
 
-def test_descriptors_of_2015_are_known_where_the_network_is_not(small):
+def test_tag_and_digest_of_2015_need_no_file(small):
     assert inception.weights_tag("inception-2015") == "inception-2015"
     assert inception.weights_digest("inception-2015") == f"sha256:{inception_2015.GRAPH_DIGEST}"
 
@@ -256,7 +256,7 @@ def test_the_2015_table_is_keras_inception_v3_but_for_one_maximum():
 
 @pytest.fixture
 def folded_file(small):
-    """A file as the conversion writes it, whatever its name."""
+    """A file as the conversion writes it, with a name of its own."""
     frozen = FrozenGraph()
     path = small.parent / "mine.npz"
     np.savez(path, **inception_2015.convert(frozen.graph.SerializeToString()))
@@ -364,7 +364,7 @@ def test_a_wrong_archive_is_one_line_and_leaves_no_conversion(small, content, na
     assert [path.name for path in small.iterdir()] == ["inception-2015-12-05.tgz"]
 
 
-def test_no_way_out_is_exit_status_2(small, tmp_path, monkeypatch, capsys):
+def test_a_failed_download_is_exit_status_2(small, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
     folder = tmp_path / "Flickr30k"
@@ -385,7 +385,7 @@ def test_no_way_out_is_exit_status_2(small, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "inception-2015-folded.npz").exists(), reason=f"needs the real media in {REAL}")
 def test_the_real_network_sees_real_pictures():
-    """Figures of the published network's kind: ReLU outputs, mostly zero, whose mean is 0.3 to 0.5."""
+    """The cells are ReLU outputs, mostly zero, with a mean of 0.3 to 0.5."""
     from PIL import Image
 
     features = dataclasses.replace(

@@ -103,14 +103,14 @@ def test_sampling_from_a_start_equals_picking(clips):
             assert sample.times[k] == inside[index][0]
 
 
-def test_a_start_after_the_end_is_told_alike(clips):
+def test_a_start_after_the_end_is_refused_with_and_without_seeking(clips):
     for name in ("b_frames.mp4", "one_keyframe.mp4"):
         with pytest.raises(pictures.MediaError, match=r"no frame from 99 s on; the last one is at 4\.76 s"):
             list(video.iterate_frames(clips[name][0], 99.0))
 
 
 @pytest.mark.parametrize(("interval", "suffix"), [(6, ".mp4"), (6, ".mkv"), (250, ".mp4")])
-def test_keyframes_as_often_as_asked(tmp_path, interval, suffix):
+def test_keyframes_at_the_given_interval(tmp_path, interval, suffix):
     path = tmp_path / f"clip{suffix}"
     with VideoWriter(path, *SIZE, 25, keyframe_interval=interval) as writer:
         for _ in range(40):

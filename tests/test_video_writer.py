@@ -142,7 +142,7 @@ def test_few_colours_are_exact_in_a_gif(tmp_path):
 # --- what cannot be written
 
 
-def test_a_failure_leaves_the_old_video_and_nothing_else(tmp_path):
+def test_after_an_error_only_the_old_video_is_there(tmp_path):
     path = tmp_path / "video.mp4"
     path.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), VideoWriter(path, 64, 48, 25) as video:
@@ -178,7 +178,7 @@ def test_a_full_disk_is_one_line(tmp_path, capfd, name):
     assert os.listdir(tmp_path) == [] and capfd.readouterr().err == ""
 
 
-def test_a_video_wants_a_name_size_and_rate_that_can_be(tmp_path):
+def test_impossible_names_sizes_and_rates_are_refused(tmp_path):
     with pytest.raises(UserError, match="as a video: let its name end in .mp4, "):
         VideoWriter(tmp_path / "video.png", 64, 48, 25)
     with pytest.raises(ValueError, match="not 64x48 at 0"):

@@ -198,13 +198,25 @@ def _identity(path):
 
 
 def _check_writable(path):
+    """Raises UserError if a file cannot be written; folders that are missing are made for a try, and removed."""
+    folder = path.absolute().parent
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        if missing:
+            missing[-1].mkdir()
+            missing[-1].rmdir()
+        elif _exists(path) and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        elif not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission to write in this folder")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; choose another place") from None
+
+
+def _exists(path):
+    """Whether there is a file. Raises OSError if there can be none, its name being too long, for example."""
     try:
         os.lstat(path)
-        exists = True
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # such as a name that is too long
-            raise UserError(f"{path} cannot be written: {error.strerror}; choose --output") from None
-        exists = False
-    parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-    if exists and path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(f"{path} cannot be written; expected a file in a folder you may write to; choose --output")
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,6 +1,7 @@
 """The HTML page: its numbers, its text, its files; and, in a real browser, its maps, its keys and what it asks for."""
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from s2vt.config import SaliencyConfig
 from s2vt.data.geometry import Geometry
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
 from s2vt.saliency import heatmaps
 from s2vt.saliency.explanation import Explanation
+from s2vt.saliency.maps import Evidence
 
 # n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.
 WORDS = ("a", "red", "car", "stops")
@@ -44,30 +47,40 @@ def losses(seed, num_frames=5):
     return cells, random.uniform(1, 8, (4, num_frames)).astype("float32")
 
 
-def log_p():
+def _log_p():
     rows = np.log(np.random.default_rng(7).dirichlet(np.ones(7), 4))
     rows[1] = np.log([0.001, 0.5, 0.004, 0.003, 0.002, 0.3, 0.19])  # "red" is fifth
     return rows
 
 
-def explanation(words=WORDS, num_frames=5, **changes):
-    (loss, loss_pooled), (kl, kl_pooled) = losses(1, num_frames), losses(2, num_frames)
-    arrays = {"loss": loss, "loss_pooled": loss_pooled, "kl": kl, "kl_pooled": kl_pooled, "log_p": log_p()}
-    return Explanation(tuple(words), **(arrays | changes))
+LOG_P, LOOK, SIGMA = _log_p(), drawing.Look(), SaliencyConfig().sigma_cells
 
 
-def write_video(path, resize="squash", **changes):
-    arguments = {"frames": frames(), "frame_rate": 10, "explanation": explanation(), "sample_times": TIMES,
-                 "geometry": Geometry.of(96, 64, resize), "vocabulary": VOCABULARY, "title": "clip.mp4"}  # fmt: skip
-    page.video_page(path, **(arguments | changes))
+def explanation(words=WORDS, num_frames=5, times=TIMES, geometry=None, log_p=LOG_P, **changes):
+    """A video's, or of one frame a picture's; `changes`: {kind: (losses of the cells, of the frames)}."""
+    kinds = {"nll": losses(1, num_frames), "kl": losses(2, num_frames)} | changes
+    maps = {
+        kind: Evidence(kind, -np.asarray(cells), None if num_frames == 1 else -np.asarray(frames))
+        for kind, (cells, frames) in ((kind, pair) for kind, pair in kinds.items() if pair)
+    }
+    times = () if num_frames == 1 else np.array(times)
+    return Explanation(tuple(words), maps, geometry or Geometry.of(96, 64), (), times, log_p)
+
+
+def look(kind="nll", **changes):
+    return drawing.Look(SaliencyConfig(map=kind), **changes)
+
+
+def write_video(path, said=None, clip=None, vocabulary=VOCABULARY, title="clip.mp4", chosen=(), view=LOOK):
+    content = page.PageContent(title, vocabulary, chosen)
+    page.video_page(path, frames() if clip is None else clip, 10, said or explanation(), content, view)
     return path
 
 
-def write_picture(path, picture=None, **changes):
+def write_picture(path, said=None, picture=None, vocabulary=VOCABULARY, title="picture.jpg", chosen=(), view=LOOK):
     picture = np.full((64, 96, 3), 120, np.uint8) if picture is None else picture
-    arguments = {"explanation": explanation(num_frames=1), "geometry": Geometry.of(picture.shape[1], picture.shape[0]),
-                 "vocabulary": VOCABULARY, "title": "picture.jpg"}  # fmt: skip
-    page.picture_page(path, picture, **(arguments | changes))
+    said = said or explanation(num_frames=1, geometry=Geometry.of(picture.shape[1], picture.shape[0]))
+    page.picture_page(path, picture, said, page.PageContent(title, vocabulary, chosen), view)
     return path
 
 
@@ -114,7 +127,7 @@ def test_the_page_states_the_error_of_its_numbers(tmp_path):
 
 
 def test_alternatives_by_hand():
-    second = page.alternatives(log_p(), WORDS, VOCABULARY, count=3)[1]
+    second = page.alternatives(LOG_P, WORDS, VOCABULARY, count=3)[1]
     assert [(item["word"], item["rank"]) for item in second] == [("a", 1), ("blue", 2), ("dog", 3), ("red", 5)]
     np.testing.assert_allclose([item["probability"] for item in second], [0.5, 0.3, 0.19, 0.003])
 
@@ -127,7 +140,7 @@ def test_all_text_stays_text(tmp_path, write):
     words, vocabulary = (HOSTILE, "red", "<b>", "&lt;"), (HOSTILE, "red", "<b>", "&lt;", "x", "y", "z")
     plain = Elements(write(tmp_path / "plain.html"))
     said = explanation(words, 5 if write is write_video else 1)
-    found = Elements(write(tmp_path / "hostile.html", title=HOSTILE, explanation=said, vocabulary=vocabulary))
+    found = Elements(write(tmp_path / "hostile.html", said, title=HOSTILE, vocabulary=vocabulary))
     assert found.tags == plain.tags and "img" in found.tags
     assert found.texts["title"] == HOSTILE and found.data["title"] == HOSTILE
     assert found.data["words"] == list(words)
@@ -150,17 +163,17 @@ def test_the_page_names_no_address(tmp_path, write):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sample_times": TIMES[:4]}, "sample_times"),
-        ({"explanation": explanation(("a", "b"))}, "received 2 words"),
-        ({"explanation": explanation(kl_pooled=np.zeros((4, 6)))}, r"the frames' losses \(n, m\)"),
-        ({"explanation": explanation(loss=np.full((4, 5, 8, 8), np.inf))}, "finite"),
-        ({"explanation": explanation(kl=None), "loss": "kl"}, "received|no 'kl' loss"),
-        ({"explanation": explanation(log_p=np.zeros((4, 6)))}, "log_p must be"),
+        ({"said": explanation(times=TIMES[:4])}, "evidence for m = 4 frames"),
+        ({"said": explanation(("a", "b"))}, "received 2 words"),
+        ({"said": explanation(nll=(losses(1)[0], np.zeros((4, 6))))}, "m = 5 frames"),
+        ({"said": explanation(nll=(np.full((4, 5, 8, 8), np.inf), losses(1)[1]))}, "finite"),
+        ({"said": explanation(kl=None), "view": look("kl")}, "no 'kl' map"),
+        ({"said": explanation(log_p=np.zeros((4, 6)))}, "log_p must be"),
         ({"vocabulary": ("x", *VOCABULARY[1:4], "y", "z", "w")}, "not in the vocabulary: stops"),
-        ({"geometry": Geometry.of(64, 96)}, "as the geometry says"),
-        ({"frames": iter(())}, "no frame"),
+        ({"said": explanation(geometry=Geometry.of(64, 96))}, "as the geometry says"),
+        ({"clip": iter(())}, "no frame"),
         ({"chosen": (1, 4)}, r"positions 0\.\.3"),
-        ({"normalize": "both"}, "clip, frame, release, not 'both'"),
+        ({"view": look(normalize="both")}, "clip, frame, release, not 'both'"),
     ],
 )
 def test_wrong_arguments_are_told_and_leave_nothing(tmp_path, changes, message):
@@ -173,7 +186,7 @@ def test_mistakes_of_the_user(tmp_path):
     with pytest.raises(UserError, match="ends in .html"):
         write_video(tmp_path / "a.htm")
     with pytest.raises(UserError, match="no colour map 'rainbows'"):
-        write_picture(tmp_path / "a.html", cmap="rainbows")
+        write_picture(tmp_path / "a.html", view=look(cmap="rainbows"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         write_picture(tmp_path / "file" / "a.html")
@@ -184,7 +197,7 @@ def test_a_page_that_fails_leaves_the_last_one(tmp_path):
     path = write_picture(tmp_path / "a.html")
     before = path.read_bytes()
     with pytest.raises(ValueError, match="no frame"):
-        write_video(path, frames=iter(()))
+        write_video(path, clip=iter(()))
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.html"]
 
 
@@ -193,8 +206,8 @@ def test_a_heavy_clip_is_kept_smaller(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     noise = [random.integers(0, 256, (240, 320, 3), np.uint8) for _ in range(21)]
     heavy = ((3 + k / 10, frame) for k, frame in enumerate(noise))
-    path = write_video(tmp_path / "a.html", frames=heavy, geometry=Geometry.of(320, 240, "center_crop"),
-                       sample_times=np.add(TIMES, 3))  # fmt: skip
+    said = explanation(times=np.add(TIMES, 3), geometry=Geometry.of(320, 240, "center_crop"))
+    path = write_video(tmp_path / "a.html", said, heavy)
     data = Elements(path).data
     assert len(base64.b64decode(data["medium"]["data"])) <= 60_000 and 160 <= data["width"] < 320
     np.testing.assert_allclose(np.array(data["crop"]) * 320 / data["width"], Geometry.of(320, 240, "center_crop").crop)
@@ -203,7 +216,7 @@ def test_a_heavy_clip_is_kept_smaller(tmp_path, monkeypatch):
 
 
 def test_a_large_picture_is_kept_smaller(tmp_path):
-    data = Elements(write_picture(tmp_path / "a.html", np.full((3000, 1500, 3), 90, np.uint8))).data
+    data = Elements(write_picture(tmp_path / "a.html", picture=np.full((3000, 1500, 3), 90, np.uint8))).data
     assert (data["width"], data["height"], data["crop"]) == (512, 1024, [0, 0, 512, 1024])
     assert Image.open(io.BytesIO(base64.b64decode(data["medium"]["data"]))).size == (512, 1024)
 
@@ -266,12 +279,13 @@ def map_of(tab):
 
 
 def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64), how="clip"):
-    """The same as the other pictures draw it, `share` of the way from one sampled frame to the next."""
-    loss, geometry = explanation(num_frames=num_frames).maps(kind)[0], Geometry.of(*size, resize)
+    """The map as the other pictures draw it, `share` of the way from one sampled frame to the next."""
+    evidence, geometry = explanation(num_frames=num_frames).maps[kind].cells, Geometry.of(*size, resize)
     groups = [words, *([t] for t in range(len(WORDS)) if t not in words)]  # summed words count as one
-    e = drawing.e_to_draw(np.stack([heatmaps.phrase_loss(loss, group) for group in groups]), geometry, how)[0]
+    summed = np.stack([heatmaps.phrase_sum(evidence, group) for group in groups])
+    e = drawing.e_to_draw(summed, geometry, look(normalize=how))[0]
     after = min(frame + 1, num_frames - 1)
-    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], geometry)
+    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], geometry, SIGMA)
 
 
 def same(one, other):
@@ -302,10 +316,10 @@ def stage(tab):
 @pytest.mark.parametrize("resize", ["squash", "center_crop"])
 def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
     """Two roads: the browser's maths and Python's, for words, phrases, both losses, times between frames."""
-    tab = visit(write_video(tmp_path / "a.html", resize))
+    tab = visit(write_video(tmp_path / "a.html", explanation(geometry=Geometry.of(96, 64, resize))))
     for words, kind, seconds in (([1], "nll", 0.5), ([2], "kl", 1.5), ([0, 2, 3], "nll", 1.15), ([1, 2], "kl", 2.0)):
         tab.evaluate(
-            "([words, loss, s]) => { state.loss = loss; choose(words, words[0]); goTo(s); }",
+            "([words, kind, s]) => { state.kind = kind; choose(words, words[0]); goTo(s); }",
             [words, kind, seconds],
         )
         same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=seconds % 0.5 / 0.5, resize=resize))
@@ -313,11 +327,11 @@ def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
 
 @pytest.mark.parametrize("how", heatmaps.NORMALIZATIONS)
 def test_maps_of_each_normalisation_are_those_of_the_video(visit, tmp_path, how):
-    tab = visit(write_video(tmp_path / "a.html", normalize=how))
+    tab = visit(write_video(tmp_path / "a.html", view=look(normalize=how)))
     assert tab.locator("#normalization").text_content() == heatmaps.NORMALIZATIONS[how]
     for words, kind, seconds in (([1], "nll", 1.0), ([0, 2], "nll", 1.35), ([2], "kl", 1.75)):
         tab.evaluate(
-            "([words, loss, s]) => { state.loss = loss; choose(words, words[0]); goTo(s); }",
+            "([words, kind, s]) => { state.kind = kind; choose(words, words[0]); goTo(s); }",
             [words, kind, seconds],
         )
         share = seconds % 0.5 / 0.5
@@ -335,14 +349,14 @@ def test_the_normalisation_is_chosen_on_the_page(visit, tmp_path):
 
 
 def test_a_picture_is_one_frame(visit, tmp_path):
-    tab = visit(write_picture(tmp_path / "a.html", normalize="frame"))
+    tab = visit(write_picture(tmp_path / "a.html", view=look(normalize="frame")))
     assert tab.locator("#normalize option").all_text_contents() == ["per picture", "release"]
     same(map_of(tab), expected_map([0, 1, 2, 3], 0, num_frames=1))
 
 
 def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):
     """A clip shorter than m frames: sampled at 0, 0, 1, 1, 2 seconds."""
-    tab = visit(write_video(tmp_path / "a.html", sample_times=(0, 0, 1, 1, 2)))
+    tab = visit(write_video(tmp_path / "a.html", explanation(times=(0, 0, 1, 1, 2))))
     tab.evaluate("choose([1], 1); goTo(1.5)")
     same(map_of(tab), expected_map([1], 3, share=0.5))
     tab.evaluate("goTo(1)")
@@ -366,7 +380,7 @@ def assert_stage(tab, expected):
 
 
 def test_the_pixel_under_the_hot_cell_is_hot(visit, tmp_path):
-    tab = visit(write_picture(tmp_path / "a.html", LARGE))
+    tab = visit(write_picture(tmp_path / "a.html", picture=LARGE))
     tab.locator(".word").nth(2).click()
     pixels = stage(tab)
     height, width = pixels.shape[:2]
@@ -380,7 +394,8 @@ def test_the_pixel_under_the_hot_cell_is_hot(visit, tmp_path):
 def test_colours_by_hand(visit, tmp_path):
     """Evidence in the left half only: there 0.55 of inferno's last colour, (252, 255, 164), and 0.45 of grey 120."""
     loss = np.broadcast_to(np.repeat([1.0, 5.0], 4), (4, 1, 8, 8))
-    tab = visit(write_picture(tmp_path / "a.html", LARGE, explanation=explanation(num_frames=1, loss=loss)))
+    said = explanation(num_frames=1, nll=(loss, None), geometry=Geometry.of(640, 480))
+    tab = visit(write_picture(tmp_path / "a.html", said, LARGE))
     pixels = stage(tab)
     np.testing.assert_allclose(pixels[240, 20], (193, 194, 144), atol=5)
     np.testing.assert_allclose(pixels[240, -20], (67, 67, 67), atol=3)  # dimmed by 0.8 * 0.55
@@ -463,7 +478,7 @@ def test_every_control_is_reached_and_named(visit, tmp_path):
 
 def test_time_moves_the_map_the_cursor_and_the_clip(visit, tmp_path):
     tab = visit(write_video(tmp_path / "a.html"))
-    e = heatmaps.temporal_saliency(heatmaps.phrase_loss(explanation().loss_pooled, [0, 1, 2, 3]))
+    e = heatmaps.temporal_saliency(heatmaps.phrase_sum(explanation().maps["nll"].frames, [0, 1, 2, 3]), SIGMA)
     assert tab.evaluate("state.time") == TIMES[int(np.argmax(e))]  # it opens on the frame with the most evidence
     tab.locator("#opacity").fill("0")  # the bare clip
     for seconds, frame in ((0.5, 5), (1.45, 14), (2.0, 20), (0.0, 0)):
@@ -487,11 +502,11 @@ def test_time_moves_the_map_the_cursor_and_the_clip(visit, tmp_path):
 def test_the_curve_is_e_of_the_frames_and_alpha_is_told(visit, tmp_path):
     tab = visit(write_video(tmp_path / "a.html"))
     tab.evaluate("choose([1, 3], 1)")
-    pooled = heatmaps.phrase_loss(explanation().loss_pooled, [1, 3])
+    pooled = heatmaps.phrase_sum(explanation().maps["nll"].frames, [1, 3])
     path = np.array(re.findall(r"[\d.]+", tab.locator("#curve .line").get_attribute("d")), float).reshape(-1, 2)
     np.testing.assert_allclose(path[:, 0], np.divide(TIMES, 2) * 1000)
-    np.testing.assert_allclose(1 - path[:, 1] / 100, heatmaps.temporal_saliency(pooled), atol=1e-4)
-    for seconds, alpha in zip(TIMES, heatmaps.temporal_alpha(pooled), strict=True):
+    np.testing.assert_allclose(1 - path[:, 1] / 100, heatmaps.temporal_saliency(pooled, SIGMA), atol=1e-4)
+    for seconds, alpha in zip(TIMES, heatmaps.temporal_alpha(pooled, SIGMA), strict=True):
         tab.evaluate("seconds => goTo(seconds)", seconds)
         assert tab.locator("#readout").text_content() == f"{seconds:.2f} s · α {alpha:.3f} (even share 0.200)"
 
@@ -514,7 +529,7 @@ def test_it_plays_and_pauses(visit, tmp_path):
 
 
 def test_the_loss_the_colours_and_the_opacity(visit, tmp_path):
-    tab = visit(write_picture(tmp_path / "a.html", LARGE, cmap="plasma", loss="kl"))
+    tab = visit(write_picture(tmp_path / "a.html", picture=LARGE, view=look("kl", cmap="plasma")))
     nll, kl = (expected_map([2], 0, kind, num_frames=1, size=(640, 480)) for kind in ("nll", "kl"))
     tab.locator(".word").nth(2).click()
     assert_stage(tab, drawn(kl, "plasma"))
@@ -524,7 +539,8 @@ def test_the_loss_the_colours_and_the_opacity(visit, tmp_path):
     for opacity in (0, 0.3, 1):
         tab.locator("#opacity").fill(str(opacity))
         assert_stage(tab, drawn(nll, "viridis", opacity))
-    loss = heatmaps.upsample(explanation(num_frames=1).loss[2], Geometry.of(72, 72))  # what is drawn has Gaussian means
+    evidence = explanation(num_frames=1).maps["nll"].cells[2, 0]
+    loss = -heatmaps.upsample(evidence, Geometry.of(72, 72), SIGMA)  # drawn values are Gaussian means
     assert tab.locator("#least").text_content() == f"e = 0: {loss.max():.2f} nats lost"
     assert tab.locator("#most").text_content() == f"e = 1: {loss.min():.2f} nats lost"
 
@@ -539,16 +555,15 @@ def test_what_it_would_have_said_instead(visit, tmp_path):
 
 
 def test_without_kl_and_log_p_their_controls_are_not_there(visit, tmp_path):
-    bare = explanation(num_frames=1, kl=None, kl_pooled=None, log_p=None)
-    tab = visit(write_picture(tmp_path / "a.html", explanation=bare))
-    assert not tab.locator("#loss").is_visible() and not tab.locator("#instead").is_visible()
+    tab = visit(write_picture(tmp_path / "a.html", explanation(num_frames=1, kl=None, log_p=None)))
+    assert not tab.locator("#kinds").is_visible() and not tab.locator("#instead").is_visible()
     assert not tab.locator("#player").is_visible()
 
 
 def test_hostile_text_is_shown_as_text(visit, tmp_path):
     vocabulary = (HOSTILE, "red", "<b>", "&lt;", "x", "y", "z")
     said = explanation((HOSTILE, "red", "<b>", "&lt;"), 1)
-    tab = visit(write_picture(tmp_path / "a.html", title=HOSTILE, explanation=said, vocabulary=vocabulary),
+    tab = visit(write_picture(tmp_path / "a.html", said, title=HOSTILE, vocabulary=vocabulary),
                 viewport={"width": 320, "height": 600})  # fmt: skip
     tab.locator(".word").nth(0).click()
     assert tab.locator(".word").nth(0).text_content() == HOSTILE and HOSTILE in tab.locator("#shown").text_content()
@@ -582,3 +597,36 @@ def test_the_browser_refuses_other_scripts_and_all_addresses(browser, tmp_path):
         with pytest.raises(TimeoutError):
             server.accept()
     assert len(refused) >= 3 and all("Content Security Policy" in text for text in refused)
+
+
+def test_attention_over_frames_has_a_curve_and_no_map(visit, tmp_path):
+    alpha = np.random.default_rng(5).dirichlet(np.ones(5), 4)
+    said = dataclasses.replace(explanation(), maps={"attention": Evidence("attention", None, alpha)})
+    tab = visit(write_video(tmp_path / "a.html", said, view=look("attention")))
+    tab.evaluate("choose([1], 1)")
+    assert tab.evaluate("mapNow()") is None and not tab.locator("#legend .bar").is_visible()
+    e = heatmaps.temporal_saliency(alpha[1], SIGMA)
+    assert tab.evaluate("peakFrame()") == int(np.argmax(e))
+    tab.locator("#opacity").fill("1")
+    tab.evaluate("goTo(1.0)")
+    wait(tab, "!video.seeking")
+    np.testing.assert_allclose(stage(tab)[20:-20, 20:-20].mean(), GREYS[10], atol=3)  # the bare clip
+
+
+def test_attention_over_cells_states_its_share(visit, tmp_path):
+    alpha = np.random.default_rng(6).dirichlet(np.ones(64), 4).reshape(4, 1, 8, 8)
+    said = explanation(num_frames=1, kl=None)
+    said.maps["attention"] = Evidence("attention", alpha, None)
+    tab = visit(write_picture(tmp_path / "a.html", said, view=look("attention")))
+    tab.evaluate("choose([2], 2)")
+    drawn = heatmaps.upsample(alpha[2, 0], Geometry.of(72, 72), SIGMA)
+    assert tab.locator("#most").text_content() == f"e = 1: {100 * drawn.max():.1f} % of the attention"
+    tab.get_by_label("nll").check()
+    same(map_of(tab), expected_map([2], 0, num_frames=1))
+
+
+def test_a_portrait_medium_has_its_words_beside_it(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html", picture=np.full((800, 450, 3), 120, np.uint8)))
+    stage_box, words = (tab.locator(name).bounding_box() for name in ("#stage", "#sentence"))
+    assert words["x"] >= stage_box["x"] + stage_box["width"] and stage_box["height"] > 600
+    assert words["y"] < stage_box["y"] + stage_box["height"] / 2

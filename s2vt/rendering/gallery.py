@@ -1,9 +1,10 @@
 """The index page of many explained media: a thumbnail, the sentence and the files of each.
 
-A folder of results keeps what it holds in `index.json`, so that an interrupted run goes on where it stopped, and
-shows it in `index.html`, a plain page that works from disk.
+`index.json` in a folder of results lists its entries, so that an interrupted run continues where it stopped;
+`index.html` shows them, without a server.
 """
 
+import dataclasses
 import html
 import os
 from pathlib import Path
@@ -14,7 +15,15 @@ from PIL import Image
 
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.errors import UserError
-from s2vt.rendering.drawing import e_to_draw, overlay, resized, shrunk
+from s2vt.rendering.drawing import (
+    Backdrop,
+    content_phrases,
+    drawn_evidence,
+    e_to_draw,
+    overlay,
+    resized,
+    shrunk,
+)
 from s2vt.saliency import heatmaps
 
 WIDTH, HEIGHT = 320, 640  # of a thumbnail at most, pixels
@@ -51,11 +60,13 @@ def _is_entry(value):
 
 
 class Gallery:
-    """A folder of results and what is in it.
+    """A folder of results and the list of its entries.
 
     Args:
-        folder: where index.json and index.html stand; made when the first entry is added.
+        folder: of index.json and index.html; made when the first entry is added.
         title: heading of the page.
+    Raises:
+        UserError: if the folder has an index.json of another kind.
     """
 
     def __init__(self, folder, title):
@@ -63,7 +74,7 @@ class Gallery:
         path = self.folder / "index.json"
         self.entries = read_json(path) if path.exists() else {}
         if not isinstance(self.entries, dict) or not all(map(_is_entry, self.entries.values())):
-            raise UserError(f"{path} is not the list of what the folder holds; delete it, or choose another --output")
+            raise UserError(f"{path} is no list of explained media; delete it, or choose another --output")
 
     def holds(self, name, made_with):
         """Whether an entry was made with the same settings and all its files are there."""
@@ -73,11 +84,11 @@ class Gallery:
         )
 
     def add(self, name, sentence, files, thumbnail, made_with):
-        """Adds an entry, or takes the place of the one of that name, and writes the page.
+        """Adds an entry, or replaces the one of that name, and writes the page.
 
         Args:
             name: the medium's.   sentence: a string.   files: their paths, in the folder.
-            thumbnail: (h, w, 3) uint8.   made_with: what it depends on, JSON.
+            thumbnail: (h, w, 3) uint8.   made_with: the settings that the files depend on, JSON values.
         """
         path = self.folder / "thumbnails" / f"{name}.jpg"
         with atomic_path(path) as temporary:
@@ -85,7 +96,7 @@ class Gallery:
         names = [Path(file).relative_to(self.folder).as_posix() for file in files]
         self.entries[name] = {"sentence": sentence, "files": names, "made_with": made_with}
         self._write_page()
-        write_json(self.folder / "index.json", self.entries)  # last: it says that all the rest is there
+        write_json(self.folder / "index.json", self.entries)  # last: a listed entry is complete
 
     def _write_page(self):
         cards = []
@@ -109,19 +120,35 @@ class Gallery:
 
 
 def _address(file):
-    """A file's name as a page links to it; quoted, it cannot name a scheme such as javascript:."""
+    """A file's name as a link's address; quoted, it cannot name a scheme such as javascript:."""
     return quote(os.fsencode(file))
 
 
 def thumbnail(frames, explanation, phrases, look):
-    """The map of the content phrase whose evidence is most concentrated in time, over the frame where it is.
+    """The map of the content phrase whose evidence is most concentrated in time, in the frame of its largest alpha.
+
+    Of a picture, the first content phrase is taken. Of a kind of map without values in space, the frame is plain.
 
     Args:
         frames: m frames or one picture, (m, H, W, 3) uint8.
         explanation: `s2vt.saliency.explanation.Explanation`.
-        phrases: K of `s2vt.data.phrases.Phrase`, all that are drawn.
+        phrases: K of `s2vt.data.phrases.Phrase`.
         look: `Look`.
     Returns:
         (h, w, 3) uint8.
     """
-    raise NotImplementedError
+    chosen = [phrases[k] for k in content_phrases(phrases)] or phrases
+    cells, evidence = drawn_evidence(explanation, chosen, look)
+    k = i = 0
+    if evidence is not None:
+        alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
+        k, i = np.unravel_index(alpha.argmax(), alpha.shape)
+    geometry = explanation.geometry
+    ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
+    size = tuple(max(1, round(ratio * side)) for side in (geometry.width, geometry.height))
+    e_map = None
+    if cells is not None:
+        over_clip = dataclasses.replace(look, normalize="clip")  # the peak's map in full, whatever else is drawn
+        e = e_to_draw(cells[k : k + 1], geometry, over_clip)[0, i]
+        e_map = heatmaps.upsample(e, resized(geometry, *size), look.saliency.sigma_cells)
+    return np.asarray(overlay(Backdrop(shrunk(frames[i], size)), e_map, look.cmap))

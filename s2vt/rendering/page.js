@@ -1,40 +1,38 @@
 "use strict";
-// The page that `page.py` fills. The maths is that of heatmaps.py, under the same names.
-// Letters: n words, m sampled frames, G = 8 grid, width x height pixels of the map.
+// The script of the page that `page.py` writes. Functions bear the names of their Python counterparts in heatmaps.py; the
+// matrices of interpolation and of smoothing over time come from there, with the page's data.
+// Letters: T words, m sampled frames, G = 8 grid, width x height pixels of the map. Evidence: larger = more salient.
 
-// --- the maths: losses on the grid -> a map (Eq. 8, 9, receptive fields) ---------------------------------------------
+// --- from evidence on the grid to a map (Eq. 8, 9, receptive fields) -------------------------------------------------
 
-/** Sum of the losses of the words at these positions (Eq. 9). loss: n arrays. */
-function phraseLoss(loss, words) {
-  const sum = new Float64Array(loss[0].length);
-  for (const t of words) loss[t].forEach((value, i) => { sum[i] += value; });
+/** Sum of the evidence of the words at these positions (Eq. 9). evidence: T arrays. */
+function phraseSum(evidence, words) {
+  const sum = new Float64Array(evidence[0].length);
+  for (const t of words) evidence[t].forEach((value, i) => { sum[i] += value; });
   return sum;
 }
 
-/** e = (max Loss - Loss) / (max Loss - min Loss), 0 everywhere if they are equal (Eq. 8). */
-function scale(loss) {
-  const [smallest, largest] = range(loss);
+/** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
+function scale(evidence) {
+  const [smallest, largest] = range(evidence);
   const span = largest > smallest ? largest - smallest : 1;
-  return loss.map((value) => (largest - value) / span);
+  return evidence.map((value) => (value - smallest) / span);
 }
 
 function range(values) {
   return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
 }
 
-/** What of a word's e over the clip (Eq. 8) is above its mean: the first of the 2017 release's two steps. */
+/** The part of a word's e over the clip (Eq. 8) above its mean: the first of the 2017 release's two steps. */
 function aboveMean(e) {
   const mean = e.reduce((a, b) => a + b) / e.length;
   return e.map((value) => Math.max(value - mean, 0));
 }
 
-/** The frames' values, each the Gaussian mean of all of them. */
+/** Smoothing over the sampled frames. */
 function overTime(values) {
-  const [low] = range(values); // of what lies above it: equal values stay equal
-  return values.map((_, i) => {
-    const weight = gaussian(i, values.length);
-    return values.reduce((sum, value, k) => sum + weight[k] * (value - low), low);
-  });
+  const [low] = range(values), length = values.length; // smoothing the rest keeps equal values equal
+  return values.map((_, i) => values.reduce((sum, value, k) => sum + smoothing[i * length + k] * (value - low), low));
 }
 
 /** e normalised to sum 1, uniform where all are equal. */
@@ -43,35 +41,14 @@ function temporalAlpha(e) {
   return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
 }
 
-/** How much a position takes from each of 0..count-1: a Gaussian of the distance. */
-function gaussian(position, count) {
-  const row = new Float64Array(count);
-  for (let item = -4; item < count + 4; item++) // the first and the last one go on outside
-    row[Math.min(Math.max(item, 0), count - 1)] += Math.exp(-(((position - item) / page.spread) ** 2) / 2);
-  const sum = row.reduce((a, b) => a + b);
-  return row.map((value) => value / sum);
-}
-
-/** How much each pixel along one axis takes from each cell (length grid). */
-function weights(length, start, stop, size, grid) {
-  const all = new Float64Array(length * grid);
-  for (let pixel = 0; pixel < length; pixel++) {
-    const input = (pixel + 0.5 - start) * size / (stop - start); // inverse of the resize and crop
-    const position = Math.min(Math.max((input - 37.5) / 32, 0), grid - 1); // centre of cell k: input pixel 32 k + 37
-    all.set(gaussian(position, grid), pixel * grid);
-  }
-  return all;
-}
-
 /** Values on the grid (G G) -> a map over the pixels, row by row (height width): A_y cells A_x^T. */
-function upsample(cells, geometry) {
-  const { x, y, grid, width, height } = geometry;
-  const map = new Float32Array(width * height), row = new Float64Array(grid);
+function upsample(cells, { x, y, width, height }) {
+  const map = new Float32Array(width * height), row = new Float64Array(G);
   for (let j = 0, pixel = 0; j < height; j++) {
     row.fill(0);
-    for (let k = 0; k < grid; k++) for (let l = 0; l < grid; l++) row[l] += y[j * grid + k] * cells[k * grid + l];
+    for (let k = 0; k < G; k++) for (let l = 0; l < G; l++) row[l] += y[j * G + k] * cells[k * G + l];
     for (let i = 0; i < width; i++, pixel++)
-      for (let l = 0; l < grid; l++) map[pixel] += x[i * grid + l] * row[l];
+      for (let l = 0; l < G; l++) map[pixel] += x[i * G + l] * row[l];
   }
   return map;
 }
@@ -95,30 +72,31 @@ function atTime(values, count, { before, share }) {
 
 const $ = (id) => document.getElementById(id);
 const page = JSON.parse($("data").textContent);
-const n = page.words.length, m = page.times.length, G = page.grid;
+const T = page.words.length, m = page.times.length, G = page.grid;
 const moving = page.medium.type.startsWith("video/");
-const losses = Object.fromEntries(Object.entries(page.losses).map(([kind, { cells, pooled }]) =>
-  [kind, { cells: numbers(cells), pooled: pooled && numbers(pooled) }]));
+const maps = Object.fromEntries(Object.entries(page.maps).map(([kind, { cells, frames, ...rest }]) =>
+  [kind, { ...rest, cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
 const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
-const geometry = drawnAt(page.width, page.height), coarse = drawnAt(72, 72);
+const smoothing = floats(page.over_time);
+const geometry = interpolation("drawn"), coarse = interpolation("coarse");
 
-/** The picture's geometry at a size in pixels. */
-function drawnAt(width, height) {
-  const [x1, y1, x2, y2] = page.crop, across = width / page.width, down = height / page.height;
-  return {
-    width, height, grid: G,
-    x: weights(width, across * x1, across * x2, page.size, G),
-    y: weights(height, down * y1, down * y2, page.size, G),
-  };
+/** Size and matrices of one of the two sizes at which maps are made. */
+function interpolation(name) {
+  const [x, y] = page.interpolation[name].map(floats);
+  return { x, y, width: x.length / G, height: y.length / G };
+}
+
+function floats(base64) {
+  return new Float32Array(bytes(base64).buffer);
 }
 
 function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/** 16-bit codes -> n arrays of losses, nats: low + step code. */
+/** 16-bit codes -> T arrays of evidence: low + step code. */
 function numbers({ low, step, codes }) {
-  const all = new Uint16Array(bytes(codes).buffer), length = all.length / n;
+  const all = new Uint16Array(bytes(codes).buffer), length = all.length / T;
   return low.map((start, t) => Float64Array.from(all.subarray(t * length, (t + 1) * length), (c) => start + step[t] * c));
 }
 
@@ -129,31 +107,32 @@ const state = {
   pointed: null, // the word under the mouse, shown while it is there
   current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
   anchor: page.chosen[0], // where a range of words starts
-  loss: page.loss, normalize: page.normalize, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
+  kind: page.kind, normalize: page.normalize, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
 };
-let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), what either end of the scale is
+let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), meaning of the scale's ends
 
 function wordsShown() {
   return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
 }
 
 function makeScene() {
-  const { cells, pooled } = losses[state.loss], words = wordsShown();
-  const frames = pooled ? scale(overTime(phraseLoss(pooled, words))) : Float64Array.of(1);
-  return { words, frames, alpha: temporalAlpha(frames), ...saliency(cells, words) };
+  const { cells, frames, unit } = maps[state.kind], words = wordsShown();
+  const e = frames ? scale(overTime(phraseSum(frames, words))) : Float64Array.of(1);
+  const drawn = cells ? saliency(cells, words, unit) : { e: null, ends: ["", ""] };
+  return { words, frames: e, alpha: temporalAlpha(e), ...drawn };
 }
 
-/** The words' maps: scaled as `heatmaps.normalize` says, what is drawn of them from 0 to 1 (`drawing.e_to_draw`). */
-function saliency(cells, words) {
-  const loss = phraseLoss(cells, words), release = state.normalize === "release";
-  const e = release ? aboveMean(scale(loss)) : scale(loss), drawn = drawnRanges(e);
+/** The words' maps: scaled as `heatmaps.normalize` does, the drawn values from 0 to 1 (`drawing.e_to_draw`). */
+function saliency(cells, words, unit) {
+  const evidence = phraseSum(cells, words), release = state.normalize === "release";
+  const e = release ? aboveMean(scale(evidence)) : scale(evidence), drawn = drawnRanges(e);
   let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
   if (state.normalize === "clip") {
-    const limit = range(drawn.flat()), [smallest, largest] = range(loss);
+    const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
     limits = drawn.map(() => limit);
-    ends = limit.map((value) => `${(largest - value * (largest - smallest)).toFixed(2)} nats lost`);
+    ends = limit.map((value) => described(smallest + value * (largest - smallest), unit));
   } else if (release) { // all words of a frame together; those that are summed count as one
-    const others = rangesOfWords(state.loss).filter((_, t) => !words.includes(t));
+    const others = rangesOfWords(state.kind).filter((_, t) => !words.includes(t));
     limits = drawn.map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
     ends = ["least evidence for any word in the frame", "most evidence for any word in the frame"];
   }
@@ -163,20 +142,25 @@ function saliency(cells, words) {
   }) };
 }
 
+/** Evidence in words: a loss in nats, or a share of attention. */
+function described(evidence, unit) {
+  return unit === "nats" ? `${(-evidence).toFixed(2)} nats lost` : `${(100 * evidence).toFixed(1)} % of the attention`;
+}
+
 /** Smallest and largest value that is drawn of each frame: m pairs. */
 function drawnRanges(e) {
   return page.times.map((_, i) => range(upsample(e.subarray(i * G * G, (i + 1) * G * G), coarse)));
 }
 
 const kept = {};
-/** Of each word, `drawnRanges` after the release's first step. */
+/** `drawnRanges` of each word after the release's first step. */
 function rangesOfWords(kind) {
-  return kept[kind] ??= losses[kind].cells.map((loss) => drawnRanges(aboveMean(scale(loss))));
+  return kept[kind] ??= maps[kind].cells.map((evidence) => drawnRanges(aboveMean(scale(evidence))));
 }
 
-/** The map that is shown now, height x width, row by row. */
+/** The current map, height x width, row by row; null where the kind of map has no values in space. */
 function mapNow() {
-  return upsample(atTime(scene.e, G * G, between(page.times, state.time)), geometry);
+  return scene.e && upsample(atTime(scene.e, G * G, between(page.times, state.time)), geometry);
 }
 
 function peakFrame() {
@@ -206,7 +190,9 @@ function paint(canvas, values, colours) {
 
 /** Everything that changes with time. */
 function drawMoment() {
-  paint($("map"), mapNow(), layerColours());
+  const map = mapNow();
+  if (map) paint($("map"), map, layerColours());
+  else $("map").getContext("2d").clearRect(0, 0, page.width, page.height);
   if (!moving) return;
   const position = between(page.times, state.time), nearest = position.before + Math.round(position.share);
   const seconds = (state.time + page.start).toFixed(2), alpha = scene.alpha[nearest].toFixed(3);
@@ -214,10 +200,10 @@ function drawMoment() {
   $("time").value = state.time;
   $("time").setAttribute("aria-valuetext", `${seconds} seconds, alpha ${alpha}`);
   $("readout").textContent = `${seconds} s · α ${alpha} (even share ${(1 / m).toFixed(3)})`;
-  wordElements.forEach((element, t) => element.style.setProperty("--e", atTime(momentOfWord[state.loss][t], 1, position)[0]));
+  wordElements.forEach((element, t) => element.style.setProperty("--e", atTime(momentOfWord[state.kind][t], 1, position)[0]));
 }
 
-/** Everything that changes with the words and the loss. */
+/** Everything that changes with the words and the kind of map. */
 function drawWords() {
   scene = makeScene();
   const { words, frames, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
@@ -227,6 +213,7 @@ function drawWords() {
     element.tabIndex = t === state.current ? 0 : -1;
   });
   $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "");
+  for (const element of document.querySelectorAll("#legend .bar, #legend .ends")) element.hidden = !scene.e;
   [$("least").textContent, $("most").textContent] = ends.map((end, e) => `e = ${e}: ${end}`);
   $("map").setAttribute("aria-label", description(phrase));
   if (moving) {
@@ -240,14 +227,15 @@ function drawWords() {
   drawMoment();
 }
 
-/** In words, for those who do not see the map: when and where the evidence is strongest. */
+/** A description for screen readers: when and where the evidence is strongest. */
 function description(phrase) {
-  const frame = moving ? peakFrame() : 0, cells = Array.from(scene.e.subarray(frame * G * G, (frame + 1) * G * G));
-  const map = upsample(cells, geometry), pixel = map.indexOf(range(map)[1]);
-  const third = (share, names) => names[Math.floor(3 * share)];
+  const frame = moving ? peakFrame() : 0;
+  const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
+  if (!scene.e) return `Saliency of “${phrase}” over time: strongest${when}`;
+  const map = upsample(Array.from(scene.e.subarray(frame * G * G, (frame + 1) * G * G)), geometry);
+  const pixel = map.indexOf(range(map)[1]), third = (share, names) => names[Math.floor(3 * share)];
   const vertical = third(Math.floor(pixel / page.width) / page.height, ["upper", "middle", "lower"]);
   const horizontal = third((pixel % page.width) / page.width, ["left", "centre", "right"]);
-  const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
   return `Saliency map of “${phrase}”: strongest${when}, ${vertical} ${horizontal}`;
 }
 
@@ -288,7 +276,8 @@ const wordElements = page.words.map((word, t) => {
   element.dataset.position = t;
   return element;
 });
-const momentOfWord = Object.fromEntries(Object.entries(losses).map(([kind, { pooled }]) => [kind, pooled?.map((loss) => scale(overTime(loss)))]));
+const momentOfWord = Object.fromEntries(Object.entries(maps).map(([kind, { frames }]) =>
+  [kind, frames?.map((evidence) => scale(overTime(evidence)))]));
 
 function choose(words, current) {
   if (words.length === 0) return; // something is always shown
@@ -349,10 +338,10 @@ function listenToWords() {
   });
   for (const kind of ["pointerup", "pointercancel"]) window.addEventListener(kind, () => { dragging = false; });
   sentence.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -n, End: n }[event.key];
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -T, End: T }[event.key];
     const control = event.ctrlKey || event.metaKey;
     if (step) {
-      const t = Math.min(Math.max(state.current + step, 0), n - 1);
+      const t = Math.min(Math.max(state.current + step, 0), T - 1);
       if (!event.shiftKey) state.anchor = t;
       if (control) choose([...state.chosen], t);
       else chooseRange(state.anchor, t);
@@ -450,6 +439,18 @@ function stepFrames(count) {
   goTo((Math.round(state.time * page.frame_rate) + count) / page.frame_rate);
 }
 
+/** A radio button that chooses a kind of map. */
+function kindButton(kind, title) {
+  const label = document.createElement("label"), button = document.createElement("input");
+  const name = document.createElement("span"), small = document.createElement("small");
+  Object.assign(button, { type: "radio", name: "kind", value: kind, checked: kind === state.kind });
+  button.addEventListener("change", () => { state.kind = button.value; drawAll(); });
+  small.textContent = title;
+  name.append(`${kind} `, small);
+  label.append(button, name);
+  return label;
+}
+
 // --- start ----------------------------------------------------------------------------------------------------------
 
 function showMedium() {
@@ -461,6 +462,7 @@ function showMedium() {
   element.src = URL.createObjectURL(new Blob([bytes(page.medium.data)], { type: page.medium.type }));
   element.hidden = false;
   $("stage").style.setProperty("--aspect", page.width / page.height);
+  $("viewer").classList.toggle("portrait", page.height > page.width);
   $("map").width = page.width;
   $("map").height = page.height;
 }
@@ -474,16 +476,14 @@ function start() {
   for (const name of Object.keys(palettes)) $("cmap").append(new Option(name, name, false, name === state.cmap));
   $("cmap").addEventListener("change", () => { state.cmap = $("cmap").value; drawAll(); });
   $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); drawAll(); });
-  for (const button of document.querySelectorAll("[name=loss]")) {
-    button.checked = button.value === state.loss;
-    button.addEventListener("change", () => { state.loss = button.value; drawAll(); });
-  }
-  $("loss").hidden = Object.keys(losses).length < 2;
+  $("kinds").append(...Object.entries(maps).map(([kind, { title }]) => kindButton(kind, title)));
+  $("kinds").hidden = Object.keys(maps).length < 2;
   $("instead").hidden = !page.alternatives;
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
-  $("spread").textContent = page.spread;
-  $("error").textContent = `Losses are kept here in 16 bits, off by at most ${page.error.toExponential(0)} nats.`;
+  $("between").textContent = page.between_cells;
+  $("smoothing").textContent = page.smoothing;
+  $("error").textContent = `Evidence is kept here in 16 bits, off by at most ${page.error.toExponential(0)}.`;
   if (moving) {
     listenToTime();
     showPlaying();

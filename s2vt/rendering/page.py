@@ -1,14 +1,15 @@
 """One HTML page that shows a sentence's saliency live: point at words, sum them, move through time.
 
 The page is one file that needs nothing else, no network and no server. It holds the medium (a video as H.264, a
-picture as WebP), the losses of Eq. 6 and 7 on the grid, and the maths of `heatmaps` in JavaScript (`page.js`), so any
-words can be summed (Eq. 9) and scaled (Eq. 8) in the browser. `page.html`, `page.js` and `page.css` beside this file
-are its parts as they are.
+picture as WebP) and the evidence of every kind of map of the explanation on the grid, so that any words can be summed
+(Eq. 9) and scaled (Eq. 8) in the browser. Interpolation between cells and smoothing over time are matrices of
+`heatmaps`, which the page's script multiplies with. `page.html`, `page.js` and `page.css` beside this file are its
+parts.
 
-Losses are kept in 16 bits, word by word: off by at most (max Loss - min Loss) / 131070 of the word. A phrase of q words
-is off by at most the sum of its words' errors.
+Evidence is kept in 16 bits, word by word: off by at most (max - min) / 131070 of the word. A phrase of q words is off
+by at most the sum of its words' errors.
 
-Letters: n words; m sampled frames, 1 for a picture; G=8 grid; V vocabulary; H, W height and width of the source.
+Letters: T words; m sampled frames, 1 for a picture; G=8 grid; V vocabulary; H, W height and width of the source.
 """
 
 import base64
@@ -25,19 +26,20 @@ from pathlib import Path
 import numpy as np
 
 from s2vt.data.files import atomic_path
-from s2vt.data.phrases import noun_phrases
+from s2vt.data.phrases import Phrase, noun_phrases
 from s2vt.data.video import iterate_frames
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
-from s2vt.rendering.drawing import COLOUR_MAP, palette, resized, shrunk
-from s2vt.saliency.heatmaps import NORMALIZATIONS, SPREAD
+from s2vt.rendering.drawing import COLOUR_MAP, PICTURE_NORMALIZATIONS, coarse, drawn_evidence, palette, resized, shrunk
+from s2vt.saliency.heatmaps import NORMALIZATIONS, interpolation, over_time
+from s2vt.saliency.maps import KINDS
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
 VIDEO_BYTES = 3_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
 KEYFRAME_INTERVAL = 10  # frames: what a browser decodes at most to show the one that the time line points at
-SCALED = {"clip": "per {whole}", "frame": "per frame", "release": "release"}
+SCALED = {"clip": "per clip", "frame": "per frame", "release": "release"}  # the choices of the page's control
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +64,52 @@ def video_page(path, frames, frame_rate, explanation, content, look):
         path: the file to write, *.html.
         frames, frame_rate, explanation, look: as of `video.saliency_video`.
         content: `PageContent`.
+    Raises:
+        UserError: if path cannot be written or does not end in .html, or there is no such colour map or normalization;
+            nothing is left behind then, nor after any other error.
+        ValueError: if shapes disagree, evidence is not finite, the kind asked for is missing, or there is no frame.
     """
-    raise NotImplementedError
+    times = np.asarray(explanation.times, float)
+    if times.ndim != 1 or not len(times):
+        raise ValueError(f"a video's explanation has times (m,), received {times.shape}")
+    fields = _fields(path, explanation, content, look)
+    clip, size, start, num_frames = _clip(frames, frame_rate, explanation.geometry)
+    medium = {
+        "medium": {"type": "video/mp4", "data": _base64(clip)},
+        "times": (times - start).tolist(),
+        "start": start,
+        "duration": num_frames / float(frame_rate),
+        "frame_rate": float(frame_rate),
+    }
+    _write(path, content.title, fields | medium | _drawn(explanation, look, size))
 
 
 def picture_page(path, picture, explanation, content, look):
-    """The page of a picture, (H, W, 3) uint8. The other arguments: as of `video_page`."""
-    raise NotImplementedError
+    """The page of a picture, (H, W, 3) uint8. The other arguments and errors: as of `video_page`."""
+    if len(explanation.times):
+        raise ValueError(f"a picture has one frame, received evidence for {len(explanation.times)}")
+    fields = _fields(path, explanation, content, look)
+    _check_frame(picture, explanation.geometry)
+    size, file = _size(explanation.geometry, PICTURE_SIDE), io.BytesIO()
+    shrunk(picture, size).save(file, "WEBP", quality=88)
+    medium = {
+        "medium": {"type": "image/webp", "data": _base64(file.getvalue())},
+        "times": [0.0],
+        "start": 0.0,
+        "duration": 0.0,
+        "frame_rate": 1.0,
+    }
+    _write(path, content.title, fields | medium | _drawn(explanation, look, size))
 
 
 def alternatives(log_p, words, vocabulary, count=6):
     """What the captioner would have said at each step of the sentence, most probable first.
 
     Args:
-        log_p: log p(y_t) given all descriptors and the words before, (n, V), nats.
-        words: the n words of the sentence.   vocabulary: the V words.   count: how many alternatives to list.
+        log_p: log p(y_t) given all descriptors and the words before, (T, V), nats.
+        words: the T words of the sentence.   vocabulary: the V words.   count: how many alternatives to list.
     Returns:
-        n lists of {"word", "probability", "rank"}: the `count` most probable, rank 1 first, and after them the
+        T lists of {"word", "probability", "rank"}: the `count` most probable, rank 1 first, and after them the
         sentence's own word if it is not among them.
     Raises:
         ValueError: if the shapes disagree, or a word of the sentence is not in the vocabulary.
@@ -92,7 +123,7 @@ def alternatives(log_p, words, vocabulary, count=6):
     """
     log_p, index = np.asarray(log_p, float), {word: k for k, word in enumerate(vocabulary)}
     if log_p.shape != (len(words), len(vocabulary)):
-        raise ValueError(f"log_p must be (n, V) = {(len(words), len(vocabulary))}, received {log_p.shape}")
+        raise ValueError(f"log_p must be (T, V) = {(len(words), len(vocabulary))}, received {log_p.shape}")
     missing = [word for word in words if word not in index]
     if missing:
         raise ValueError(f"not in the vocabulary: {', '.join(missing)}")
@@ -109,75 +140,110 @@ def alternatives(log_p, words, vocabulary, count=6):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _fields(path, explanation, vocabulary, title, chosen, loss, cmap, normalize, whole):
+def _fields(path, explanation, content, look):
     """What the pages of videos and pictures have in common, after checking it; nothing is written yet."""
     if Path(path).suffix.lower() != ".html":
         raise UserError(f"cannot write {path}: expected a name that ends in .html; name another output")
-    colour_maps = {name: _base64(palette(name)) for name in dict.fromkeys((cmap, *COLOUR_MAPS))}
-    words, losses = [str(word) for word in explanation.words], {}
-    chosen = sorted(set(chosen or (noun_phrases(words) or [range(len(words))])[0]))
+    moving, words = bool(len(explanation.times)), [str(word) for word in explanation.words]
+    colour_maps = {name: _base64(palette(name)) for name in dict.fromkeys((look.cmap, *COLOUR_MAPS))}
+    texts = NORMALIZATIONS if moving else {how: PICTURE_NORMALIZATIONS[how] for how in ("clip", "release")}
+    if look.normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {look.normalize!r}")
+    chosen = sorted(set(content.chosen or (noun_phrases(words) or [range(len(words))])[0]))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
-    for kind in ("nll", "kl"):
-        cells, pooled = explanation.maps(kind)
-        if cells is not None:
-            _check_losses(cells, pooled, words)
-            losses[kind] = {"cells": quantised(cells), "pooled": None if pooled is None else quantised(pooled)}
-    if loss not in losses:
-        raise ValueError(f"the explanation has no {loss!r} loss, only: {', '.join(losses)}")
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {normalize!r}")
-    log_p = explanation.log_p
+    drawn_evidence(explanation, _every_word(words), look)  # refuses a kind that has no values for such a medium
+    maps = {kind: _map(explanation.maps[kind], words, moving) for kind in explanation.maps}
+    steps = [max(part["step"]) for one in maps.values() for part in (one["cells"], one["frames"]) if part]
     return {
-        "title": title,
+        "title": content.title,
         "words": words,
-        "grid": int(np.shape(explanation.maps(loss)[0])[-1]),
-        "spread": SPREAD,
-        "losses": losses,
-        "error": max(max(part["step"]) for kind in losses.values() for part in kind.values() if part) / 2,
-        "loss": loss,
-        "normalize": normalize,
-        "normalizations": {  # as the control says it, and in full
-            how: (SCALED[how].format(whole=whole), text.replace("clip", whole))
-            for how, text in NORMALIZATIONS.items()
-            if how != "frame" or whole == "clip"
+        "maps": maps,
+        "kind": look.kind,
+        "error": max(steps) / 2,
+        "normalize": look.normalize if look.normalize in texts else "clip",
+        "normalizations": {  # the control's text, and the whole description
+            how: (SCALED[how] if moving else SCALED[how].replace("clip", "picture"), text)
+            for how, text in texts.items()
         },
         "chosen": chosen,
-        "alternatives": None if log_p is None else alternatives(log_p, words, vocabulary),
-        "cmap": cmap,
+        "alternatives": _alternatives(explanation, words, content.vocabulary),
+        "cmap": look.cmap,
         "colour_maps": colour_maps,
     }
 
 
-def _check_losses(cells, pooled, words):
-    n, shape = len(words), np.shape(cells)
-    if not n or len(shape) != 4 or shape[0] != n or shape[2] != shape[3] or shape[2] < 2:
-        raise ValueError(f"expected n >= 1 words and losses (n, m, G, G); received {n} words and {shape}")
-    if pooled is not None and np.shape(pooled) != shape[:2]:
-        raise ValueError(f"expected the frames' losses (n, m) = {shape[:2]}, received {np.shape(pooled)}")
-    if not all(np.isfinite(array).all() for array in (cells, pooled) if array is not None):
-        raise ValueError("losses must be finite numbers")
+def _every_word(words):
+    return [Phrase(word, (t,)) for t, word in enumerate(words)]
 
 
-def quantised(loss):
-    """Losses in 16 bits, word by word: Loss = low + step code, off by at most step / 2.
+def _alternatives(explanation, words, vocabulary):
+    return None if explanation.log_p is None else alternatives(explanation.log_p, words, vocabulary)
+
+
+def _map(evidence, words, moving):
+    """One kind of map as the page keeps it."""
+    cells, frames = evidence.cells, evidence.frames if moving else None
+    for values, rank in ((cells, 4), (frames, 2)):
+        if values is not None:
+            shape = np.shape(values)
+            if len(shape) != rank or len(words) != shape[0] or shape[2:3] != shape[3:]:
+                raise ValueError(f"expected evidence (T, m, G, G) or (T, m); received {len(words)} words and {shape}")
+            if not np.isfinite(values).all():
+                raise ValueError("evidence must be finite numbers")
+    if cells is not None and frames is not None and np.shape(frames) != np.shape(cells)[:2]:
+        raise ValueError(f"expected the frames' evidence (T, m) = {np.shape(cells)[:2]}, received {np.shape(frames)}")
+    kind = KINDS[evidence.kind]
+    return {
+        "title": kind.title,
+        "unit": kind.unit,
+        "cells": None if cells is None else quantised(cells),
+        "frames": None if frames is None else quantised(frames),
+    }
+
+
+def quantised(values):
+    """Evidence in 16 bits, word by word: value = low + step code, off by at most step / 2.
 
     Args:
-        loss: (n, ...), nats.
+        values: (T, ...).
     Returns:
-        dict: `low` and `step` of each word, lists of n floats; `codes`, little-endian uint16 in row order as base64.
+        dict: `low` and `step` of each word, lists of T floats; `codes`, little-endian uint16 in row order as base64.
 
     Example:
         >>> q = quantised(np.array([[1.0, 2.0, 3.0]]))
         >>> q["low"], q["step"] == [2 / 65535], np.frombuffer(base64.b64decode(q["codes"]), "<u2").tolist()
         ([1.0], True, [0, 32768, 65535])
     """
-    loss = np.asarray(loss, float)
-    rows = loss.reshape(len(loss), -1)
+    values = np.asarray(values, float)
+    rows = values.reshape(len(values), -1)
     low = rows.min(axis=1)
     step = (rows.max(axis=1) - low) / 65535
     codes = np.rint((rows - low[:, None]) / np.where(step > 0, step, 1)[:, None])
     return {"low": low.tolist(), "step": step.tolist(), "codes": _base64(codes.astype("<u2").tobytes())}
+
+
+def _drawn(explanation, look, size):
+    """The geometry of the copy that is drawn, and the matrices that make maps and curves (`heatmaps`)."""
+    geometry, sigma = resized(explanation.geometry, *size), look.saliency.sigma_cells
+    grids = [np.shape(evidence.cells)[-1] for evidence in explanation.maps.values() if evidence.cells is not None]
+    grid, m = max(grids, default=2), max(len(explanation.times), 1)
+    between = f"a mean of all cells, Gaussian weights of σ = {sigma:g} cells" if sigma else "bilinear interpolation"
+    return geometry.to_json() | {
+        "grid": grid,
+        "interpolation": {
+            name: [_matrix(A) for A in interpolation(of, grid, sigma)]
+            for name, of in (("drawn", geometry), ("coarse", coarse(geometry)))
+        },
+        "over_time": _matrix(over_time(np.eye(m), look.saliency.sigma_frames).T),
+        "between_cells": f"the map is {between}",
+        "smoothing": look.smoothing(),
+    }
+
+
+def _matrix(A):
+    """A matrix as little-endian float32 in row order, base64."""
+    return _base64(np.ascontiguousarray(A, "<f4").tobytes())
 
 
 def _base64(data):

@@ -17,8 +17,12 @@ from s2vt.data.datasets import Medium
 from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
 from s2vt.evaluation import localization
+from s2vt.evaluation.mentions import entities_mentions
+from s2vt.evaluation.protocol import Protocol
+from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.features.extraction import extract
+from s2vt.saliency.maps import find_evidence
 from s2vt.synthetic import writers as synthetic
 
 pytestmark = pytest.mark.slow
@@ -100,25 +104,27 @@ def test_decoded_frames_are_freed_without_the_collector(tmp_path):
 @linux
 @pytest.mark.long
 def test_localization_of_two_thousand_pictures(tmp_path):
-    """The same 20 pictures again and again, through the engine: a graph for each would show as well."""
+    """Maps of the same 20 pictures 100 times. A graph for each picture would show, too."""
     from s2vt.captioning.s2vt import S2VT
-    from s2vt.saliency.maps import MAPS
 
+    config = cfg.STILL_SHAPES
     synthetic.write_still_shapes(tmp_path / "StillShapes", {"train": 1, "val": 1, "test": 20})
-    pictures = datasets.select(datasets.read_media(cfg.STILL_SHAPES, tmp_path), "test")
-    store = DescriptorStore(cfg.STILL_SHAPES, tmp_path, layer="mixed_10")
+    pictures = datasets.select(datasets.read_media(config, tmp_path), "test")
+    store = DescriptorStore(config, tmp_path, layer="mixed_10")
     extract(store, pictures, Network)
     vocabulary = Vocabulary.from_captions((caption for medium in pictures for caption in medium.captions), 1)
     captioner = S2VT(len(vocabulary), 8, 4)
     captioner.build()
 
-    def maps(medium, sentences):
-        cells = store.load(medium)[None]
-        return MAPS["information_loss"](captioner, cells, v_of(cells, cfg.STILL_SHAPES), None, sentences, "pooled")
+    def find(medium, sentences):
+        return find_evidence(captioner, store.descriptors(medium), sentences, ["nll"], None)
 
-    row, watch = localization.Row("ours", vocabulary, cfg.STILL_SHAPES.text.max_words, maps), Watch()
-    localization.localize(pictures * (MANY // 20), "entities", tmp_path / "StillShapes", store.details, [row],
-                          record=localization.Record(tmp_path / "record.json", {}), progress=watch)  # fmt: skip
+    def annotated(medium):
+        return store.details(medium)[0], entities_mentions(tmp_path / "StillShapes", medium)
+
+    scorer = Scorer([MapSource({"nll": "nll"}, vocabulary, config.text.max_words, find)], "picture", Protocol())
+    record, watch = localization.Record(tmp_path / "record.json", {}), Watch()
+    localization.score_media(pictures * (MANY // 20), annotated, scorer, record, watch)
     watch.check()
 
 

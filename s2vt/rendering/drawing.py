@@ -158,24 +158,8 @@ DIMMED, GREYED = 0.55, 0.15  # where e = 0: share of the picture's light that is
 TINT, TINT_POWER = 0.55, 2  # share of the colour map's colour where e = 1, and how it grows with e
 
 
-def overlay(picture, e, cmap=COLOUR_MAP):
-    """A saliency map over its picture.
-
-    Where e = 0 the picture is dimmed and a little less colourful, without a tint; with growing e it gets its own light
-    back, and the colour map's colour is mixed in:
-
-        tint = 0.55 e^2
-
-    Args:
-        picture: (h, w, 3) uint8.   e: saliency in [0, 1], (h, w).   cmap: name of a matplotlib colour map.
-    Returns:
-        (h, w, 3) uint8.
-    """
-    return np.asarray(blend(Backdrop(picture), e, cmap))
-
-
 class Backdrop:
-    """A picture and its dimmed copy, shared by all words of a frame."""
+    """A picture, (h, w, 3) uint8 or Pillow's, and its dimmed copy, which all maps over it share."""
 
     def __init__(self, picture):
         self.lit = Image.fromarray(np.ascontiguousarray(picture))
@@ -186,8 +170,23 @@ class Backdrop:
 _OPACITY = [round(255 * TINT * (level / 255) ** TINT_POWER) for level in range(256)]
 
 
-def blend(backdrop, e, cmap):
-    """`overlay` on a shared backdrop, as a Pillow image."""
+def overlay(backdrop, e, cmap):
+    """A saliency map over its picture.
+
+    Where e = 0 the picture is dimmed and a little less colourful, without a tint; with growing e it gets its own light
+    back, and the colour map's colour is mixed in:
+
+        tint = 0.55 e^2
+
+    Args:
+        backdrop: Backdrop of the picture.
+        e: saliency in [0, 1], (h, w); None: there is no map, and the picture stays as it is.
+        cmap: name of a matplotlib colour map.
+    Returns:
+        Pillow image of (w, h) pixels.
+    """
+    if e is None:
+        return backdrop.lit
     level = Image.fromarray((np.clip(e, 0, 1) * 255 + 0.5).astype(np.uint8))
     colour = level.copy()
     colour.putpalette(palette(cmap))
@@ -210,7 +209,7 @@ def palette(cmap):
 def colour_bar(width, height, cmap):
     """Saliency from 0 at the left to 1 at the right, as it looks over a grey picture; a Pillow image."""
     grey = np.full((height, width, 3), 150, np.uint8)
-    return blend(Backdrop(grey), np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap)
+    return overlay(Backdrop(grey), np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap)
 
 
 def shrunk(frame, size):

@@ -12,10 +12,10 @@ from s2vt.rendering.drawing import (
     INK,
     Backdrop,
     Page,
-    blend,
     drawn_evidence,
     e_to_draw,
     fit,
+    overlay,
     resized,
     scale_width,
     shrunk,
@@ -59,8 +59,8 @@ def picture_figure(path, picture, explanation, phrases, look):
     drawn_geometry = resized(geometry, *sheet.panel)
     for k, phrase in enumerate(phrases):
         e_map = heatmaps.upsample(e_cells[k], drawn_geometry, sigma)
-        _draw_panel(page, sheet, k, phrase, blend(backdrop, e_map, look.cmap), stars[k])
-    marks = {"maximum": any(star is not None for star in stars), "box": any(phrase.boxes for phrase in phrases)}
+        _draw_panel(page, sheet, k, phrase, overlay(backdrop, e_map, look.cmap), stars[k])
+    marks = {"maximum": any(star is not None for star in stars), "box": any(len(phrase.boxes) for phrase in phrases)}
     _draw_legend(page, sheet, explanation.words, note, look.cmap, marks)
     page.save(path)
 

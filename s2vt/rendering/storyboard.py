@@ -13,11 +13,11 @@ from s2vt.rendering.drawing import (
     FAINT_INK,
     Backdrop,
     Page,
-    blend,
     drawn_evidence,
     e_to_draw,
     fit,
     font_of,
+    overlay,
     resized,
     scale_width,
     shrunk,
@@ -71,12 +71,10 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
         plot = Plot(axis, e_frames[k], board.y(row), board.y(row) + board.row, board.colour(row))
         _draw_row(page, board, row, plot)
         for rank, i in enumerate(plot.ranks):
-            backdrop = Backdrop(shrunk(thumbnails[i], board.size))
-            if e_cells is None:
-                picture = backdrop.lit
-            else:
+            e_map = None
+            if e_cells is not None:
                 e_map = heatmaps.upsample(e_cells[k, i], geometry, look.saliency.sigma_cells)
-                picture = blend(backdrop, e_map, look.cmap)
+            picture = overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map, look.cmap)
             _draw_frame(page, board, row, rank, axis.times[i], picture)
     _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)
     _draw_legend(page, board, notes, omitted, None if cells is None else look.cmap)

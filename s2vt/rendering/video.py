@@ -14,13 +14,13 @@ from PIL import Image, ImageDraw
 from s2vt.data.video_writer import ANIMATION_SUFFIXES, VideoWriter
 from s2vt.rendering.drawing import (
     Backdrop,
-    blend,
     colour_bar,
     content_phrases,
     drawn_evidence,
     e_to_draw,
     fit,
     font_of,
+    overlay,
     palette,
     resized,
     shrunk,
@@ -348,7 +348,7 @@ class _Scene:
             shown = [backdrop.lit] * (1 if self.single else len(self.phrases))
         else:
             maps = heatmaps.upsample(maps, self.geometry, self.look.saliency.sigma_cells)
-            shown = [blend(backdrop, e_map, self.look.cmap) for e_map in maps]
+            shown = [overlay(backdrop, e_map, self.look.cmap) for e_map in maps]
         return shown if self.single else [backdrop.lit, *shown]
 
     def _patches(self, lead):

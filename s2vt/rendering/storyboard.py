@@ -142,7 +142,7 @@ class Board:
         inside = max(label + PLOT + 24 + frames, *(scale_width(note, SMALL) for note in notes))
         top = MARGIN + text_height(explanation.words, inside, TITLE, bold=True) + 18
         board = cls(tuple(phrases), size, label, inside + 2 * MARGIN, top, 0)
-        more = text_height(omitted, board.legend, SMALL)
+        more = text_height(omitted, board.legend, SMALL) if omitted else 0
         return dataclasses.replace(board, height=board.y(len(phrases)) + 104 + more)
 
     @property

@@ -1,4 +1,4 @@
-"""A saliency video of 10 words, beside the encoder alone and the release's way: a pyplot figure a frame, as PNG."""
+"""A saliency video of 10 words, beside the encoder alone and the release's way: a pyplot figure for each frame."""
 
 import tempfile
 
@@ -6,42 +6,31 @@ import numpy as np
 
 from benchmarks.timing import median_seconds, peak_memory
 
+LIMIT = (1080, 810)  # of the canvas, pixels: about the size of the release's figures
+
 
 def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats=3):
-    """Both start from decoded frames and draw all words on canvases of about the same size.
+    """Time per frame of drawing, and of drawing and encoding, from decoded frames.
 
-    The release then encodes 25 frames a second of its 8 with x264's "veryslow".
+    The release encodes 25 frames a second of its 8 with x264's "veryslow"; its times are of `pyplot_frames` frames.
     """
-    from PIL import Image
-
-    from s2vt.data.geometry import Geometry
     from s2vt.data.phrases import phrases_at
     from s2vt.data.video_writer import VideoWriter
+    from s2vt.rendering.drawing import Look
     from s2vt.rendering.video import saliency_frames, saliency_video
-    from s2vt.synthetic.drawing import Renderer
-    from s2vt.synthetic.scenes import sample_scene
 
-    rng = np.random.default_rng(0)
-    renderer = Renderer(sample_scene(rng, 2, True), height, width)
-    frames = [renderer.frame(time)[0] for time in np.linspace(0, 1, num_frames)]
-    words, loss = [f"word{t}" for t in range(n)], rng.random((n, 26, 8, 8), np.float32)
-    sentence = (words, phrases_at(words, [(t,) for t in range(n)]), loss, loss.mean(axis=(2, 3)))
-    place = (np.linspace(0, (num_frames - 1) / 25, 26), Geometry.of(width, height))
+    frames, explanation = _explained_clip(num_frames, n, width, height)
+    shown = explanation, phrases_at(explanation.words, [(t,) for t in range(n)]), Look(limit=LIMIT)
+
+    def clip():
+        return ((k / 25, frame) for k, frame in enumerate(frames))
 
     with tempfile.TemporaryDirectory() as folder:
-        pngs = [f"{folder}/{k:06d}.png" for k in range(pyplot_frames)]
-
-        def clip():
-            return ((k / 25, frame) for k, frame in enumerate(frames))
-
-        def drawn():
-            return saliency_frames(clip(), 25, *sentence, *place, limit=(1080, 810))
-
-        canvas, pictures = drawn()
+        canvas, pictures = saliency_frames(clip(), 25, *shown)
         pictures = list(pictures)
 
         def draw():
-            for _ in drawn()[1]:
+            for _ in saliency_frames(clip(), 25, *shown)[1]:
                 pass
 
         def encode():
@@ -50,26 +39,15 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
                     video.write(picture)
 
         def write():
-            saliency_video(f"{folder}/ours.mp4", clip(), 25, *sentence, *place, limit=(1080, 810))
-
-        def release_draws():
-            for k, path in enumerate(pngs):
-                _pyplot_figure(frames[k], 1 - loss[:, k], words, path)
-
-        def release_encodes():
-            pictures = [np.asarray(Image.open(path).convert("RGB")) for path in pngs]
-            with VideoWriter(
-                f"{folder}/release.mp4", *pictures[0].shape[1::-1], 25, crf=23, preset="veryslow"
-            ) as video:
-                for k in range(pyplot_frames * 25 // 8):
-                    video.write(pictures[k * 8 // 25])
+            saliency_video(f"{folder}/ours.mp4", clip(), 25, *shown)
 
         memories = peak_memory(draw, write)
         *seconds, of_encoder = median_seconds(draw, write, encode, repeats=repeats)
-        theirs = np.array(median_seconds(release_draws, release_encodes, repeats=repeats)) / pyplot_frames
+        release = median_seconds(*_release(folder, frames[:pyplot_frames], explanation), repeats=repeats)
+    theirs = np.cumsum(np.array(release) / pyplot_frames).tolist()
     rows = {}
-    for name, taken, memory, release in zip(
-        ("drawing", "drawing and encoding"), seconds, memories, np.cumsum(theirs).tolist(), strict=True
+    for name, taken, memory, of_release in zip(
+        ("drawing", "drawing and encoding"), seconds, memories, theirs, strict=True
     ):
         rows[name] = {
             "words": n,
@@ -78,14 +56,55 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
             "ms a frame": 1000 * taken / num_frames,
             "extra memory, MB": memory / 2**20,
             "of the encoder alone": of_encoder / taken,
-            "release's ms a frame": 1000 * release,
-            "times the release": release / (taken / num_frames),
+            "release's ms a frame": 1000 * of_release,
+            "times the release": of_release / (taken / num_frames),
         }
     return rows
 
 
+def _explained_clip(num_frames, n, width, height):
+    """Frames (num_frames, H, W, 3) of moving shapes, and an Explanation of n words with random evidence."""
+    from s2vt.data.geometry import Geometry
+    from s2vt.saliency.explanation import Explanation
+    from s2vt.saliency.maps import Evidence
+    from s2vt.synthetic.drawing import Renderer
+    from s2vt.synthetic.scenes import sample_scene
+
+    rng = np.random.default_rng(0)
+    renderer = Renderer(sample_scene(rng, 2, True), height, width)
+    frames = [renderer.frame(time)[0] for time in np.linspace(0, 1, num_frames)]
+    cells = -rng.random((n, 26, 8, 8), np.float32)
+    times = np.linspace(0, (num_frames - 1) / 25, 26)
+    words = tuple(f"word{t}" for t in range(n))
+    maps = {"nll": Evidence("nll", cells, cells.mean(axis=(2, 3)))}
+    return frames, Explanation(words, maps, Geometry.of(width, height), times=times)
+
+
+def _release(folder, frames, explanation):
+    """The release's two steps as calls: a PNG for each of a few frames, and a video of these."""
+    from PIL import Image
+
+    from s2vt.data.video_writer import VideoWriter
+
+    pngs = [f"{folder}/{k:06d}.png" for k in range(len(frames))]
+    e = 1 + explanation.maps["nll"].cells
+
+    def draw():
+        for k, path in enumerate(pngs):
+            _pyplot_figure(frames[k], e[:, k], explanation.words, path)
+
+    def encode():
+        pictures = [np.asarray(Image.open(path).convert("RGB")) for path in pngs]
+        size = pictures[0].shape[1::-1]
+        with VideoWriter(f"{folder}/release.mp4", *size, 25, crf=23, preset="veryslow") as video:
+            for k in range(len(pngs) * 25 // 8):
+                video.write(pictures[k * 8 // 25])
+
+    return draw, encode
+
+
 def _pyplot_figure(frame, e, words, path, side=300):
-    """One frame as the 2017 release draws it: a subplot for each word, its map in jet over the picture; a PNG."""
+    """One frame as the 2017 release draws it, a PNG: a subplot for each word, its map in jet over the picture."""
     import matplotlib
 
     matplotlib.use("Agg")

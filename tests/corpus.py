@@ -207,7 +207,7 @@ def videos():
     frames = [Image.fromarray(painted(k=k)) for k in range(4)]
     for kind in ("GIF", "WEBP", "PNG"):
         content = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=80)
-        found[f"animated.{kind.lower()}"] = content, None if kind == "WEBP" else True  # FFmpeg 8.1 and later read it
+        found[f"animated.{kind.lower()}"] = content, True
         for name, part in cut(f"animation_{kind}.{kind.lower()}", content):
             found[name] = part, None
         for name, other in flipped(f"animation_{kind}.{kind.lower()}", content):

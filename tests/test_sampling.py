@@ -171,8 +171,8 @@ def test_a_damaged_animated_webp_is_refused(tmp_path):
     content = (tmp_path / "a.webp").read_bytes()
     (tmp_path / "cut.webp").write_bytes(content[: len(content) // 2])
     (tmp_path / "zeros.webp").write_bytes(content[:60] + bytes(len(content) - 60))
-    for name in ("cut.webp", "zeros.webp"):
-        with pytest.raises(MediaError, match=f"{name}: ") as error:
+    for name, reason in (("cut.webp", "cut short"), ("zeros.webp", "cannot be decoded")):
+        with pytest.raises(MediaError, match=f"{name}: .*{reason}") as error:
             sample_medium(tmp_path / name, "video")
         assert "\n" not in str(error.value)
 

@@ -212,10 +212,10 @@ def _is_animated_webp(path):
 @contextlib.contextmanager
 def _open_animation(path):
     """Yields an animated WebP as a Pillow image; what is wrong with it becomes a MediaError."""
+    _check_whole(path)
     try:
         with Image.open(path) as image:
             _check_size(path, *image.size)
-            _check_whole(path)
             yield image
     except MediaError:
         raise

@@ -68,26 +68,29 @@ class VideoWriter:
         if suffix not in (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES):
             endings = ", ".join((*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES))
             raise UserError(f"cannot write {path} as a video: let its name end in {endings}")
+        self.suffix, self.frame_rate, self.threads = suffix, _as_fraction(frame_rate), threads
         # x264's macroblock tree gave other bytes for equal frames, by what was in memory
-        h264 = {"crf": str(crf), "preset": preset, "mbtree": "0", "g": str(keyframe_interval)}
-        self._encoder_of = {
-            ".gif": lambda file: GifEncoder(file, width, height, _as_fraction(frame_rate)),
-            ".webp": lambda file: _FFmpegEncoder(
-                file, (width, height), _as_fraction(frame_rate), "libwebp_anim", threads,
-                {"quality": "85", "compression_level": "2"}, {"loop": "0"},
-            ),
-        }.get(suffix, lambda file: _FFmpegEncoder(
-            file, (width, height), _as_fraction(frame_rate), "libx264", threads, h264,
-            {} if suffix == ".mkv" else {"movflags": "+faststart"},
-        ))  # fmt: skip
+        self.h264 = {"crf": str(crf), "preset": preset, "mbtree": "0", "g": str(keyframe_interval)}
         self._num_frames = 0
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._encoder = stack.enter_context(self._encoder_of(temporary))
+            self._encoder = stack.enter_context(self._make_encoder(temporary))
             self._stack = stack.pop_all()
         return self
+
+    def _make_encoder(self, path):
+        if self.suffix == ".gif":
+            return GifEncoder(path, self.width, self.height, self.frame_rate)
+        if self.suffix == ".webp":
+            codec, container_options = "libwebp_anim", {"loop": "0"}
+            options = {"quality": "85", "compression_level": "2"}
+        else:
+            codec, options = "libx264", self.h264
+            container_options = {} if self.suffix == ".mkv" else {"movflags": "+faststart"}
+        size = (self.width, self.height)
+        return _FFmpegEncoder(path, size, self.frame_rate, codec, self.threads, options, container_options)
 
     def write(self, frame):
         """Adds one frame, (height, width, 3) uint8 RGB."""

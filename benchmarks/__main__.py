@@ -1,11 +1,11 @@
-"""Timings, each beside its own limit and the 2017 release's procedure, measured in one run.
+"""Benchmarks: speed beside the machine's own limit and the 2017 release's procedure, and what settings change.
 
     python -m benchmarks                                      all stages
     python -m benchmarks saliency                             one
     python -m benchmarks saliency --set n=20 --set H=512      at another size: any argument of its `measure`
 
-Prints a table of each stage and writes benchmarks/results/<stage>.json. A stage is a module with `measure(**sizes) ->
-{row: {column: number}}`, medians of several runs.
+Prints a table of each stage and writes benchmarks/results/<stage>.json. A stage is a module with `measure(**settings)
+-> {row: {column: number}}`; times are medians of several runs. What is compared in one row is measured in one run.
 """
 
 import importlib
@@ -16,8 +16,8 @@ from s2vt import command_line, markdown
 from s2vt.errors import UserError
 
 STAGES = (
-    "saliency", "sentences", "scaling", "training", "grouping", "extraction", "rounding", "decoding", "scoring",
-    "rendering", "start", "first_map",
+    "saliency", "sentences", "scaling", "training", "extraction", "decoding", "scoring", "rendering", "start",
+    "first_map", "grouping", "rounding", "ablations",
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def main():
     parser = command_line.Parser("python -m benchmarks", __doc__.split("\n")[0])
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="another size or place, an argument of the stage's measure; may be repeated")  # fmt: skip
+                        help="change an argument of the stage's measure; may be repeated")  # fmt: skip
     options = parser.parse_args()
     for stage in options.stages:
         if stage not in STAGES:
@@ -43,7 +43,7 @@ def main():
 
 
 def _sizes(stage, measure, assignments):
-    """KEY=VALUE -> arguments of the stage's measure, of its defaults' types."""
+    """Arguments of a stage's measure, {name: value}, each of its default's type, from KEY=VALUE strings."""
     defaults, sizes = {name: p.default for name, p in inspect.signature(measure).parameters.items()}, {}
     for assignment in assignments:
         key, _, value = assignment.partition("=")
@@ -57,7 +57,7 @@ def _sizes(stage, measure, assignments):
 
 
 def table(title, rows):
-    """{row: {column: number}} as a Markdown table; what a row does not have stays empty.
+    """A Markdown table of {row: {column: number}}; a column that a row lacks, or None, is left empty.
 
     Example:
         >>> print(table("stage", {"a": {"seconds": 0.25, "items": 1200}, "b": {"seconds": 12.5}}))

@@ -1,4 +1,4 @@
-"""Captions of a data set's test split, beside the machine's own GEMM rate and the release's procedure."""
+"""Captioning of a data set's test split, beside the machine's own GEMM rate and the release's procedure."""
 
 import numpy as np
 
@@ -9,8 +9,10 @@ from benchmarks.timing import GEMM_OPERATIONS, gemm, median_seconds, peak_memory
 def measure(
     dataset="MovingShapes", name="", data_dir="DATA", experiments_dir="experiments", limit=0, beam=5, repeats=3
 ):
-    """A trained captioner, because when its sentences end is part of the cost. The release decodes one medium after
-    the other, greedily, and always all steps; both give the same captions before they are timed."""
+    """Uses a trained captioner, because the length of its captions is part of the cost.
+
+    The release decodes one medium after the other, greedily, always all steps. Both must give the same captions.
+    """
     from pathlib import Path
 
     from s2vt.captioning.decoding import caption_media

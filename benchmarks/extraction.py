@@ -13,19 +13,21 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
-    """MP4 clips of MovingShapes and JPEG files of StillShapes, with the shipped weights. The release has one picture
-    after the other seen by the network, after a round trip through JPEG, which changes the descriptors.
+    """MP4 clips of MovingShapes and JPEG files of StillShapes, with the shipped weights.
 
-    The network alone is the one that extraction runs, its batch norm folded, on ready batches; Keras' network alone is
-    its InceptionV3 as it comes. A descriptor's error is its distance from the other one over that one's norm: the
-    largest, and the root mean square. Memory that the engine takes once and keeps stands in the first row."""
+    The release runs the network on one picture at a time, after a round trip through JPEG, which changes the
+    descriptors. "The network alone" is the one that extraction runs, with batch norm folded, on batches in memory;
+    "Keras' network alone" is its InceptionV3 unchanged. Errors are distances between descriptors, relative to the norm
+    of the reference: the largest, and the root mean square. Memory that the engine takes once and keeps counts in the
+    first row.
+    """
     import cfg
     from s2vt.data import datasets
     from s2vt.features.extraction import sample_inputs
     from s2vt.features.inception import FeatureExtractor
 
     rows = {}
-    with tempfile.TemporaryDirectory() as folder:  # cleared away last: ext4 makes files slowly where others just went
+    with tempfile.TemporaryDirectory() as folder:  # deleted last: ext4 creates files slowly after a mass deletion
         for dataset, count in (("MovingShapes", clips), ("StillShapes", pictures)):
             usual = cfg.CONFIGS[dataset]
             media = datasets.select(datasets.read_media(usual, data_dir), "test", count)
@@ -46,7 +48,11 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
 
 
 def rates(config, media, inputs, extractor, folder, repeats):
-    """Extraction of the media, whose pictures are the inputs (B, S, S, 3), beside the networks alone."""
+    """The row of one data set and precision.
+
+    Args:
+        media: list of Medium.   inputs: their pictures, (B, S, S, 3) uint8.   folder: for the descriptors.
+    """
     from s2vt.features.inception import inception_v3, load
 
     features = config.features
@@ -77,7 +83,7 @@ def rates(config, media, inputs, extractor, folder, repeats):
 
 
 def extract(config, media, extractor, folder):
-    """The media's descriptors, from their files to files of descriptors in a new folder within the one given."""
+    """Extracts descriptors of media files into a new folder inside `folder`."""
     from s2vt.features import extraction
     from s2vt.features.descriptors import DescriptorStore
 
@@ -88,12 +94,12 @@ def extract(config, media, extractor, folder):
 
 
 def of_release(media, extractor):
-    """The media's descriptors by the release's procedure, (B, G*G, D)."""
+    """Descriptors of media by the release's procedure, (B, G*G, D)."""
     return np.concatenate([release.cells(medium.path, extractor) for medium in media])
 
 
 def errors(found, expected):
-    """Distance of descriptors (..., D) from the expected ones over their norms: the largest, and the RMS."""
+    """Distances of descriptors (..., D) from the expected ones, relative to their norms: the largest, and the RMS."""
     found, expected = found.astype(np.float32), expected.astype(np.float32)
     distance = np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
     return float(distance.max()), float(np.sqrt(np.mean(distance**2)))

@@ -1,4 +1,4 @@
-"""Seconds from the start of visualization.py to a map on disk, from descriptors that are there."""
+"""Seconds from the start of visualization.py to a map on disk, descriptors already extracted."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ MAPS = (  # data set, medium, sentence; the shipped captioners
 
 
 def measure(data_dir="DATA", repeats=5):
-    """A process of its own for each; a clip's storyboard and a picture's figure."""
+    """A clip's storyboard and a picture's figure, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         return {
             f"{dataset} {medium}": {

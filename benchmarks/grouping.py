@@ -1,4 +1,4 @@
-"""What validation says of batches whose captions share media: one caption a medium beside groups of several."""
+"""Validation loss with one caption per medium in a batch, and with groups of captions that share a medium."""
 
 import numpy as np
 
@@ -6,13 +6,16 @@ import numpy as np
 def measure(
     dataset="StillShapes", data_dir="DATA", captions_per_medium=5, seeds=3, epochs=5, media=200, units=64, batch_size=50
 ):
-    """The validation loss after each epoch, nats a word: its mean over the seeds, and its standard deviation from one
-    seed to another. Grouping is within the noise where the difference is within two standard errors."""
+    """Mean and standard deviation over seeds of the validation loss after each epoch, nats per word.
+
+    A difference of less than two standard errors is within the noise.
+    """
     import cfg
+    from s2vt import config as configs
     from s2vt.data import datasets
     from s2vt.features.descriptors import DescriptorStore
 
-    config = cfg.find(dataset, data_dir).replace(
+    config = configs.find(dataset, data_dir, cfg.CONFIGS).replace(
         [f"model.units={units}", f"model.embedding_size={units}", f"training.batch_size={batch_size}"]
     )
     store, found = DescriptorStore(config, data_dir), datasets.read_media(config, data_dir)
@@ -30,13 +33,17 @@ def measure(
 
 
 def compare(alone, grouped):
-    """The rows of the table: an epoch each, from losses (seeds, epochs) with one caption a medium and with several."""
+    """The rows of the table, one per epoch.
+
+    Args:
+        alone, grouped: validation losses with one caption per medium and with several, (seeds, epochs).
+    """
     rows = {}
     for k, (one, several) in enumerate(zip(np.transpose(alone), np.transpose(grouped), strict=True)):
         difference = several.mean() - one.mean()
         error = np.sqrt((one.var(ddof=1) + several.var(ddof=1)) / len(one))
         rows[f"epoch {k}"] = {
-            "one caption a medium": float(one.mean()),
+            "one caption per medium": float(one.mean()),
             "its deviation": float(one.std(ddof=1)),
             "groups": float(several.mean()),
             "their deviation": float(several.std(ddof=1)),
@@ -47,7 +54,7 @@ def compare(alone, grouped):
 
 
 def validation_losses(config, store, training, validation, seed, epochs):
-    """Of a captioner trained from nothing, one an epoch."""
+    """The validation loss of a new captioner after each epoch of training."""
     import keras
 
     from s2vt.captioning.runs import new_model

@@ -1,7 +1,7 @@
-"""The 2017 release's procedures, written out plainly, with the weights of today's captioner.
+"""The 2017 release's procedures, with the weights of this project's captioner.
 
-Letters: R rows, B captions, N descriptors, D=2048, H LSTM units, E word embedding, V vocabulary, m frames, r=64 cells
-of a frame, G*G=64 of them in a grid, T words.
+Letters: R rows, B captions, N descriptors, D=2048, H LSTM units, E word embedding, V vocabulary, m frames, r = G*G = 64
+cells of a frame, T words.
 """
 
 import tempfile
@@ -19,20 +19,22 @@ from s2vt.features.inception import INPUT_SIZE
 
 
 def lstm_kernel(captioner):
-    """The kernel of the release's one LSTM, which reads [x ; embed(word) ; h]: (H + E + H, 4H)."""
+    """The kernel of the release's LSTM, whose input is [x ; embed(word) ; h]: (H + E + H, 4H)."""
     return ops.concatenate([captioner.K_x, captioner.K_y, captioner.lstm.cell.U])
 
 
 def lstm(kernel, b, x, word, h, c):
-    """One step on x (R, H) and word (R, E), of which one is zeros -> h and c, each (R, H)."""
+    """One step on x (R, H) and a word's embedding (R, E), one of them zeros: the new h and c, each (R, H)."""
     i, f, candidate, o = ops.split(ops.matmul(ops.concatenate([x, word, h], axis=1), kernel) + b, 4, axis=1)
     c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
     return ops.sigmoid(o) * ops.tanh(c), c
 
 
-def video_saliency(captioner, cells, pooled, y, max_words=25):
-    """Query loss of each descriptor alone: one batch for each frame's cells and one for the pooled frames, always all
-    steps, zeros and all -> (T, m r + m), nats."""
+def query_losses(captioner, cells, pooled, y, max_words=25):
+    """Query loss of each descriptor alone, (T, r m + m), nats.
+
+    One batch for the cells of each frame and one for the pooled frames, always all steps, on zero-padded inputs.
+    """
     kernel, losses = lstm_kernel(captioner), []
     for v in [*cells, pooled]:
         no_word, no_x = ops.zeros((len(v), captioner.embedding_size)), ops.zeros((len(v), captioner.units))
@@ -49,9 +51,11 @@ def video_saliency(captioner, cells, pooled, y, max_words=25):
 
 
 def caption_logits(captioner, v, y, training=False):
-    """Teacher forcing: one reading a caption, every step one after the other, the output layer at every step.
+    """Logits by teacher forcing, (B, T, V): the descriptors are read once for each caption, and every step computes
+    the output layer.
 
-    v: one row of descriptors a caption, (B, N, D).   y: (B, T) word indices. -> logits (B, T, V).
+    Args:
+        v: descriptors of each caption's medium, (B, N, D).   y: word indices, (B, T).
     """
     kernel, x = lstm_kernel(captioner), ops.matmul(v, captioner.W_x) + captioner.b_x
     no_x = h = c = ops.zeros_like(x[:, 0])
@@ -67,7 +71,11 @@ def caption_logits(captioner, v, y, training=False):
 
 
 def captions(captioner, v, max_words=25):
-    """Greedy decoding, one medium after the other, always all steps: v (B, N, D) -> B lists of words, without END."""
+    """Captions by greedy decoding, one medium after the other, always all steps: B lists of words, without END.
+
+    Args:
+        v: (B, N, D).
+    """
     kernel, found = lstm_kernel(captioner), []
     for x in v:
         x, words = ops.matmul(x, captioner.W_x) + captioner.b_x, []
@@ -84,8 +92,11 @@ def captions(captioner, v, max_words=25):
 
 
 def cells(path, extractor, num_frames=26):
-    """A medium's mixed_10: every frame of a video is written as a JPEG of 400 x 300 and read again, a picture as a JPEG
-    of its own size; then the network sees one at a time -> (m, G*G, D)."""
+    """The mixed_10 cells of a medium, (m, G*G, D).
+
+    Every frame of a video is written as a JPEG file of 400 x 300 pixels, a picture as one of its own size. Then the
+    sampled ones are read and given to the network, one at a time.
+    """
     video = path.suffix in VIDEO_SUFFIXES
     found = []
     with tempfile.TemporaryDirectory() as folder:

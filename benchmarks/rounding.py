@@ -1,4 +1,4 @@
-"""What the precision of the network does to the maps: those from mixed_bfloat16's descriptors beside float32's."""
+"""The effect of the network's precision on maps: descriptors of mixed_bfloat16 against those of float32."""
 
 import dataclasses
 from pathlib import Path
@@ -7,8 +7,11 @@ import numpy as np
 
 
 def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=100):
-    """The trained captioners' best checkpoints, each medium's first caption. Saliency e_ti of a word (Eq. 8) runs from
-    0 to 1 over all cells of all frames; a maximum is unchanged where the same cell of the same frame has it."""
+    """The shipped captioners' best checkpoints, on each medium's first caption.
+
+    Saliency e_ti of a word (Eq. 8) is scaled to [0, 1] over all cells of all frames. A maximum is unchanged if it is in
+    the same cell of the same frame.
+    """
     from s2vt.captioning.runs import Run
     from s2vt.data import datasets
     from s2vt.features.extraction import sample_inputs
@@ -32,16 +35,16 @@ def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=10
 
 
 def saliency(captioner, cells, y):
-    """e of each word over all cells of all frames: cells (m, G*G, D), y (T,) -> (T, m G*G)."""
+    """e of each word over all cells of all frames (Eq. 8), (T, m G*G), from cells (m, G*G, D) and y (T,)."""
     from s2vt.saliency.heatmaps import scale
     from s2vt.saliency.information_loss import information_loss
 
-    ((loss, _),) = information_loss(captioner.encode, captioner.step, cells.reshape(-1, cells.shape[-1]), [y])
-    return scale(loss, axes=1)
+    (loss,) = information_loss(captioner.encode, captioner.step, cells, [y])
+    return scale(-loss.nll.reshape(len(y), -1), axes=1)
 
 
 def compare(e, reference):
-    """How far maps are from others, each (words, items)."""
+    """Differences between maps and reference maps, both (words, items)."""
     change = np.abs(e - reference)
     return {
         "words": len(e),

@@ -7,7 +7,7 @@ from benchmarks.timing import GEMM_OPERATIONS, gemm, median_seconds, peak_memory
 
 
 def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300, D=2048):
-    """m r + m = 1,690 descriptors and n words (Eq. 14); and the same of a clip of which 300 frames are looked at."""
+    """r m + m = 1,690 descriptors and n words (Eq. 14); and the same for a clip with 300 sampled frames."""
     captioner, rows = random_captioner(V, H, E, D), {}
     y = np.random.default_rng(1).integers(1, V, n)
     clips = {m: random_clip(m, D) for m in (frames, long_frames)}
@@ -15,9 +15,9 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
     for (m, clip), memory in zip(clips.items(), memories, strict=True):
         calls = [lambda clip=clip: losses(captioner, clip, [y]), gemm()]
         if m == frames:
-            calls.append(lambda clip=clip: release.video_saliency(captioner, *clip, y))
+            calls.append(lambda clip=clip: release.query_losses(captioner, *clip, y))
             (found,) = calls[0]()
-            flat = np.concatenate([found.loss.reshape(n, -1), found.loss_pooled], axis=1)
+            flat = np.concatenate([found.nll.reshape(n, -1), found.frame_nll], axis=1)
             np.testing.assert_allclose(flat, calls[-1](), rtol=2e-3, atol=2e-3)  # the same numbers
         seconds, of_gemm, *theirs = median_seconds(*calls, repeats=repeats)
         R = m * 64 + m
@@ -34,7 +34,7 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
 
 
 def random_captioner(V=10_000, H=1300, E=300, D=2048):
-    """An untrained S2VT; the paper's size, unless said otherwise."""
+    """An untrained S2VT, by default of the paper's size."""
     from s2vt.captioning.s2vt import S2VT
 
     captioner = S2VT(V, H, E)
@@ -43,13 +43,14 @@ def random_captioner(V=10_000, H=1300, E=300, D=2048):
 
 
 def random_clip(m=26, D=2048):
-    """Descriptors of m frames: cells (m, 64, D), pooled (m, D)."""
+    """Random descriptors of m frames: cells (m, 64, D), pooled (m, D)."""
     cells = np.random.default_rng(0).standard_normal((m, 64, D), np.float32)
     return cells, cells.mean(axis=1)
 
 
 def losses(captioner, clip, sentences):
-    """Query loss of sentences about a clip."""
-    from s2vt.saliency.information_loss import video_saliency
+    """InformationLoss of each sentence about a clip of `random_clip`, without kl."""
+    from s2vt.saliency.information_loss import information_loss
 
-    return video_saliency(captioner.encode, captioner.step, *clip, sentences)
+    cells, pooled = clip
+    return information_loss(captioner.encode, captioner.step, cells, sentences, pooled)

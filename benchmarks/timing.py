@@ -1,4 +1,4 @@
-"""What every stage measures with: median seconds, the machine's own GEMM rate, peak memory, and the machine's name."""
+"""Measurement: median seconds, the machine's own GEMM rate, peak memory, and a description of the machine."""
 
 import ctypes
 import gc
@@ -15,9 +15,9 @@ RESULTS = Path(__file__).resolve().parent / "results"  # not in git
 
 
 def median_seconds(*calls, repeats=5):
-    """Median wall seconds of each call; they take turns, so that another load on the machine falls on all alike.
+    """Median wall seconds of each call. The calls alternate, so that other load on the machine affects all of them.
 
-    Each is called once before, uncounted. A call must wait for its result (`keras.ops.convert_to_numpy`).
+    Each is called once before, untimed. A call must wait for its result (`keras.ops.convert_to_numpy`).
 
     Returns:
         Seconds of one call, or a list for several.
@@ -38,7 +38,7 @@ GEMM_OPERATIONS = 2 * 4096**3
 
 
 def gemm(size=4096):
-    """One float32 matrix product of 4096^3 through the engine, as a call: GEMM_OPERATIONS operations."""
+    """A call that computes one 4096 x 4096 x 4096 float32 matrix product with the engine: GEMM_OPERATIONS."""
     from keras import ops
 
     a = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((size, size), np.float32))
@@ -46,10 +46,10 @@ def gemm(size=4096):
 
 
 def peak_memory(*calls):
-    """Bytes that each call needs at its peak, beyond what was held before the first, in the order given.
+    """The peak memory of each call, beyond what the process held before the first, in the order given.
 
-    Resident memory, from Linux's /proc: what the engine keeps from one call for the next counts for both. On a GPU
-    through JAX it is the device's memory, and the peak that of the process's whole life so far.
+    Resident memory, from Linux's /proc. Memory that the engine keeps from one call to the next counts in both. With JAX
+    on a GPU: the device's memory, and its peak since the process started.
 
     Returns:
         list of bytes, one for each call.
@@ -70,16 +70,16 @@ def _process_memory():
 
     def held():
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide what the next one takes
+        ctypes.CDLL(None).malloc_trim(0)  # or the next call would reuse freed pages and seem to need less
         with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak starts again from what is held now
+            file.write("5")  # resets the peak to the memory held now
         return read("VmRSS")
 
     return held, lambda: read("VmHWM")
 
 
 def _gpu_memory():
-    """The same of JAX's GPU; None without one."""
+    """The same for JAX's GPU; None without one."""
     import keras
 
     if keras.backend.backend() != "jax":
@@ -93,7 +93,7 @@ def _gpu_memory():
 
 
 def machine():
-    """What the numbers were measured on: engine, precision, device and versions."""
+    """Engine, precision, device, processor and versions."""
     import keras
 
     engine = keras.backend.backend()

@@ -1,14 +1,18 @@
-"""The benchmarks at tiny sizes: every stage runs, and both procedures give the same numbers before they are timed."""
+"""The benchmarks at tiny sizes. The release's procedures give this project's numbers, before they are timed."""
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from toys import with_random_weights
 
+import cfg
 from benchmarks import __main__ as benchmarks
 from benchmarks import (
+    ablations,
     extraction,
     grouping,
     release,
@@ -22,39 +26,38 @@ from benchmarks import (
     training,
 )
 from s2vt.captioning.decoding import greedy
+from s2vt.captioning.s2vt import S2VT
 from s2vt.data.files import write_json
+from s2vt.data.geometry import Geometry
+from s2vt.data.phrases import Phrase
+from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
-from s2vt.saliency.information_loss import video_saliency
+from s2vt.evaluation.mentions import AnnotatedCaption, Mention
+from s2vt.saliency.maps import Evidence
 
 TINY = {"V": 11, "H": 5, "E": 4, "D": 3}
 
 
-def captioner_of_large_weights(seed, **sizes):
-    captioner = saliency.random_captioner(**sizes)
-    rng = np.random.default_rng(seed)
-    for variable in captioner.trainable_variables:
-        variable.assign(rng.normal(size=variable.shape))
-    return captioner
-
-
 @pytest.fixture(scope="module")
 def captioner():
-    return captioner_of_large_weights(1, **TINY)
+    return with_random_weights(S2VT(11, 5, 4), 3, seed=1)
 
 
-def test_the_releases_procedure_gives_the_same_numbers(captioner):
-    cells, pooled = saliency.random_clip(m=2, D=3)
-    y = [4, 1, 10, 4]
-    (found,) = video_saliency(captioner.encode, captioner.step, cells, pooled, [y])
-    theirs = release.video_saliency(captioner, cells, pooled, y, max_words=6)
+# The release's procedures
+
+
+def test_the_releases_query_losses_are_ours(captioner):
+    clip, y = saliency.random_clip(m=2, D=3), [4, 1, 10, 4]
+    (found,) = saliency.losses(captioner, clip, [y])
+    theirs = release.query_losses(captioner, *clip, y, max_words=6)
     assert theirs.shape == (4, 2 * 64 + 2)
-    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.loss, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(theirs[:, 128:], found.loss_pooled, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.nll, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, 128:], found.frame_nll, rtol=1e-4, atol=1e-5)
 
 
 def test_the_releases_captions_are_ours():
-    captioner = captioner_of_large_weights(20, **{**TINY, "V": 7})
+    captioner = with_random_weights(S2VT(7, 5, 4), 3, seed=20)
     v = 3 * np.random.default_rng(4).normal(size=(5, 6, 3)).astype("float32")
     found = release.captions(captioner, v, max_words=9)
     assert found == greedy(captioner, v, 9)
@@ -68,22 +71,8 @@ def test_the_releases_logits_are_ours(captioner):
     np.testing.assert_allclose(found, np.asarray(captioner({"v": v, "y": y})), rtol=1e-4, atol=1e-5)
 
 
-def test_training_states_each_set(monkeypatch):
-    monkeypatch.setattr(training, "gemm", lambda: lambda: None)
-    monkeypatch.setattr(training, "SETS", {"tiny": (4, 11, (5.0, 2.0))})
-    (row,) = training.measure(repeats=1, captions=6, captions_per_medium=3, H=5, E=4, D=3).values()
-    assert row["captions/s"] == pytest.approx(6 / row["seconds"]) and row["times the release"] > 0
-
-
-def test_a_training_batch_is_of_the_size_asked_for():
-    batch = training.random_batch(200, 5, N=4, V=1000, D=3, words=(9.4, 4.4))
-    assert batch["v"].shape == (40, 4, 3) and len(batch["y"]) == 200
-    lengths = (batch["words"] >= 0).sum() / 200 - 1
-    assert abs(lengths - 9.4) < 0.8
-
-
 class Colour:
-    """A network that gives every cell its picture's mean colour; counts the pictures of each of its calls."""
+    """A network that gives every cell its picture's mean colour, and notes the number of pictures of each call."""
 
     def __init__(self):
         self.network, self.calls = self, []
@@ -103,6 +92,24 @@ def test_the_releases_extraction_is_one_picture_a_call(tmp_path):
     np.testing.assert_allclose(255 * found[:, 0, 1], [0, 100, 200], atol=4)
     Image.fromarray(np.full((30, 40, 3), 77, np.uint8)).save(tmp_path / "picture.png")
     np.testing.assert_allclose(255 * release.cells(tmp_path / "picture.png", colour), 77, atol=2)
+
+
+# Stages
+
+
+def test_training_states_each_set(monkeypatch):
+    monkeypatch.setattr(training, "gemm", lambda: lambda: None)
+    monkeypatch.setattr(training, "SETS", {"tiny": (4, 11, (5.0, 2.0))})
+    monkeypatch.setattr(training, "MAX_WORDS", 7)
+    (row,) = training.measure(repeats=1, captions=6, captions_per_medium=3, H=5, E=4, D=3).values()
+    assert row["captions/s"] == pytest.approx(6 / row["seconds"]) and row["times the release"] > 0
+
+
+def test_a_training_batch_is_of_the_size_asked_for():
+    batch = training.random_batch(training.Sizes(N=4, V=1000, words=(9.4, 4.4), captions=200, D=3))
+    assert batch["v"].shape == (40, 4, 3) and len(batch["y"]) == 200
+    lengths = (batch["words"] >= 0).sum() / 200 - 1
+    assert abs(lengths - 9.4) < 0.8
 
 
 def test_errors_by_hand():
@@ -133,11 +140,83 @@ def test_grouping_by_hand():
     assert row["in standard errors"] == pytest.approx(0.2 / np.sqrt((0.08 + 0.08) / 2))
 
 
-@pytest.mark.slow
+def ablated(media, evidence, mention):
+    """The rows of the ablations, on one caption, "a red car", of one medium."""
+    base = cfg.STILL_SHAPES if media == "picture" else cfg.MOVING_SHAPES
+    vocabulary = Vocabulary([".", "a", "red", "car"], counts=[1] * 4)
+    inputs = []
+
+    def find(how):
+        inputs.append(how)
+        likelihood = ablations.Likelihood(**vars(evidence))
+        return lambda medium, sentences: [{"nll": evidence, "exp": likelihood} for _ in sentences]
+
+    scorers = ablations.scorers_of(base, vocabulary, find)
+    for scorer in scorers:
+        caption = AnnotatedCaption("a red car".split(), [mention], {})
+        scorer.add(SimpleNamespace(id="m"), Geometry.of(299, 299), [caption])
+    return ablations.rows_of(scorers), inputs
+
+
+def test_ablations_of_a_picture_vary_sigma_and_exp():
+    cells = np.full((3, 1, 8, 8), -9.0)
+    cells[1, 0, 2, 5] = -1  # one cell alone is the largest, four together are larger
+    cells[1, 0, 5:7, 1:3] = -1.5
+    box = (32 * 5 + 21, 32 * 2 + 21, 32 * 5 + 53, 32 * 2 + 53)  # the receptive field's middle of that cell
+    rows, inputs = ablated("picture", Evidence("nll", cells, None), Mention(Phrase("red", (1,)), ((box,),)))
+    assert rows["sigma_cells=0"]["pointing game"] == 1 and rows["sigma_cells=0.9"]["pointing game"] == 0
+    assert (
+        rows["sigma_cells=0.75, exp(-Loss)"]["attention correctness"]
+        > rows["sigma_cells=0.75"]["attention correctness"]
+    )
+    assert rows["phrases"] == {"pointing game": 1, "attention correctness": 1}
+    assert list(rows)[-4:] == ["random", "center", "uniform", "phrases"] and set(inputs) == {None}
+
+
+def test_ablations_of_a_video_vary_space_and_time_apart():
+    cells = np.zeros((3, 6, 8, 8))
+    frames = np.array([[0.0] * 6, [0, 1, 0, 0.8, 0.9, 0.8], [0] * 6])  # the largest frame is alone
+    box = (0.0, 0.0, 299.0, 299.0)
+    mention = Mention(Phrase("red", (1,)), ((),) * 3 + ((box,),) * 3, in_view=(False,) * 3 + (True,) * 3)
+    rows, inputs = ablated("video", Evidence("nll", cells, frames), mention)
+    column = "right moment, objects that come or go"
+    assert rows["frame_input=cells, sigma_frames=0"] == {column: 0}
+    assert rows["frame_input=pooled, sigma_frames=1.5"] == {column: 1}
+    assert rows["sigma_cells=0"] == {"pointing game": 1} and rows["phrases"][column] == 1
+    assert set(inputs) == {"cells", "pooled"}
+
+
+def test_rows_of_the_ablations_share_their_evidence(captioner):
+    class Store:
+        asked = []
+
+        def descriptors(self, medium):
+            self.asked.append(medium)
+            return SimpleNamespace(cells=np.ones((2, 4, 3), "float32"), v=np.ones((2, 3), "float32"), order=None)
+
+    find = ablations.finder(captioner, Store())
+    sentences = [np.array([4, 1])]
+    found = [find(how)("m", sentences)[0] for how in ("pooled", "cells", "pooled")]
+    assert Store.asked == ["m", "m"] and found[0]["nll"] is found[2]["nll"]
+    np.testing.assert_allclose(found[0]["exp"].space([0, 1]).sum(axis=(-2, -1)), 1, rtol=1e-6)
+
+
+@pytest.mark.long
 def test_scores_are_pycocoevalcaps():
-    rows = scoring.measure(media=4, references=3, vocabulary=50)
+    rows = scoring.measure(media=4, references=3, vocabulary=50, repeats=1)
     parts = ("tokenizer", "BLEU", "METEOR", "ROUGE-L", "CIDEr")
     assert list(rows) == ["all scores", *(f"release's {part}" for part in parts)]
+
+
+def test_scoring_states_each_part_if_the_scores_are_equal(monkeypatch):
+    monkeypatch.setattr("s2vt.captioning.scoring.score", lambda references, candidates: {"BLEU-1": 0.5, "CIDEr": 1.0})
+    monkeypatch.setattr(scoring, "pycocoevalcap", lambda *captions: ({"BLEU": 3.0, "CIDEr": 4.0}, {"BLEU-1": 0.5}))
+    rows = scoring.measure(media=4, references=3, vocabulary=50, repeats=1)
+    assert list(rows) == ["all scores", "release's BLEU", "release's CIDEr"]
+    assert rows["all scores"]["times the release"] == pytest.approx(7 / rows["all scores"]["seconds"])
+    monkeypatch.setattr(scoring, "pycocoevalcap", lambda *captions: ({}, {"CIDEr": 1.1}))
+    with pytest.raises(AssertionError, match="CIDEr"):
+        scoring.measure(media=4, references=3, vocabulary=50, repeats=1)
 
 
 def test_saliency_states_each_size(monkeypatch):
@@ -190,6 +269,9 @@ def test_median_seconds_takes_turns():
 def test_peak_memory_is_what_a_call_takes():
     found = timing.peak_memory(*(lambda n=n: np.ones(n * 2**17).sum() for n in (40, 80)))
     np.testing.assert_allclose(np.array(found) / 2**20, [40, 80], atol=8)
+
+
+# The command
 
 
 def test_a_stage_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):

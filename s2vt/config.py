@@ -19,7 +19,8 @@ from typing import Annotated, Literal
 from s2vt.data.files import read_json
 from s2vt.errors import UserError
 
-Share = Annotated[float, "a number from 0 to 1"]
+Share = Annotated[float, 1]  # with the largest value; the smallest is 0
+Sigma = Annotated[float, 100]
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class SaliencyConfig:
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
     frame_input: Literal["pooled", "cells"] = "pooled"
-    sigma_cells: float = 0.75  # Gaussian interpolation between cells, in cells; 0: bilinear (ours; release: 1)
-    sigma_frames: float = 0.75  # Gaussian smoothing over the sampled frames, in frames; 0: none (ours; release: 2)
+    sigma_cells: Sigma = 0.75  # Gaussian interpolation between cells, in cells; 0: bilinear (ours; release: 1)
+    sigma_frames: Sigma = 0.75  # Gaussian smoothing over the sampled frames, in frames; 0: none (ours; release: 2)
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def _hint(key):
 
 
 def _plain(kind):
-    """The Python type behind an annotation: str for a Literal, float for a Share."""
+    """The Python type behind an annotation: str for a Literal, float for a Share or a Sigma."""
     origin = typing.get_origin(kind)
     return str if origin is Literal else typing.get_args(kind)[0] if origin is Annotated else kind
 
@@ -244,8 +245,9 @@ def _check(given_as, kind, value):
         fits, expected = fits and value in typing.get_args(kind), f"one of {', '.join(typing.get_args(kind))}"
     elif plain is int:
         fits, expected = fits and 1 <= value < 2**31, "a whole number, 1 or more"
-    elif kind == Share:
-        fits, expected = fits and 0 <= value <= 1, kind.__metadata__[0]
+    elif typing.get_origin(kind) is Annotated:
+        (largest,) = kind.__metadata__
+        fits, expected = fits and 0 <= value <= largest, f"a number from 0 to {largest}"
     elif plain is float:
         fits, expected = fits and 0 <= value <= sys.float_info.max, "a number, 0 or more"
     else:

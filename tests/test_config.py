@@ -43,6 +43,7 @@ def test_set_changes_a_copy_with_the_right_type():
         ("features.num_frames=0", ["whole number, 1 or more"]),
         ("model.dropout=2", ["a number from 0 to 1"]),
         ("training.frame_as_image_share=7", ["a number from 0 to 1"]),
+        ("saliency.sigma_cells=1e9", ["a number from 0 to 100"]),
         ("training.learning_rate=nan", ["a number, 0 or more"]),
         ("training.learning_rate=-1", ["a number, 0 or more"]),
         ("saliency.sigma_cells=inf", ["a number, 0 or more"]),

@@ -3,26 +3,25 @@
 import numpy as np
 
 from s2vt.config import SaliencyConfig
-from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import phrases_at
 from s2vt.rendering.drawing import Look
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import KINDS, Evidence
 
 
-def explanation(words, maps, size, times=(), resize="squash", log_p=None):
+def explanation(words, maps, geometry, times=(), log_p=None):
     """An Explanation of a video, or, without times, of a picture.
 
     Args:
         words: T of them.
         maps: {kind: (of cells (T, m, G, G), of frames (T, m))}, nats lost or shares; either can be None.
-        size: (width, height) of the source, pixels.   times: of the m sampled frames, seconds.
+        geometry: of the source.   times: of the m sampled frames, seconds.
     """
     evidence = {}
     for kind, pair in maps.items():
         sign = -1 if KINDS[kind].unit == "nats" else 1
         evidence[kind] = Evidence(kind, *(None if values is None else sign * np.asarray(values) for values in pair))
-    return Explanation(tuple(words), evidence, Geometry.of(*size, resize), times=np.array(times), log_p=log_p)
+    return Explanation(tuple(words), evidence, geometry, times=np.array(times), log_p=log_p)
 
 
 def each(words):

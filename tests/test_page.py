@@ -11,17 +11,17 @@ import socket
 import time
 from html.parser import HTMLParser
 
+import explanations
 import matplotlib
 import numpy as np
 import pytest
+from explanations import look
 from PIL import Image
 
-from s2vt.config import SaliencyConfig
 from s2vt.data.geometry import Geometry
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
 from s2vt.saliency import heatmaps
-from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import Evidence
 
 # n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.
@@ -53,22 +53,16 @@ def _log_p():
     return rows
 
 
-LOG_P, LOOK, SIGMA = _log_p(), drawing.Look(), SaliencyConfig().sigma_cells
+LOG_P, LOOK, SIGMA = _log_p(), look(), look().saliency.sigma_cells
 
 
 def explanation(words=WORDS, num_frames=5, times=TIMES, geometry=None, log_p=LOG_P, **changes):
-    """A video's, or of one frame a picture's; `changes`: {kind: (losses of the cells, of the frames)}."""
+    """A video's, or of one frame a picture's; `changes`: {kind: (losses of the cells, of the frames), or None}."""
     kinds = {"nll": losses(1, num_frames), "kl": losses(2, num_frames)} | changes
-    maps = {
-        kind: Evidence(kind, -np.asarray(cells), None if num_frames == 1 else -np.asarray(frames))
-        for kind, (cells, frames) in ((kind, pair) for kind, pair in kinds.items() if pair)
-    }
-    times = () if num_frames == 1 else np.array(times)
-    return Explanation(tuple(words), maps, geometry or Geometry.of(96, 64), (), times, log_p)
-
-
-def look(kind="nll", **changes):
-    return drawing.Look(SaliencyConfig(map=kind), **changes)
+    maps = {kind: pair if num_frames > 1 else (pair[0], None) for kind, pair in kinds.items() if pair}
+    return explanations.explanation(
+        words, maps, geometry or Geometry.of(96, 64), times if num_frames > 1 else (), log_p
+    )
 
 
 def write_video(path, said=None, clip=None, vocabulary=VOCABULARY, title="clip.mp4", chosen=(), view=LOOK):
@@ -366,7 +360,7 @@ def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):
 def drawn(e, cmap="inferno", opacity=0.55, grey=120):
     """A map over a grey picture as the page should draw it, (height, width, 3)."""
     e = np.clip(e, 0, 1)
-    tint, light = (opacity * e**1.5)[..., None], (1 - 0.8 * opacity * (1 - e))[..., None]
+    tint, light = (opacity * e**2)[..., None], (1 - 0.45 * opacity / 0.55 * (1 - e))[..., None]
     return tint * 255 * matplotlib.colormaps[cmap](e)[..., :3] + (1 - tint) * light * grey
 
 
@@ -398,7 +392,7 @@ def test_colours_by_hand(visit, tmp_path):
     tab = visit(write_picture(tmp_path / "a.html", said, LARGE))
     pixels = stage(tab)
     np.testing.assert_allclose(pixels[240, 20], (193, 194, 144), atol=5)
-    np.testing.assert_allclose(pixels[240, -20], (67, 67, 67), atol=3)  # dimmed by 0.8 * 0.55
+    np.testing.assert_allclose(pixels[240, -20], (66, 66, 66), atol=3)  # 0.55 of the light
 
 
 def test_pointing_at_a_word_shows_it_while_the_mouse_is_there(visit, tmp_path):

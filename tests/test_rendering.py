@@ -37,7 +37,7 @@ def losses():
 
 
 def starry(size=(64, 48), times=TIMES, **maps):
-    return explanation(WORDS, maps or {"nll": losses()}, size, times)
+    return explanation(WORDS, maps or {"nll": losses()}, Geometry.of(*size), times)
 
 
 def attention_over_time():
@@ -383,7 +383,9 @@ def test_same_input_same_file(tmp_path):
 
 def write_storyboard(path, words=WORDS, size=(64, 48), m=3, phrases=None, view=None):
     cells = np.random.default_rng(0).random((len(words), m, 8, 8), np.float32)
-    said = explanation(words, {"nll": (cells, np.tile(np.linspace(3, 1, m), (len(words), 1)))}, size, np.arange(m) / 2)
+    said = explanation(
+        words, {"nll": (cells, np.tile(np.linspace(3, 1, m), (len(words), 1)))}, Geometry.of(*size), np.arange(m) / 2
+    )
     frames = np.full((m, size[1], size[0], 3), 120, np.uint8)
     storyboard.storyboard(path, said, phrases or each(words), frames, (0, m / 2), view or look(sigma_cells=0.75))
     return read(path)
@@ -431,7 +433,7 @@ def test_storyboard_of_many_words_has_the_rows_with_the_largest_alpha(tmp_path, 
     frames = np.zeros((25, 26))
     frames[np.arange(25), np.arange(25)] = -2.0  # a word's evidence in one frame; odd words' in half of the others, too
     frames[1::2, ::2] -= 1.0
-    said = explanation(words, {"nll": (np.zeros((25, 26, 8, 8)), frames)}, (64, 48), np.arange(26) / 2)
+    said = explanation(words, {"nll": (np.zeros((25, 26, 8, 8)), frames)}, Geometry.of(64, 48), np.arange(26) / 2)
     storyboard.storyboard(tmp_path / "s.png", said, each(words), np.zeros((26, 48, 64, 3), np.uint8), (0, 13), look())
     assert len(rows) == 12 and rows == [word for word in words[::2] if word in rows]
     assert legends[0][:3] == ["12", "of", "25"]
@@ -459,7 +461,9 @@ def test_wrong_number_of_thumbnails(tmp_path):
 def write_figure(path, losses_of_cells, size, names=None, boxes=(), view=None):
     """Phrases of one word each over a black picture."""
     names = names or [f"word{k}" for k in range(len(losses_of_cells))]
-    said = explanation(" ".join(names).split(), {"nll": (np.asarray(losses_of_cells)[:, None], None)}, size)
+    said = explanation(
+        " ".join(names).split(), {"nll": (np.asarray(losses_of_cells)[:, None], None)}, Geometry.of(*size)
+    )
     phrases = [Phrase(name, (k,), boxes=boxes) for k, name in enumerate(names)]
     figure.picture_figure(path, np.zeros((size[1], size[0], 3), np.uint8), said, phrases, view or look())
     return read(path)
@@ -510,7 +514,7 @@ def test_figure_of_attention(tmp_path):
     """Attention is a share: the star is where it is largest."""
     alpha = np.full((1, 1, 8, 8), 0.01)
     alpha[0, 0, 2, 5] = 0.4
-    said = explanation(["star"], {"attention": (alpha, None)}, (320, 240))
+    said = explanation(["star"], {"attention": (alpha, None)}, Geometry.of(320, 240))
     figure.picture_figure(
         tmp_path / "f.png", np.zeros((240, 320, 3), np.uint8), said, each(["star"]), look("attention")
     )

@@ -107,7 +107,7 @@ const state = {
   pointed: null, // the word under the mouse, shown while it is there
   current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
   anchor: page.chosen[0], // where a range of words starts
-  kind: page.kind, normalize: page.normalize, cmap: page.cmap, opacity: Number($("opacity").value), time: 0,
+  kind: page.kind, normalize: page.normalize, cmap: page.cmap, opacity: page.overlay.tint, time: 0,
 };
 let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), meaning of the scale's ends
 
@@ -169,11 +169,12 @@ function peakFrame() {
 
 // --- drawing --------------------------------------------------------------------------------------------------------
 
-/** The colours of 256 levels of e: over a picture, its dark parts dimmed and its salient parts tinted. */
+/** The colours of 256 levels of e over a picture, dimmed where e is small and tinted where it is large. */
 function layerColours() {
   const palette = palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
+  const { dimmed, tint: full, tint_power: power } = page.overlay, strength = state.opacity / full;
   for (let level = 0; level < 256; level++) {
-    const e = level / 255, tint = state.opacity * e ** 1.5, light = 1 - 0.8 * state.opacity * (1 - e);
+    const e = level / 255, tint = state.opacity * e ** power, light = 1 - (1 - dimmed) * strength * (1 - e);
     const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
     for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
     colours[4 * level + 3] = 255 * alpha;
@@ -212,7 +213,8 @@ function drawWords() {
     element.classList.toggle("shown", words.includes(t));
     element.tabIndex = t === state.current ? 0 : -1;
   });
-  $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "");
+  $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "")
+    + (scene.e ? "" : `; no map: ${maps[state.kind].title} has values in time only`);
   for (const element of document.querySelectorAll("#legend .bar, #legend .ends")) element.hidden = !scene.e;
   [$("least").textContent, $("most").textContent] = ends.map((end, e) => `e = ${e}: ${end}`);
   $("map").setAttribute("aria-label", description(phrase));
@@ -445,7 +447,7 @@ function kindButton(kind, title) {
   const name = document.createElement("span"), small = document.createElement("small");
   Object.assign(button, { type: "radio", name: "kind", value: kind, checked: kind === state.kind });
   button.addEventListener("change", () => { state.kind = button.value; drawAll(); });
-  small.textContent = title;
+  small.textContent = title.replace(`${kind} `, ""); // "attention (Eq. 5)" names its kind
   name.append(`${kind} `, small);
   label.append(button, name);
   return label;
@@ -461,8 +463,8 @@ function showMedium() {
   });
   element.src = URL.createObjectURL(new Blob([bytes(page.medium.data)], { type: page.medium.type }));
   element.hidden = false;
-  $("stage").style.setProperty("--aspect", page.width / page.height);
-  $("viewer").classList.toggle("portrait", page.height > page.width);
+  $("viewer").style.setProperty("--aspect", page.width / page.height);
+  $("viewer").classList.toggle("portrait", page.height >= page.width);
   $("map").width = page.width;
   $("map").height = page.height;
 }
@@ -475,6 +477,7 @@ function start() {
   $("normalize").addEventListener("change", () => { state.normalize = $("normalize").value; drawAll(); });
   for (const name of Object.keys(palettes)) $("cmap").append(new Option(name, name, false, name === state.cmap));
   $("cmap").addEventListener("change", () => { state.cmap = $("cmap").value; drawAll(); });
+  $("opacity").value = state.opacity;
   $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); drawAll(); });
   $("kinds").append(...Object.entries(maps).map(([kind, { title }]) => kindButton(kind, title)));
   $("kinds").hidden = Object.keys(maps).length < 2;

@@ -26,11 +26,22 @@ from pathlib import Path
 import numpy as np
 
 from s2vt.data.files import atomic_path
-from s2vt.data.phrases import Phrase, noun_phrases
+from s2vt.data.phrases import noun_phrases, phrases_at
 from s2vt.data.video import iterate_frames
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
-from s2vt.rendering.drawing import COLOUR_MAP, PICTURE_NORMALIZATIONS, coarse, drawn_evidence, palette, resized, shrunk
+from s2vt.rendering.drawing import (
+    COLOUR_MAP,
+    DIMMED,
+    PICTURE_NORMALIZATIONS,
+    TINT,
+    TINT_POWER,
+    coarse,
+    drawn_evidence,
+    palette,
+    resized,
+    shrunk,
+)
 from s2vt.saliency.heatmaps import NORMALIZATIONS, interpolation, over_time
 from s2vt.saliency.maps import KINDS
 
@@ -58,16 +69,17 @@ class PageContent:
 
 
 def video_page(path, frames, frame_rate, explanation, content, look):
-    """The page of a video. It holds all of `explanation.maps`; `look.kind` is shown first.
+    """The page of a video: any words or phrases of the sentence, any of `explanation.maps`; `look.kind` is shown first.
 
     Args:
         path: the file to write, *.html.
         frames, frame_rate, explanation, look: as of `video.saliency_video`.
         content: `PageContent`.
     Raises:
-        UserError: if path cannot be written or does not end in .html, or there is no such colour map or normalization;
-            nothing is left behind then, nor after any other error.
-        ValueError: if shapes disagree, evidence is not finite, the kind asked for is missing, or there is no frame.
+        UserError: if path cannot be written or does not end in .html, there is no such colour map, or the kind of map
+            has no values for such a medium; nothing is left behind then, nor after any other error.
+        ValueError: if shapes disagree, evidence is not finite, the kind of map or the normalization is missing, or
+            there is no frame.
     """
     times = np.asarray(explanation.times, float)
     if times.ndim != 1 or not len(times):
@@ -152,8 +164,12 @@ def _fields(path, explanation, content, look):
     chosen = sorted(set(content.chosen or (noun_phrases(words) or [range(len(words))])[0]))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
-    drawn_evidence(explanation, _every_word(words), look)  # refuses a kind that has no values for such a medium
-    maps = {kind: _map(explanation.maps[kind], words, moving) for kind in explanation.maps}
+    drawn_evidence(explanation, phrases_at(words, [(t,) for t in range(len(words))]), look)  # checks the kind shown
+    maps = {  # kinds that have values for such a medium
+        kind: _map(evidence, words, moving)
+        for kind, evidence in explanation.maps.items()
+        if (evidence.frames if moving else evidence.cells) is not None
+    }
     steps = [max(part["step"]) for one in maps.values() for part in (one["cells"], one["frames"]) if part]
     return {
         "title": content.title,
@@ -168,13 +184,10 @@ def _fields(path, explanation, content, look):
         },
         "chosen": chosen,
         "alternatives": _alternatives(explanation, words, content.vocabulary),
+        "overlay": {"dimmed": DIMMED, "tint": TINT, "tint_power": TINT_POWER},
         "cmap": look.cmap,
         "colour_maps": colour_maps,
     }
-
-
-def _every_word(words):
-    return [Phrase(word, (t,)) for t, word in enumerate(words)]
 
 
 def _alternatives(explanation, words, vocabulary):
@@ -226,7 +239,9 @@ def quantised(values):
 def _drawn(explanation, look, size):
     """The geometry of the copy that is drawn, and the matrices that make maps and curves (`heatmaps`)."""
     geometry, sigma = resized(explanation.geometry, *size), look.saliency.sigma_cells
-    grids = [np.shape(evidence.cells)[-1] for evidence in explanation.maps.values() if evidence.cells is not None]
+    grids = {np.shape(evidence.cells)[-1] for evidence in explanation.maps.values() if evidence.cells is not None}
+    if len(grids) > 1:
+        raise ValueError(f"expected maps of one grid, received G = {sorted(grids)}")
     grid, m = max(grids, default=2), max(len(explanation.times), 1)
     between = f"a mean of all cells, Gaussian weights of σ = {sigma:g} cells" if sigma else "bilinear interpolation"
     return geometry.to_json() | {

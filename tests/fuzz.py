@@ -17,6 +17,7 @@ with atheris.instrument_imports(include=["s2vt", "json", "xml", "PIL"]):
     import corpus
 
     import cfg
+    from s2vt import config
     from s2vt.data import datasets, entities, pictures, sampling, tracks
     from s2vt.errors import UserError
 
@@ -35,8 +36,8 @@ def listed(path):
 
 
 def described(path):
-    cfg.own(path)
-    cfg.record(path)
+    config.own(path)
+    config.record(path)
 
 
 ANNOTATION = (

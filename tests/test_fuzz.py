@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import cfg
-
 pytest.importorskip("atheris", reason="atheris, of requirements-dev.txt, is not installed")
 
 FUZZ = Path(__file__).with_name("fuzz.py")
@@ -21,7 +19,7 @@ def fuzz(target, seconds, folder, before="pass"):
     """(exit status, number of files read, what was printed). before: Python to run first."""
     code = f"import sys; sys.path.insert(0, {str(FUZZ.parent)!r}); import fuzz; {before}; fuzz.main()"
     result = subprocess.run(
-        [sys.executable, "-c", code, target, str(seconds), str(folder)], cwd=cfg.ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", code, target, str(seconds), str(folder)], cwd=FUZZ.parent.parent, capture_output=True, text=True,
         errors="replace", timeout=600 + 2 * seconds, check=False, env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
     printed = result.stdout + result.stderr

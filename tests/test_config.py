@@ -46,7 +46,7 @@ def test_set_changes_a_copy_with_the_right_type():
         ("saliency.sigma_cells=1e9", ["a number from 0 to 100"]),
         ("training.learning_rate=nan", ["a number, 0 or more"]),
         ("training.learning_rate=-1", ["a number, 0 or more"]),
-        ("saliency.sigma_cells=inf", ["a number, 0 or more"]),
+        ("saliency.sigma_cells=inf", ["a number from 0 to 100"]),
         ("features.resize=stretch", ["one of squash, center_crop"]),
         ("model.gate=open", ["one of none, beta"]),
     ],

@@ -19,8 +19,8 @@ def fuzz(target, seconds, folder, before="pass"):
     """(exit status, number of files read, what was printed). before: Python to run first."""
     code = f"import sys; sys.path.insert(0, {str(FUZZ.parent)!r}); import fuzz; {before}; fuzz.main()"
     result = subprocess.run(
-        [sys.executable, "-c", code, target, str(seconds), str(folder)], cwd=FUZZ.parent.parent, capture_output=True, text=True,
-        errors="replace", timeout=600 + 2 * seconds, check=False, env={**os.environ, "TMPDIR": str(folder)},
+        [sys.executable, "-c", code, target, str(seconds), str(folder)], cwd=FUZZ.parents[1], capture_output=True,
+        text=True, errors="replace", timeout=600 + 2 * seconds, check=False, env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
     printed = result.stdout + result.stderr
     return result.returncode, sum(map(int, re.findall(r"Done (\d+) runs", printed))), printed

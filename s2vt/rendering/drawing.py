@@ -46,7 +46,6 @@ class Look:
             picture, the maps without the picture itself).
         limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, or `video.ANIMATION_LIMIT` of a GIF or
             WebP.
-        rows: of a storyboard, at most; of more phrases, those with the largest alpha_t are drawn.
     """
 
     saliency: SaliencyConfig = SaliencyConfig()
@@ -54,7 +53,6 @@ class Look:
     normalize: str = "clip"
     layout: str = "grid"
     limit: tuple[int, int] | None = None
-    rows: int = 12
 
     @property
     def kind(self):
@@ -83,7 +81,7 @@ PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are th
 }
 
 
-# --- what is drawn of an explanation --------------------------------------------------------------------------------
+# --- what is drawn of an explanation ----------------------------------------------------------------------------------
 
 
 def drawn_evidence(explanation, phrases, look):
@@ -152,7 +150,7 @@ def coarse(geometry):
     return resized(geometry, 72, 72)
 
 
-# --- maps over pictures ---------------------------------------------------------------------------------------------
+# --- maps over pictures -----------------------------------------------------------------------------------------------
 
 DIMMED, GREYED = 0.55, 0.15  # where e = 0: share of the picture's light that is kept, of its colour that is not
 TINT, TINT_POWER = 0.55, 2  # share of the colour map's colour where e = 1, and how it grows with e
@@ -237,7 +235,7 @@ def thumbnail(frame, pixels=160_000):
     return np.asarray(shrunk(frame, (max(1, round(width * ratio)), max(1, round(height * ratio)))))
 
 
-# --- text -----------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -284,7 +282,7 @@ def scale_width(note, size):
     return math.ceil((3 + BAR) * size + font_of(size).getlength(note))
 
 
-# --- pages ----------------------------------------------------------------------------------------------------------
+# --- pages ------------------------------------------------------------------------------------------------------------
 
 
 class Page:

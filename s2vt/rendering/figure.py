@@ -7,21 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from s2vt.rendering.drawing import (
-    FAINT_INK,
-    INK,
-    Backdrop,
-    Page,
-    drawn_evidence,
-    e_to_draw,
-    fit,
-    overlay,
-    resized,
-    scale_width,
-    shrunk,
-    size_of,
-    text_height,
-)
+from s2vt.rendering import drawing
+from s2vt.rendering.drawing import FAINT_INK, INK, Page
 from s2vt.saliency import heatmaps
 
 MARGIN, GAP = 24, 16  # pixels
@@ -43,9 +30,9 @@ def picture_figure(path, picture, explanation, phrases, look):
         UserError: if path cannot be written, or the kind of map has no values in space.
         ValueError: if there is no phrase or the shapes disagree.
     """
-    cells, _ = drawn_evidence(explanation, phrases, look)
+    cells, _ = drawing.drawn_evidence(explanation, phrases, look)
     geometry, sigma = explanation.geometry, look.saliency.sigma_cells
-    e_cells = e_to_draw(cells, geometry, look)[:, 0]
+    e_cells = drawing.e_to_draw(cells, geometry, look)[:, 0]
     stars = [  # a constant map has no maximum
         np.array(heatmaps.argmax_point(heatmaps.upsample(e, geometry, sigma))) if np.ptp(e) > 0 else None
         for e in e_cells
@@ -53,13 +40,13 @@ def picture_figure(path, picture, explanation, phrases, look):
     note = f"saliency: {look.title}, {look.scaling(moving=False)}"
     sheet = Sheet.of(explanation, len(phrases), look.layout, note)
     page = Page(sheet.width, sheet.height)
-    backdrop = Backdrop(shrunk(picture, sheet.panel))
+    backdrop = drawing.Backdrop(drawing.shrunk(picture, sheet.panel))
     if sheet.source:
         page.picture(backdrop.lit, *sheet.corner(0))
-    drawn_geometry = resized(geometry, *sheet.panel)
+    drawn_geometry = drawing.resized(geometry, *sheet.panel)
     for k, phrase in enumerate(phrases):
         e_map = heatmaps.upsample(e_cells[k], drawn_geometry, sigma)
-        _draw_panel(page, sheet, k, phrase, overlay(backdrop, e_map, look.cmap), stars[k])
+        _draw_panel(page, sheet, k, phrase, drawing.overlay(backdrop, e_map, look.cmap), stars[k])
     marks = {"maximum": any(star is not None for star in stars), "box": any(len(phrase.boxes) for phrase in phrases)}
     _draw_legend(page, sheet, explanation.words, note, look.cmap, marks)
     page.save(path)
@@ -67,10 +54,10 @@ def picture_figure(path, picture, explanation, phrases, look):
 
 def panel_size(geometry):
     """(width, height) of a picture in a figure, pixels."""
-    return size_of(geometry, 150_000, longest=900, narrowest=360)
+    return drawing.size_of(geometry, 150_000, longest=900, narrowest=360)
 
 
-# --- layout ---------------------------------------------------------------------------------------------------------
+# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +98,9 @@ class Sheet:
         width = 2 * MARGIN + columns * (cell + GAP) - GAP
         ratio = panel[0] / geometry.width, panel[1] / geometry.height
         sheet = cls(ratio, panel, cell, columns, rows, source, float(np.clip(width / 1300, 1, 1.6)))
-        width = max(width, 2 * MARGIN + scale_width(note, sheet.small))
+        width = max(width, 2 * MARGIN + drawing.scale_width(note, sheet.small))
         wide = sheet.marks(note) + 20 * sheet.small <= width - MARGIN
-        sentence = text_height(explanation.words, width - 2 * MARGIN, sheet.text)
+        sentence = drawing.text_height(explanation.words, width - 2 * MARGIN, sheet.text)
         height = sheet.below + sentence + round((4 if wide else 5.7) * sheet.small)
         return dataclasses.replace(sheet, wide=wide, width=width, height=height)
 
@@ -149,16 +136,16 @@ class Sheet:
 
     def marks(self, note):
         """Left end of what the legend says of star and box, where it stands beside the scale."""
-        return MARGIN + scale_width(note, self.small) + 2 * self.small
+        return MARGIN + drawing.scale_width(note, self.small) + 2 * self.small
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------------------
 
 
 def _draw_panel(page, sheet, k, phrase, picture, star):
     """A phrase's label, map and boxes, and its map's maximum (x, y), source pixels, or None."""
     x, y = sheet.corner(k + sheet.source)
-    name, font = fit(phrase.name, sheet.cell - 8, sheet.label, bold=True)
+    name, font = drawing.fit(phrase.name, sheet.cell - 8, sheet.label, bold=True)
     page.text(x + 2, y - sheet.band // 2, name, font.size, bold=True)
     page.picture(picture, x, y)
     for box in phrase.boxes:

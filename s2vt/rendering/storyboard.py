@@ -27,6 +27,7 @@ from s2vt.rendering.drawing import (
 )
 from s2vt.saliency import heatmaps
 
+ROWS = 12  # at most
 TITLE, LABEL, SMALL = 31, 28, 17  # sizes of text, pixels; 28 and 17: 8 and 5 points on a page of a paper
 MARGIN, GAP, PLOT, STAMP = 28, 14, 640, 32  # pixels; width of a curve; height of the line with rank and time
 
@@ -45,7 +46,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     Args:
         path: the file to write, *.png, *.pdf or *.svg.
         explanation: `s2vt.saliency.explanation.Explanation` of a video.
-        phrases: K of `s2vt.data.phrases.Phrase`. Of more than `look.rows`, those with the largest alpha_t are drawn,
+        phrases: K of `s2vt.data.phrases.Phrase`. Of more than ROWS, those with the largest alpha_t are drawn,
             in their order, and the others are named below.
         thumbnails: the m sampled frames, a sequence of (h, w, 3) uint8 of any one size.
         span: (first, last) second of the time axis.
@@ -59,7 +60,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     cells, frames = drawn_evidence(explanation, phrases, look)
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
-    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), look.rows)
+    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), ROWS)
     notes, omitted = _notes(look, cells), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
@@ -108,7 +109,7 @@ def most_salient(e, count=3):
     return chosen
 
 
-# --- layout ---------------------------------------------------------------------------------------------------------
+# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _omitted(phrases, drawn):
     return text.split() if names else []
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------------------
 
 
 def _draw_sentence(page, board, words):

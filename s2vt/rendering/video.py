@@ -38,7 +38,7 @@ SCALE = 130  # pixels that the scale takes of the small print
 NARROW_CANVAS = 640  # pixels: a narrower one is widened, for the sentence and the small print
 
 
-# --- the video ------------------------------------------------------------------------------------------------------
+# --- the video --------------------------------------------------------------------------------------------------------
 
 
 def saliency_video(path, frames, frame_rate, explanation, phrases, look):
@@ -89,7 +89,8 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
-    scene = _Scene(explanation, phrases, alpha, look, (*small_print(alpha.shape[1], phrases, look, e is None), *notes))
+    notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes
+    scene = _Scene(explanation, phrases, alpha, look, notes, with_maps=e is not None)
     fade = _Fade(len(phrases), frame_rate)
     # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
     knots, positions = np.unique(explanation.times, return_index=True)
@@ -183,7 +184,7 @@ def _words_of(notes):
     return text.split(" ")
 
 
-# --- layout -------------------------------------------------------------------------------------------------------
+# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,21 +306,20 @@ def _pad(tiles):
     return max(tiles.gap, min(tiles.label(0), 24))
 
 
-# --- drawing ---------------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------------------
 
 
 class _Scene:
     """What the frames of a video are composed of: labels, bars and text, drawn once, over them pictures and maps."""
 
-    def __init__(self, explanation, phrases, alpha, look, notes):
+    def __init__(self, explanation, phrases, alpha, look, notes, with_maps):
         self.sentence, self.phrases, self.alpha, self.look = explanation.words, phrases, alpha, look
         palette(look.cmap)  # refuses an unknown name before anything is written
-        self.notes, self.single = _words_of(notes), look.layout == "single"
+        self.notes, self.with_maps, self.single = _words_of(notes), with_maps, look.layout == "single"
         geometry = explanation.geometry
         self.tiles = arrange(self.sentence, len(phrases), geometry, self.notes, look.layout, look.limit or LIMIT)
         self.size = (self.tiles.width, self.tiles.height)
         self.geometry = resized(geometry, *self.size)
-        self.with_maps = not notes[0].startswith("no map")
         self.canvas = np.asarray(self._page(None))
         self.patches = [self._patches(k) for k in range(len(phrases))]
 

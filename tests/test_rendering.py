@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 from explanations import each, explanation, look
-from PIL import Image
+from PIL import Image, ImageColor
 
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase, phrases_at
@@ -281,7 +281,7 @@ def test_cursor_moves_and_bars_follow_alpha(made):
 
 
 def test_words_stand_above_the_evidence_and_the_leading_one_is_marked(made):
-    tiles, mark = arranged(), np.array(Image.new("RGB", (1, 1), video.MARK).getpixel((0, 0)))
+    tiles, mark = arranged(), np.array(ImageColor.getrgb(video.MARK))
     marked = []
     for frame in made[0][3]:
         bands = []

@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from s2vt.data.video_writer import ANIMATION_SUFFIXES, VideoWriter
 from s2vt.rendering.drawing import (
@@ -430,10 +430,10 @@ class _Scene:
             draw.text((left, top + 18 * row), text, fill=NIGHT_FAINT, font=font, anchor="lm")
 
     def _draw_cursor(self, picture, x, y, share):
-        """The present moment among one tile's bars: a bright line with a dark rim."""
+        """The present moment among one tile's bars: a bright line with a rim of the background's colour."""
         tiles = self.tiles
         at = x + min(max(round(share * tiles.cell), 2), tiles.cell - 2)
-        picture[y : y + tiles.strip, at - 2 : at + 2] = 0
+        picture[y : y + tiles.strip, at - 2 : at + 2] = ImageColor.getrgb(NIGHT_BAND)
         picture[y : y + tiles.strip, at - 1 : at + 1] = 255
 
     def _draw_time(self, picture, time):
@@ -460,6 +460,6 @@ def _bars(alpha, width, height):
     filled &= np.arange(height)[:, None] < bottom
     if width >= 4 * len(alpha):  # a pixel between bars where there is room
         filled &= np.append(item[1:] == item[:-1], True)
-    strip = np.full((height, width, 3), Image.new("RGB", (1, 1), NIGHT_BAND).getpixel((0, 0)), np.uint8)
+    strip = np.full((height, width, 3), ImageColor.getrgb(NIGHT_BAND), np.uint8)
     shade = (90 + 110 * share)[:, None] * np.array([0.86, 0.92, 1.0])
     return Image.fromarray(np.where(filled[..., None], shade.astype(np.uint8), strip))

@@ -85,12 +85,17 @@ def write_balls(folder):
         write_json(folder / f"{kind}_videodatainfo.json", {"videos": videos, "sentences": sentences})
 
 
-def _start_in(folder, outputs):
-    """Makes `folder` the working directory, with the scripts in it, and sends stdout and stderr to files."""
-    os.chdir(folder)
+def link_scripts(folder):
+    """Puts links to the scripts into a folder: run_s2vt.py writes its COCO files beside itself."""
     for script in SCRIPTS:
         if not Path(folder, f"{script}.py").exists():
             os.symlink(ROOT / f"{script}.py", Path(folder, f"{script}.py"))
+
+
+def _start_in(folder, outputs):
+    """Makes `folder` the working directory, with the scripts in it, and sends stdout and stderr to files."""
+    os.chdir(folder)
+    link_scripts(folder)
     for stream, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
     stand_in()

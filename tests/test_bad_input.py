@@ -15,7 +15,7 @@ import bad_files
 import corpus
 import pytest
 from bad_files import CAPTIONS, READ, TEST_LIST, media_list, write
-from processes import Worker, write_balls
+from processes import Worker, link_scripts, write_balls
 
 SECRET = b"not to be touched"
 EVERY = 12
@@ -31,6 +31,7 @@ class Place(Worker):
         """Makes it all."""
         folder = self.folder.parent.parent
         write(folder, {"secret": SECRET, "outer/secret": SECRET, "outer/place/secret": SECRET})
+        link_scripts(self.folder)
         write_balls(self.folder / "DATA" / "Balls")
         bad_files.write_dots(self.folder / "DATA" / "Dots")
         bad_files.write_published(self.folder)
@@ -150,7 +151,7 @@ def test_media_are_shown_or_listed_with_a_reason(place, kind, every):
     failed = dict(line.split("\t") for line in (made / "failed.tsv").read_text("utf-8").splitlines())
     extracted = {path.stem for path in made.glob("*.npy")}
 
-    look = ("--checkpoint", "last", "--sentence", "a", "--layout", "single", "--size", "320x240")
+    look = ("--checkpoint", "last", "--sentence", "a", "--layout", "single", "--size", "320x240", "--stride", "200")
     out = f"out/{dataset}"
     err = place.check(("visualization", *common, *look, "--media_id", "all", "--output", out), False, many=True)
     refused = dict(re.findall(r"^(\w+): (.*)$", err, re.M))

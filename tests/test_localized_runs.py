@@ -1,0 +1,205 @@
+"""Localization of runs from the request to the JSON file, with a captioner that names the colours of cells."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import cfg
+from s2vt.captioning.runs import Run
+from s2vt.config import Config
+from s2vt.data import datasets
+from s2vt.data.files import read_json
+from s2vt.data.text import Vocabulary
+from s2vt.errors import UserError
+from s2vt.evaluation.localization import LocalizationRequest, localize
+from s2vt.features.descriptors import DescriptorStore
+from s2vt.features.extraction import extract
+from s2vt.saliency.heatmaps import cell_centres
+from s2vt.synthetic import writers
+from s2vt.synthetic.drawing import COLOURS
+
+CONFIG = cfg.STILL_SHAPES.replace(["text.min_count=1"])
+SNAKE = CONFIG.replace(["features.scan=snake", "model.name=soft_attention"])
+
+
+class ColourNetwork:
+    """In place of InceptionV3: the mean colour about the centre of each cell's receptive field."""
+
+    def cells(self, pictures):
+        cells = np.zeros((len(pictures), 8, 8, 2048), np.float32)
+        for row, y in enumerate(cell_centres()):
+            for column, x in enumerate(cell_centres()):
+                patch = pictures[:, y - 6 : y + 7, x - 6 : x + 7]
+                cells[:, row, column, :3] = patch.mean(axis=(1, 2)) / 255
+        return cells.reshape(len(pictures), 64, 2048)
+
+
+class ColourCaptioner:
+    """Says the name of the mean colour of what it reads, and every other word with equal probability."""
+
+    def __init__(self, vocabulary):
+        self.colours = np.full((len(vocabulary), 3), 0.5)
+        for name, colour in COLOURS.items():
+            self.colours[vocabulary.index[name]] = colour
+
+    def encode(self, v):
+        return np.asarray(v).mean(axis=1)
+
+    def step(self, state, word):
+        colour = np.asarray(state)[:, None, :3]
+        return (-40 * ((colour - self.colours) ** 2).sum(axis=-1)).astype("float32"), state
+
+
+class AttentiveCaptioner(ColourCaptioner):
+    def attention(self, batch):
+        v, y = batch["v"][..., None, :, :3], self.colours[batch["y"]][..., None, :]
+        alpha = np.exp(-40 * ((v - y) ** 2).sum(axis=-1))
+        return alpha / alpha.sum(axis=-1, keepdims=True)  # (S, T, N)
+
+
+@dataclasses.dataclass
+class ColourRun:
+    """A run whose captioner is not trained, with the methods of `s2vt.captioning.runs.Run` that localization calls."""
+
+    folder: object
+    known: Config
+    words: Vocabulary
+    captioner_class: type = ColourCaptioner
+
+    name = property(lambda self: self.folder.name)
+
+    def config(self):
+        return self.known
+
+    def vocabulary(self):
+        return self.words
+
+    def captioner(self, which):
+        return self.captioner_class(self.words), 7
+
+    def identity(self, number):
+        return {"run": self.name, "checkpoint": number, "sha256": f"digest of {self.name}"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colours")
+    writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 6}, split="test", processes=1)
+    store = DescriptorStore(CONFIG, folder, "mixed_10")
+    assert extract(store, datasets.select(datasets.read_media(CONFIG, folder), "test"), ColourNetwork) == {}
+    return folder
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    captions = (caption for medium in datasets.read_media(CONFIG, data).values() for caption in medium.captions)
+    words = ["", *COLOURS]
+    vocabulary = Vocabulary.from_captions([*captions, *words], 1)
+    return ColourRun(tmp_path / "experiments" / "colours", CONFIG, vocabulary)
+
+
+def beside(run, **changes):
+    """Another run in the same folder of runs."""
+    return dataclasses.replace(run, folder=run.folder.with_name("attentive"), **changes)
+
+
+def request(data, *runs, kinds=("nll",), config=CONFIG, **options):
+    configs = tuple(
+        dataclasses.replace(run.config(), saliency=config.saliency, evaluation=config.evaluation) for run in runs
+    )
+    return LocalizationRequest(runs, configs, data, kinds, **options)
+
+
+def averages(scores, table):
+    return {row: average for row, (average, _) in scores.tallies[table].averages().items()}
+
+
+def test_scores_of_one_run_and_their_file(data, run):
+    scores = localize(request(data, run))
+    assert scores.path == run.folder / "scores" / "localization_colours_test_7.json"
+    assert (scores.num_media, scores.checkpoints, scores.absent) == (6, {"colours": 7}, [])
+    assert list(run.folder.joinpath("scores").iterdir()) == [scores.path]  # no partial file
+    pointing = averages(scores, "space")
+    assert list(pointing) == ["nll", "random", "center"]
+    assert pointing["nll"] > 0.6 and pointing["random"] < 0.15 and pointing["center"] < 0.4
+    correctness = averages(scores, "attention correctness")
+    assert correctness["nll"] > 1.3 * correctness["uniform"]
+    record = read_json(scores.path)
+    assert record["tables"] == {name: tally.to_json() for name, tally in scores.tallies.items()}
+    assert record["rows"] == [
+        {"row": "nll", "map": "nll", "run": "colours", "checkpoint": 7, "sha256": "digest of colours"}
+    ]
+    assert (record["dataset"], record["split"], record["media"]) == ("StillShapes", "test", 6)
+    assert record["descriptors"] == DescriptorStore(CONFIG, data, "mixed_10").meta()
+    assert record["protocol"] == {
+        "tolerance": 0.0, "sigma_cells": 0.75, "sigma_frames": 0.75, "frame_input": "pooled", "average": "phrase",
+        "region": "picture",
+    }  # fmt: skip
+
+
+def test_runs_and_kinds_of_map_side_by_side(data, run):
+    other = beside(run, known=SNAKE, captioner_class=AttentiveCaptioner)
+    changed = CONFIG.replace(["evaluation.tolerance=15", "saliency.sigma_cells=0"])
+    scores = localize(request(data, run, other, kinds=("nll", "kl", "attention"), config=changed))
+    assert scores.path.name == "localization_colours+attentive_test_best_nll+kl+attention_tolerance15_sigma_cells0.json"
+    pointing = averages(scores, "space")
+    assert list(pointing) == [
+        "colours: nll", "colours: kl", "attentive: nll", "attentive: kl", "attentive: attention", "random", "center",
+    ]  # fmt: skip
+    assert pointing["colours: nll"] == pointing["attentive: nll"] > 0.6  # nll knows no scan
+    assert pointing["attentive: attention"] > 0.6 > pointing["colours: kl"]
+    assert [row["map"] for row in read_json(scores.path)["rows"]] == ["nll", "kl", "nll", "kl", "attention"]
+    assert "tolerance 15 px" in scores.tallies["space"].table() and "bilinear" in scores.tallies["space"].table()
+
+
+def test_maps_that_share_a_pass_are_found_in_one(data, run, monkeypatch):
+    encoded = []
+    encode = ColourCaptioner.encode
+    monkeypatch.setattr(ColourCaptioner, "encode", lambda self, v: encoded.append(len(v)) or encode(self, v))
+    localize(request(data, run, kinds=("nll",), limit=1))
+    alone, encoded[:] = encoded.count(64), []
+    localize(request(data, run, kinds=("nll", "kl"), limit=1))
+    assert alone == encoded.count(64) == 1
+
+
+def test_a_killed_localization_is_resumed(data, run):
+    done = []
+
+    def stop_after(number):
+        def progress(media):
+            for medium in media:
+                if len(done) == number:
+                    raise KeyboardInterrupt
+                yield medium
+                done.append(medium.id)
+
+        return progress
+
+    whole = localize(request(data, run)).path.read_bytes()
+    (run.folder / "scores" / "localization_colours_test_7.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        localize(request(data, run), stop_after(2))
+    (partial,) = (run.folder / "scores").iterdir()
+    assert partial.name.endswith(".partial.json") and read_json(partial)["media"] == 2
+    scores = localize(request(data, run), stop_after(None))
+    assert scores.path.read_bytes() == whole and len(done) == len(set(done)) == 6
+    assert list((run.folder / "scores").iterdir()) == [scores.path]
+
+
+def test_what_cannot_be_scored_is_refused(data, run):
+    blind = dataclasses.replace(CONFIG, annotations="none")
+    with pytest.raises(UserError, match="StillShapes does not say what its captions name"):
+        localize(request(data, dataclasses.replace(run, known=blind)))
+    with pytest.raises(UserError, match="colours has no attention maps.*s2vt.*nll, kl"):
+        localize(request(data, run, kinds=("attention",)))
+    cropped = beside(run, known=CONFIG.replace(["features.resize=center_crop"]))
+    with pytest.raises(UserError, match="attentive reads other descriptors than .*colours"):
+        localize(request(data, run, cropped))
+    assert not run.folder.exists()
+
+
+def test_a_run_has_what_localization_calls():
+    """The stand-in above has no method that `Run` lacks."""
+    methods = [name for name in vars(ColourRun) if not name.startswith("_")]
+    assert not set(methods) - set(dir(Run)) - {field.name for field in dataclasses.fields(ColourRun)}

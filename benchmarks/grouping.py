@@ -68,7 +68,7 @@ def validation_losses(config, store, training, validation, seed, epochs):
     model.compile(keras.optimizers.Adam(config.training.learning_rate, epsilon=1e-8))
     history = model.fit(
         CaptionBatches(training, store, vocabulary, config, seed),
-        validation_data=CaptionBatches(validation, store, vocabulary, config, shuffle=False),
+        validation_data=CaptionBatches(validation, store, vocabulary, config),
         epochs=epochs,
         shuffle=False,
         verbose=0,

@@ -62,7 +62,7 @@ def test_every_caption_once_an_epoch_beside_its_own_descriptors(group):
     second = epoch_of(batches)
     assert sorted(second) == sorted(expected) and second != first
     assert epoch_of(CaptionBatches(media, _Store(), words, config, seed=4, epoch=1)) == second  # going on after a kill
-    assert epoch_of(CaptionBatches(media, _Store(), words, config, shuffle=False)) == expected
+    assert epoch_of(CaptionBatches(media, _Store(), words, config)) == expected
 
 
 def batches_of(captions, max_words=25):
@@ -70,7 +70,7 @@ def batches_of(captions, max_words=25):
     training, text = dataclasses.replace(cfg.MSR_VTT.training, batch_size=2), TextConfig(max_words=max_words)
     config = dataclasses.replace(cfg.MSR_VTT, training=training, text=text)
     media = [_Medium(k, [caption]) for k, caption in enumerate(captions)]
-    return CaptionBatches(media, _Store(), vocabulary(), config, shuffle=False)
+    return CaptionBatches(media, _Store(), vocabulary(), config)
 
 
 def test_a_batch_is_as_long_as_its_longest_caption_and_lists_its_words():

@@ -40,7 +40,7 @@ def fit(config, run, data, vocabulary, seed, first_epoch=0):
     with MeteorScorer() as scorer:
         model.fit(
             batches,
-            validation_data=CaptionBatches(data.validation, data.store, vocabulary, config, shuffle=False),
+            validation_data=CaptionBatches(data.validation, data.store, vocabulary, config),
             epochs=config.training.epochs,
             initial_epoch=first_epoch,
             callbacks=[

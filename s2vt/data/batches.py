@@ -39,15 +39,16 @@ class CaptionBatches(keras.utils.PyDataset):
     decoder's input and its target. `v` holds whole media or, in a share of the batches, one of the other `readings`.
     """
 
-    def __init__(self, media, store, vocabulary, config, seed=0, shuffle=True, epoch=0, readings=()):
+    def __init__(self, media, store, vocabulary, config, seed=None, epoch=0, readings=()):
         """Args:
         media: list of Medium with captions.   store: a DescriptorStore.
+        seed: of the order of the captions; None: the media's order.
         epoch: number of the first epoch; above 0 when training is resumed.
         readings: pairs (share of the batches, (Medium, random generator) -> descriptors (N, D)); the other batches
             read whole media.
         """
         super().__init__()
-        self.store, self.seed, self.shuffle = store, seed, shuffle
+        self.store, self.seed, self.shuffle = store, seed or 0, seed is not None
         self.shares = [share for share, _ in readings]
         self.readings = [*(reading for _, reading in readings), lambda medium, rng: store.v(medium)]
         self.group_size = config.training.captions_per_medium

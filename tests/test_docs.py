@@ -116,6 +116,20 @@ def test_every_command_of_a_page_parses(page, parse, tmp_path, monkeypatch):
     assert found
 
 
+@pytest.mark.parametrize("page", list(PAGES))
+def test_every_benchmark_and_argument_of_it_exists(page, tmp_path):
+    from benchmarks import __main__ as benchmarks
+
+    for command in commands(page, tmp_path):
+        if command[:3] == ["python", "-m", "benchmarks"]:
+            stages = [word for word in command[3:] if word.isidentifier()]
+            settings = [word for word in command[3:] if "=" in word]
+            assert stages and set(stages) <= set(benchmarks.STAGES)
+            for stage in stages:
+                measure = importlib.import_module(f"benchmarks.{stage}").measure
+                assert len(benchmarks._sizes(stage, measure, settings)) == len(settings)
+
+
 @pytest.mark.parametrize("program", list(SCRIPTS))
 def test_usage_lists_the_flags_of_every_script(program, monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "coco-caption")

@@ -44,10 +44,13 @@ class Run:
         """
         if not self.exists():
             runs = sorted(path.parent.name for path in self.folder.parent.glob("*/config.json"))
-            raise UserError(
-                f"no run {self.name!r} in {self.folder.parent}; "
-                + (f"there are: {', '.join(runs)} (choose with --name)" if runs else "make one with --train")
-            )
+            advice = f"there are: {', '.join(runs)} (choose with --name)"
+            if not runs:
+                advice = (
+                    "make one with --train, or name the folder experiments/ of the project's repository, which has the "
+                    "shipped runs, with --experiments_dir"
+                )
+            raise UserError(f"no run {self.name!r} in {self.folder.parent}; {advice}")
         return self
 
     def record(self):

@@ -18,7 +18,7 @@ from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
-from s2vt.saliency.maps import find_evidence, kinds_of
+from s2vt.saliency.maps import find_evidence, kinds_with
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> Localiz
             maps, or media, descriptors or checkpoints are missing.
     """
     config, first = request.configs[0], request.runs[0]
+    kinds_of_runs = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=True)]
     if config.annotations not in ANNOTATIONS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
     media = datasets.select(datasets.read_media(config, request.data_dir), request.split, request.limit)
@@ -81,9 +82,8 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> Localiz
     protocol = Protocol.of(config)
 
     sources, rows, checkpoints = [], [], {}
-    for run, its_config, store in zip(request.runs, request.configs, stores, strict=True):
+    for run, its_config, store, kinds in zip(request.runs, request.configs, stores, kinds_of_runs, strict=True):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
-        kinds = _kinds(captioner, run, its_config, request.kinds)
         labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
         find = _finder(captioner, store, its_config, kinds, protocol)
         sources.append(MapSource(labels, run.vocabulary(), its_config.text.max_words, find))
@@ -148,9 +148,9 @@ def _stores(request):
     return stores
 
 
-def _kinds(captioner, run, config, wanted):
+def _kinds(run, config, wanted):
     """The kinds of map, of those that are wanted, that a run can give."""
-    possible = kinds_of(captioner)
+    possible = kinds_with(config.model.methods)
     if not set(possible) & set(wanted):
         raise UserError(
             f"{run.folder} has no {' or '.join(wanted)} maps, being of the kind {config.model.name}; it can give "

@@ -1,0 +1,32 @@
+"""The installable package: its data files, its dependencies, and imports that load nothing heavy."""
+
+import fnmatch
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def test_every_file_of_the_package_is_installed():
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    files = [path for path in (ROOT / "s2vt").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert {path.name for path in files} >= {"page.js", "page.css", "page.html"}
+    for path in files:
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        assert any(fnmatch.fnmatch(path.name, pattern) for pattern in data.get(package, ())), path
+    folders = {path.parent for path in (ROOT / "s2vt").rglob("*.py")}
+    assert all((folder / "__init__.py").exists() for folder in folders)
+
+
+def test_the_dependencies_are_those_of_requirements_txt():
+    assert "dependencies" in PROJECT["project"]["dynamic"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, s2vt; print(sorted({'numpy', 'keras', 'tensorflow', 'av', 'PIL', 'matplotlib'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

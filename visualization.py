@@ -71,6 +71,28 @@ def _parser():
     )
     parser.add_argument("--name", help="the run's folder under experiments_dir (default: the name of the data set)")
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
+    _add_drawing(parser)
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: explain it from here")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: explain it up to here")
+    parser.add_argument(
+        "--stride",
+        type=int,
+        default=1,
+        metavar="FRAMES",
+        help="of a video: draw one frame in so many; the speed stays that of the source",
+    )
+    parser.add_argument(
+        "--output",
+        help="file to write, whose ending chooses what is made (default: in the run's "
+        "folder, saliency/). Of many media: a folder, or FOLDER/{id}.gif",
+    )
+    parser.add_argument("--page", action="store_true", help="write the HTML page, too, beside the output")
+    parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers, too")
+    return parser
+
+
+def _add_drawing(parser):
+    """The flags of the kind of map and of how it is drawn."""
     parser.add_short_form(
         "--map",
         "saliency.map",
@@ -97,23 +119,6 @@ def _parser():
         metavar="WxH",
         help="largest canvas of a video (default: 1920x1080; of a GIF or WebP, smaller)",
     )
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: explain it from here")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: explain it up to here")
-    parser.add_argument(
-        "--stride",
-        type=int,
-        default=1,
-        metavar="FRAMES",
-        help="of a video: draw one frame in so many; the speed stays that of the source",
-    )
-    parser.add_argument(
-        "--output",
-        help="file to write, whose ending chooses what is made (default: in the run's "
-        "folder, saliency/). Of many media: a folder, or FOLDER/{id}.gif",
-    )
-    parser.add_argument("--page", action="store_true", help="write the HTML page, too, beside the output")
-    parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers, too")
-    return parser
 
 
 def _size(text):

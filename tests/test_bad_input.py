@@ -46,7 +46,7 @@ class Place(Worker):
         """{path: when it was changed, and its size} of all that no command may touch."""
         made = re.compile(rf"{self.folder}/(experiments|coco-caption|out|DATA/.*/descriptors)/|/outer/std(out|err)$")
         paths = (path for path in self.folder.parent.parent.rglob("*") if path.is_file() and not made.search(str(path)))
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in paths}
+        return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in paths}
 
     def check(self, command, shown, many=False):
         """Runs a command, of which a result (True), a refusal (False) or either (None) must come; its stderr.

@@ -24,27 +24,25 @@ def main():
     parser.add_argument("--overwrite", action="store_true", help="compute descriptors that exist again")
     options, command = parser.parse()
 
-    from s2vt.data import datasets
-    from s2vt.data.files import lock
-    from s2vt.features.descriptors import DescriptorStore
-    from s2vt.features.extraction import extract
+    from s2vt.features.extraction import ExtractionRequest, extract_data_set
 
-    media = datasets.read_media(command.config, command.data_dir)
-    media = datasets.select(media, options.split, options.limit)
-    store = DescriptorStore(command.config, command.data_dir, options.layer)
-    datasets.require_folders([m for m in media if options.overwrite or m.id not in store], command.config)
-    layers = [store.folder.parent / layer for layer in ("pool_3", "mixed_10")]
-    with lock(store.folder.parent, "choose another --data_dir", writes=layers):
-        failed = extract(store, media, overwrite=options.overwrite, progress=command_line.progress("medium"))
-    print(f"{len(media) - len(failed)} of {len(media)} media have {store.layer} descriptors in {store.folder}")
-    if failed:
-        print(
-            f"{len(failed)} are missing or cannot be decoded; {store.folder / 'failed.tsv'} has the reasons:",
-            file=sys.stderr,
-        )
-    for medium_id, reason in list(failed.items())[:10]:
+    request = ExtractionRequest(
+        config=command.config,
+        data_dir=command.data_dir,
+        layer=options.layer,
+        split=options.split,
+        limit=options.limit,
+        overwrite=options.overwrite,
+    )
+    found = extract_data_set(request, command_line.progress("medium"))
+    store, num_done = found.store, found.num_media - len(found.failed)
+    print(f"{num_done} of {found.num_media} media have {store.layer} descriptors in {store.folder}")
+    if found.failed:
+        path = store.folder / "failed.tsv"
+        print(f"{len(found.failed)} are missing or cannot be decoded; {path} has the reasons:", file=sys.stderr)
+    for medium_id, reason in list(found.failed.items())[:10]:
         print(f"{medium_id}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if found.failed else 0
 
 
 if __name__ == "__main__":

@@ -141,6 +141,11 @@ def test_one_id_is_one_medium(place):
     assert not planned.many and [job.name for job in planned.jobs] == ["two"]
 
 
+def test_a_sentence_may_be_as_long_as_the_captioners_own(place):
+    longest = " ".join(["red"] * place.config.text.max_words)
+    assert place.plan(Selection(media=str(place.own["video"]), sentence=longest)).jobs[0].sentence == longest
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 

@@ -14,19 +14,72 @@ import functools
 import math
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from s2vt.data.files import read_json
+from s2vt.config import Config
+from s2vt.data import datasets
+from s2vt.data.files import lock, read_json
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.pictures import MediaError
 from s2vt.data.sampling import sample_medium
 from s2vt.errors import UserError
 from s2vt.features import inception
-from s2vt.features.descriptors import details_of
+from s2vt.features.descriptors import DescriptorStore, details_of
 
 NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
 FILE_OVERHEAD = 8192  # bytes of a medium's files besides its numbers: header and geometry, rounded up to disk blocks
+
+
+@dataclass(frozen=True)
+class ExtractionRequest:
+    """Which descriptors to make.
+
+    Attributes:
+        config: the Config of the data set.
+        data_dir: the folder of the data sets.
+        layer: "pool_3" or "mixed_10"; None: the one that the captioner reads.
+        split: train, val or test; None: all.
+        limit: the most media; None: all of the split.
+        overwrite: make descriptors that exist again.
+    """
+
+    config: Config
+    data_dir: str | Path
+    layer: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """The store, the number of media asked for, and {id: reason} of those missing or not decodable."""
+
+    store: DescriptorStore
+    num_media: int
+    failed: dict[str, str]
+
+
+def extract_data_set(request: ExtractionRequest, progress: Callable = lambda media, total: media) -> ExtractionResult:
+    """Makes the descriptors of a data set that are missing, while no other process makes any of this network.
+
+    Args:
+        progress: as for `extract`.
+    Raises:
+        UserError: as `extract`; if the data set or a folder of its media is missing, or another process makes
+            descriptors of this network.
+    """
+    media = datasets.select(datasets.read_media(request.config, request.data_dir), request.split, request.limit)
+    store = DescriptorStore(request.config, request.data_dir, request.layer)
+    datasets.require_folders([m for m in media if request.overwrite or m.id not in store], request.config)
+    layers = [store.of_layer(layer).folder for layer in ("pool_3", "mixed_10")]
+    with lock(store.folder.parent, "choose another --data_dir", writes=layers):
+        failed = extract(store, media, overwrite=request.overwrite, progress=progress)
+    return ExtractionResult(store, len(media), failed)
 
 
 def extract(store, media, extractor=None, overwrite=False, progress=lambda media, total: media):

@@ -97,7 +97,7 @@ class ScriptParser(Parser):
         Args:
             value: the setting's value, for a flag that takes none itself; metavar is not used then.
         """
-        self.short_forms.append((flag, key))
+        self.short_forms.append((flag, key, value))
         stands_for = f"(short for --set {key}={value or metavar})"
         how = {"metavar": metavar} if value is None else {"action": "store_const", "const": value}
         self.add_argument(flag, help=f"{help} {stands_for}", **how)
@@ -132,10 +132,10 @@ class ScriptParser(Parser):
         for assignment in options.assignments:
             key = assignment.partition("=")[0].strip()
             given[key] = f"--set {assignment}"
-        for flag, key in self.short_forms:
+        for flag, key, value in self.short_forms:
             text = getattr(options, flag.lstrip("-"))
             if text is not None:
-                given[key] = f"{flag} {text}"
+                given[key] = flag if value else f"{flag} {text}"
                 config = config.with_value(key, text, given[key])
         return config, given
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2vt.data.files import lock
-from s2vt.data.pictures import MediaError
 from s2vt.errors import UserError
 from s2vt.explaining.explainer import Explainer, sample
 from s2vt.explaining.jobs import plan
@@ -95,7 +94,7 @@ def _explain_many(jobs, explainer, progress):
             try:
                 paths, sentence = _make(exhibit), " ".join(exhibit.explanation.words)
                 index.add(job.name, sentence, paths, _thumbnail(exhibit), made_with[job.name])
-            except (MediaError, UserError) as error:
+            except UserError as error:
                 failed[job.name] = error
     return Result([index.folder / "index.html"], failed)
 
@@ -117,8 +116,8 @@ def _exhibits(jobs, explainer, progress, failed):
     try:
         sampled = sample(jobs[0], explainer.request)
         explanations = explainer.explain(jobs, sampled)
-    except (MediaError, UserError) as error:
-        failed |= {job.name: error for job in jobs}
+    except UserError as error:
+        failed.update({job.name: error for job in jobs})
         return
     for job, explanation in zip(jobs, explanations, strict=True):
         try:

@@ -71,7 +71,8 @@ class Explainer:
         """
         from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
-        job, distinct = jobs[0], sampled.distinct()
+        job = jobs[0]
+        distinct, first = sampled.distinct()
         descriptors = descriptors_of(self._cells(job, sampled), self.config)
         if warning := self.request.run.warning(job.medium.path.name, descriptors.v):
             print(warning, file=sys.stderr)
@@ -79,23 +80,17 @@ class Explainer:
         asked = [y for y in sentences if y]
         if not asked:
             return [None] * len(jobs)
-        log_p = [None] * len(asked)
+        evidence, log_p = self._evidence(jobs, descriptors, first, asked), [None] * len(asked)
         if any(job.has_page for job in jobs):
             captioner = self.captioner
             log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
-        found = iter(
-            Explanation(
-                words=tuple(self.vocabulary.words[i] for i in y),
-                maps=maps,
-                geometry=sampled.geometry(self.config.features.resize),
-                indices=distinct[0].indices,
-                times=distinct[0].times,
-                log_p=of_sentence,
-            )
-            for y, maps, of_sentence in zip(
-                asked, self._evidence(jobs, descriptors, distinct[1], asked), log_p, strict=True
-            )
-        )
+        geometry = sampled.geometry(self.config.features.resize)
+
+        def explanation(y, maps, of_sentence):
+            words = tuple(self.vocabulary.words[i] for i in y)
+            return Explanation(words, maps, geometry, distinct.indices, distinct.times, of_sentence)
+
+        found = map(explanation, asked, evidence, log_p)
         return [next(found) if y else None for y in sentences]
 
     def _cells(self, job, sampled):

@@ -43,8 +43,8 @@ def open_files():
 
 
 def programs():
-    """The programs that this process has started and that are still there."""
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    """The child processes of this process, of all its threads, that are still there."""
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 class Watch:

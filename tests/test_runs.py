@@ -243,12 +243,13 @@ def test_captions_scores_and_maps_are_repeated(place):
     sentence = " ".join(place.run("first").vocabulary().words[1:4])
     run = ["--dataset", "StillShapes", "--name", "first", "--checkpoint", "last"]
     explain = [*run, "--media_id", medium, "--map", "kl", "--sentence", sentence]
-    results = []
+    folder, results = place.experiments / "first" / "scores", []
+    shutil.rmtree(folder, ignore_errors=True)
     for k in range(2):
         score_captions(scoring_request(place, "first"))
         assert place.script("run_s2vt", *run, "--localize") == 0
-        scores = {path.name: path.read_text() for path in (place.experiments / "first" / "scores").glob("*.json")}
-        shutil.rmtree(place.experiments / "first" / "scores")
+        scores = {path.name: path.read_text() for path in folder.glob("*.json")}
+        shutil.rmtree(folder)
         picture = place.folder / f"maps{k}.png"
         maps = picture.with_suffix(".npz")
         assert place.script("visualization", *explain, "--output", picture, "--save_maps", maps) == 0

@@ -135,6 +135,7 @@ MEDIA = [("picture", *item) for item in corpus.pictures().items()]
 MEDIA += [("video", *item) for item in corpus.videos().items()]
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 @pytest.mark.parametrize(("kind", "name", "case"), [pytest.param(*m, id=f"{m[0]}-{m[1]}") for m in MEDIA])
 def test_a_medium_is_read_or_refused_in_one_line(tmp_path, kind, name, case):
     """Every time in the same way, also where bytes were changed at random."""

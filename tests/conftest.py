@@ -39,6 +39,17 @@ def server():
 
 
 @pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """A folder of data sets with the first 20 test media of StillShapes and of MovingShapes."""
+    from s2vt.synthetic.__main__ import main
+
+    folder = tmp_path_factory.mktemp("shapes")
+    for dataset in ("StillShapes", "MovingShapes"):
+        assert main(["--dataset", dataset, "--split", "test", "--limit", "20", "--data_dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def light_meteor_command(tmp_path_factory):
     """METEOR's command with a single paraphrase, in a folder with a space and an accent, instead of 60 MB of them."""
     from s2vt.captioning import java

@@ -148,7 +148,7 @@ def test_runs_and_kinds_of_map_side_by_side(data, run):
         "colours: nll", "colours: kl", "attentive: nll", "attentive: kl", "attentive: attention", "random", "center",
     ]  # fmt: skip
     assert pointing["colours: nll"] == pointing["attentive: nll"] > 0.6  # nll knows no scan
-    assert pointing["attentive: attention"] > 0.6 > pointing["colours: kl"]  # in the order of the cells, not the scan
+    assert pointing["attentive: attention"] > 0.7 > pointing["colours: kl"]  # in the order of the cells, not the scan
     assert [row["map"] for row in read_json(scores.path)["rows"]] == ["nll", "kl", "nll", "kl", "attention"]
     assert "tolerance 3 px" in scores.tallies["space"].table() and "bilinear" in scores.tallies["space"].table()
 

@@ -91,11 +91,20 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    sizes = {"train": 1, "validate": 1, "test": 1}
+    writers.write_moving_shapes(folder / "MovingShapes", sizes, split="test", processes=1)
+    store = DescriptorStore(cfg.MOVING_SHAPES, folder, "mixed_10")
+    assert extract(store, datasets.select(datasets.read_media(store.config, folder), "test"), ColourNetwork) == {}
+    return folder
+
+
 @pytest.fixture
 def run(data, tmp_path):
     captions = (caption for medium in datasets.read_media(CONFIG, data).values() for caption in medium.captions)
-    words = ["", *COLOURS]
-    vocabulary = Vocabulary.from_captions([*captions, *words], 1)
+    vocabulary = Vocabulary.from_captions([*captions, *COLOURS], 1)
     return ColourRun(tmp_path / "experiments" / "colours", CONFIG, vocabulary)
 
 
@@ -161,6 +170,18 @@ def test_maps_that_share_a_pass_are_found_in_one(data, run, monkeypatch):
     alone, encoded[:] = encoded.count(64), []
     localize(request(data, run, kinds=("nll", "kl"), limit=1))
     assert alone == encoded.count(64) == 1
+
+
+@pytest.mark.parametrize(("how", "shape"), [("pooled", (26 * 65, 1, 2048)), ("cells", (26, 64, 2048))])
+def test_frames_of_a_clip_are_read_as_the_command_says(clip, run, monkeypatch, how, shape):
+    config = cfg.MOVING_SHAPES.replace([f"saliency.frame_input={how}"])
+    encoded = []
+    encode = ColourCaptioner.encode
+    monkeypatch.setattr(ColourCaptioner, "encode", lambda self, v: encoded.append(v.shape) or encode(self, v))
+    scores = localize(request(clip, dataclasses.replace(run, known=cfg.MOVING_SHAPES), config=config))
+    assert shape in encoded
+    assert scores.path.stem == "localization_colours_test_7" + ("_pooled" if how == "pooled" else "")
+    assert averages(scores, "space")["nll"] > 0.5
 
 
 def test_a_killed_localization_is_resumed(data, run):

@@ -262,6 +262,7 @@ OWN = "dataset.json"  # describes a folder of a user's own media
 
 # Values of "layout" in dataset.json, with the kinds of media that each layout can hold.
 OWN_LAYOUTS = {"msr_vtt": ("video", "picture"), "coco": ("picture", "video"), "flickr30k": ("picture",)}
+OWN_ANNOTATIONS = {"video": ("none", "tracks"), "picture": ("none", "entities")}  # tracks have a box for each frame
 OWN_EXAMPLE = '{"layout": "coco", "media": "picture"}'
 
 
@@ -305,8 +306,8 @@ def own(path):
             raise UserError(f"{path}: {key!r} is missing; expected an object such as {OWN_EXAMPLE}")
     values = known | values
     _check_choice(path, values, "layout", OWN_LAYOUTS)
-    _check_choice(path, values, "truth", choices("annotations"))
     _check_choice(path, values, "media", OWN_LAYOUTS[values["layout"]], f" for layout {values['layout']}")
+    _check_choice(path, values, "truth", OWN_ANNOTATIONS[values["media"]], f" for media {values['media']}")
     if not isinstance(values["set"], dict):
         raise UserError(f"{path}: expected 'set' to be an object such as {{\"text.min_count\": 1}}")
     config = Config(

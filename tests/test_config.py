@@ -150,10 +150,11 @@ def description(folder, content):
 
 @pytest.mark.parametrize(("media", "layer"), [("picture", "mixed_10"), ("video", "pool_3")])
 def test_a_users_media_are_described_by_their_folder_and_file(tmp_path, media, layer):
+    truth = {"picture": "entities", "video": "tracks"}[media]
     settings = {"text.min_count": 1, "features.scan": "snake", "model.dropout": 0.25}
-    path = description(tmp_path, {"layout": "coco", "media": media, "truth": "tracks", "set": settings})
+    path = description(tmp_path, {"layout": "coco", "media": media, "truth": truth, "set": settings})
     config = configs.own(path)
-    assert (config.dataset, config.layout, config.media, config.annotations) == ("mine", "coco", media, "tracks")
+    assert (config.dataset, config.layout, config.media, config.annotations) == ("mine", "coco", media, truth)
     assert (config.text.min_count, config.features.scan, config.model.dropout) == (1, "snake", 0.25)
     assert config.features.layer == layer and Config.from_json(config.to_json()) == config
 
@@ -170,7 +171,9 @@ def test_a_users_media_are_described_by_their_folder_and_file(tmp_path, media, l
         ({"layout": ["coco"], "media": "picture"}, ["'layout' is [\"coco\"]"]),
         ({"layout": "coco", "media": None}, ["'media' is null", "picture, video"]),
         ({"layout": "flickr30k", "media": "video"}, ["'media' is \"video\"", "picture", "layout flickr30k"]),
-        ({"layout": "coco", "media": "picture", "truth": 1}, ["'truth' is 1", "none, entities, tracks"]),
+        ({"layout": "coco", "media": "video", "truth": "entities"}, ["'truth' is \"entities\"", "none, tracks"]),
+        ({"layout": "coco", "media": "picture", "truth": "tracks"}, ["'truth' is \"tracks\"", "none, entities"]),
+        ({"layout": "coco", "media": "picture", "truth": 1}, ["'truth' is 1", "none, entities"]),
         ({"layout": "coco", "media": "picture", "truth": {}}, ["'truth' is {}"]),
         ({"layout": "coco", "medium": "picture"}, ["'medium'", "layout, media, truth, set"]),
         *(

@@ -45,8 +45,8 @@ class Evidence:
     def space(self, words):
         """Maps of a phrase for scoring, (K, m, G, G), >= 0; None where there are no values in space.
 
-        One map, e = scale(-Loss) of the phrase in each frame (Eq. 8, 9), K = 1; or, of attention, which is a
-        distribution for each word, the maps of its K words, over which scores are averaged (Liu et al. 2017).
+        For a loss, one map, K = 1: e = scale(-Loss) of the phrase in each frame (Eq. 8, 9). For attention, one map for
+        each of the K words, which is a distribution; scores are averaged over them (Liu et al. 2017).
         """
         if self.cells is None:
             return None

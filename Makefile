@@ -33,7 +33,7 @@ demo: .venv/installed
 	@echo "tables:     demo/MovingShapes.md demo/StillShapes.md"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -m ""

@@ -292,7 +292,7 @@ def test_the_example_of_a_metric():
 
 # --- a smaller set of commands runs ---------------------------------------------------------------------------------
 
-PAGES_RUN = ("README.md", "docs/usage.md", "DATA/README.md", "coco-caption/README.md")
+PAGES_RUN = ("README.md", "docs/usage.md", "docs/ablations.md", "DATA/README.md", "coco-caption/README.md")
 SMALL = ("training.epochs=1", "training.batch_size=16", "model.units=8", "model.embedding_size=4", "text.min_count=1",
          "training.score_every=1")  # fmt: skip
 CAPTIONS = {  # one more in the training split of each set, with the words of the docs' sentences

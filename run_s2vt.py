@@ -27,7 +27,7 @@ def main():
 
     from s2vt.captioning.runs import Run
 
-    runs = tuple(Run(folder) for folder in folders)
+    runs = tuple(Run(folder) for folder in folders) if not options.baselines_only else ()
     if options.train:
         return train(runs[0], options, command)
     for run in runs:
@@ -75,24 +75,24 @@ def test(runs, configs, options, command):
 
 def localize(runs, configs, options, command):
     from s2vt.evaluation import localization
+    from s2vt.evaluation.protocol import Protocol
     from s2vt.saliency.maps import parse_kinds
 
+    resize = configs[0].features.resize if configs else None
+    protocols = [(name, command.under_protocol(name)) for name in (options.protocol or "ours").split(",")]
     request = localization.LocalizationRequest(
         runs=runs,
-        configs=configs,
+        configs=configs or (command.config,),
+        protocols=tuple(Protocol.of(config, name, usual, resize) for name, (config, usual) in protocols),
         data_dir=command.data_dir,
-        kinds=tuple(parse_kinds(options.map or command.config.saliency.map)),
+        kinds=tuple(parse_kinds(options.map or command.config.saliency.map)) if runs else (),
+        folder=None if runs else command.experiments_dir / "baselines",
         checkpoint=options.checkpoint,
         split=options.split,
         limit=options.limit,
     )
-    scores = localization.localize(request, command_line.progress("medium"))
-    for tally in scores.tallies.values():
-        print(tally.table(), end="\n\n")
-    for line in scores.absent:
-        print(line)
-    checkpoints = ", ".join(f"{run} checkpoint {number}" for run, number in scores.checkpoints.items())
-    print(f"{scores.num_media} media of {options.split}, {checkpoints}; {scores.path}")
+    for scores in localization.localize(request, command_line.progress("medium")):
+        print(scores, end="\n\n")
     return 0
 
 
@@ -117,32 +117,30 @@ def _parser():
     parser.add_argument("--beam", type=int, default=1, metavar="K", help="with --test: width of the beam; 1 is greedy")
     parser.add_argument("--split", default="test", help="with --test, --localize: train, val or test")
     parser.add_argument("--limit", type=int, metavar="N", help="with --test, --localize: the first N media only")
-    parser.add_argument(
-        "--map",
-        metavar="A,B,...",
-        help="with --localize: kinds of map, of nll, kl, attention; all: every kind that a run can give (default: "
-        "saliency.map of cfg.py)",
-    )
-    parser.add_short_form(
-        "--tolerance",
-        "evaluation.tolerance",
-        "PIXELS",
-        "with --localize: source pixels by which a point may miss a box",
-    )
-    parser.add_short_form(
-        "--average",
-        "evaluation.average",
-        "phrase|class",
-        "with --localize: average over phrases (paper), or over the categories' averages (TorchRay)",
-    )
-    parser.add_short_form(
-        "--center_crop",
-        "evaluation.region",
-        None,
-        value="center_crop",
-        help="with --localize: only the centre of the picture counts (Table 2)",
-    )
+    _add_localization(parser)
     return parser
+
+
+def _add_localization(parser):
+    """The flags of --localize."""
+    for flag, values, what in (
+        ("--map", "A,B,...", "kinds of map; all: those that each run can give (default: saliency.map)"),
+        ("--protocol", "A,B,...", "how maps are made and scored: paper, ours, torchray (default: ours)"),
+    ):
+        parser.add_argument(flag, metavar=values, help=f"with --localize: {what}")
+    parser.add_argument(
+        "--baselines_only",
+        action="store_true",
+        help="with --localize: score the baselines alone, which needs no media, descriptors or run",
+    )
+    for flag, key, values, what in (
+        ("--tolerance", "tolerance", "PIXELS", "source pixels by which a point may miss a box"),
+        ("--average", "average", "phrase|class", "over phrases (paper), or over the categories' averages (TorchRay)"),
+        ("--unknown", "unknown", "drop|miss", "phrases that the captioner cannot read: left out, or misses"),
+    ):
+        parser.add_short_form(flag, f"evaluation.{key}", values, f"with --localize: {what}")
+    crop = "with --localize: only the centre of the picture counts"
+    parser.add_short_form("--center_crop", "evaluation.region", None, crop, value="center_crop")
 
 
 if __name__ == "__main__":

@@ -120,11 +120,11 @@ class ScriptParser(Parser):
             self.error("the following arguments are required: --dataset, or --config")
         else:
             data_dir, dataset = _find_folder(dataset, data_dir, self.configs)
-        config = record["config"] if record else configs.find(dataset, data_dir, self.configs)
-        config, given = self._settings(config, options)
+        usual = record["config"] if record else configs.find(dataset, data_dir, self.configs)
+        config, given = self._settings(usual, options)
         seed = options.seed if options.seed is not None else record["seed"] if record else 0
         weights = record["weights"] if record else None
-        return options, Command(config, data_dir, Path(options.experiments_dir), seed, weights, given)
+        return options, Command(config, data_dir, Path(options.experiments_dir), seed, weights, given, usual)
 
     def _settings(self, config, options):
         """(the config with all settings that were given, {key: what the user typed})."""
@@ -185,6 +185,7 @@ class Command:
         seed: random seed.
         weights: digest of the network that --config's run was trained with; None without --config.
         given: the settings that were given, {key: what the user typed}.
+        usual: the Config without them.
     """
 
     config: configs.Config
@@ -193,6 +194,18 @@ class Command:
     seed: int
     weights: str | None
     given: dict[str, str]
+    usual: configs.Config
+
+    def under_protocol(self, name):
+        """The config with the settings of a protocol (`config.PROTOCOLS`) but for those that were given, and without.
+
+        Raises:
+            UserError: if there is no such protocol.
+        """
+        if name not in configs.PROTOCOLS:
+            raise UserError(f"--protocol {name}: expected some of {', '.join(configs.PROTOCOLS)}")
+        pure, given = configs.PROTOCOLS[name], {key: self.config.setting(key) for key in self.given}
+        return self.config.with_settings({**pure, **given}), self.usual.with_settings(pure)
 
     def run_folder(self, name=None):
         """The folder of a run. The default name is the data set's, with "-MODEL" for captioners other than s2vt.

@@ -100,6 +100,23 @@ class EvaluationConfig:
     tolerance: float = 0.0  # distance from a box at which a point still hits, source pixels (paper: 0; TorchRay: 15)
     average: Literal["phrase", "class"] = "phrase"  # over phrases (paper) | mean of the categories' (TorchRay)
     region: Literal["picture", "center_crop"] = "picture"  # scored part: the whole (Table 1) | its centre (Table 2)
+    # Phrases that a captioner cannot read: left out (ours) | misses, as where all phrases are scored (paper)
+    unknown: Literal["drop", "miss"] = "drop"
+
+
+# Named protocols: how maps are made and scored. A protocol overrides the data set's sections saliency and evaluation.
+_PAPER = {
+    "saliency.frame_input": "pooled",
+    "saliency.sigma_cells": 0.0,
+    "saliency.sigma_frames": 0.0,
+    "evaluation.tolerance": 0.0,
+    "evaluation.average": "phrase",
+}
+PROTOCOLS = {
+    "paper": _PAPER,  # the paper's text and nothing else
+    "ours": {},  # the data set's own settings, cfg.py
+    "torchray": {**_PAPER, "evaluation.tolerance": 15.0, "evaluation.average": "class"},  # the paper's maps
+}
 
 
 @dataclass(frozen=True)
@@ -153,8 +170,20 @@ class Config:
         except ValueError:
             value = None
         _check(given_as, kind, value)
-        section, name = key.split(".")
-        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **{name: value})})
+        return self.with_settings({key: value})
+
+    def with_settings(self, settings):
+        """A copy with some settings changed: {dotted name: value of the right type}."""
+        config = self
+        for key, value in settings.items():
+            section, name = key.split(".")
+            changed = dataclasses.replace(getattr(config, section), **{name: value})
+            config = dataclasses.replace(config, **{section: changed})
+        return config
+
+    def setting(self, key):
+        """The value of a setting: key is its dotted name."""
+        return _kind_and_value(self, key)[1]
 
     def to_json(self):
         """The config as nested dicts."""

@@ -63,7 +63,7 @@ def source(explain, vocabulary, name="nll", kind="nll", max_words=25):
 def score(config, data, *sources, protocol=None, **options):
     """{name of a table: Tally} over the test media."""
     tally = Scorer(sources, config.media, protocol or Protocol())
-    localization.score_media(media_of(config, data), annotated(config, data), tally, **options)
+    localization.score_media(media_of(config, data), annotated(config, data), [tally], **options)
     return tally.ordered_tallies()
 
 
@@ -182,7 +182,7 @@ def test_a_new_table_is_one_entry(data, picture_vocabulary, monkeypatch):
     assert list(tallies) == ["space", "attention correctness", "size"]
     width, height = writers.PICTURE_SIZE
     assert tallies["size"].averages() == {"nll": (width, {"round": width}), "height": (height, {"round": height})}
-    assert tallies["size"].protocol.startswith("the width of the map. Interpolation between cells: a Gaussian")
+    assert tallies["size"].protocol.startswith("ours; the width of the map. Interpolation between cells: a Gaussian")
     assert 0 < tallies["size"].scored == tallies["space"].to_json()["categories"]["round"]
 
 
@@ -357,24 +357,42 @@ def test_a_window_has_its_own_pixels_and_cuts_boxes():
 def test_descriptors_of_the_centre_crop_are_scored_in_it():
     assert Protocol.of(cfg.STILL_SHAPES) == Protocol()
     cropped = Protocol.of(cfg.STILL_SHAPES.replace(["features.resize=center_crop"]))
-    assert cropped == Protocol.of(cfg.STILL_SHAPES.replace(["evaluation.region=center_crop"]))
-    assert cropped.differences(Protocol()) == ["center_crop"] and cropped.differences(cropped) == []
+    inside = Protocol.of(cfg.STILL_SHAPES.replace(["evaluation.region=center_crop"]))
+    assert cropped.evaluation == inside.evaluation and (cropped.resize, inside.resize) == ("center_crop", "squash")
+    assert "saw no more" in cropped.space_text() and "saw the whole picture" in inside.space_text()
 
 
 def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changes = {
         "saliency.frame_input": "cells", "saliency.sigma_cells": "2", "saliency.sigma_frames": "0.5",
         "evaluation.tolerance": "15", "evaluation.average": "class", "evaluation.region": "center_crop",
+        "evaluation.unknown": "miss",
     }  # fmt: skip
-    protocol = Protocol.of(cfg.STILL_SHAPES.replace([f"{key}={value}" for key, value in changes.items()]))
+    usual = cfg.STILL_SHAPES
+    changed = usual.replace([f"{key}={value}" for key, value in changes.items()])
+    protocol = Protocol.of(changed, "ours", usual)
+    assert protocol.name == (
+        "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, tolerance=15.0, average=class, "
+        "region=center_crop, unknown=miss"
+    )
     assert protocol.to_json() == {
-        "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells", "average": "class",
-        "region": "center_crop",
+        "name": protocol.name, "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells",
+        "average": "class", "region": "center_crop", "unknown": "miss", "resize": "squash",
     }  # fmt: skip
-    parts = ["tolerance15", "sigma_cells2", "sigma_frames0.5", "cells", "class", "center_crop"]
-    assert protocol.differences(Protocol()) == parts
+    assert Protocol.of(usual, "ours", usual).name == "ours"
     fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}
-    assert fields.keys() - {"map"} == protocol.to_json().keys()
+    assert fields.keys() - {"map"} == protocol.to_json().keys() - {"name", "resize"}
+
+
+def test_a_table_is_called_after_the_papers_only_under_its_protocol():
+    """Table 1 is of squashed pictures; Table 2 of descriptors of the centre crop, not of a score inside the crop."""
+    pure = Protocol(SaliencyConfig(sigma_cells=0, sigma_frames=0), name="paper")
+    assert pure.heading("space") == "paper (the paper's Table 1)" and pure.heading("attention correctness") == "paper"
+    inside = Protocol(pure.saliency, EvaluationConfig(region="center_crop"), "paper, region=center_crop")
+    assert "Table" not in inside.heading("space") + inside.heading("attention correctness")
+    cropped = Protocol(pure.saliency, EvaluationConfig(region="center_crop"), "paper", "center_crop")
+    assert cropped.heading("attention correctness") == "paper (the paper's Table 2)"
+    assert "Table" not in cropped.heading("space") + Protocol().heading("space")
 
 
 # --- rows and words -------------------------------------------------------------------------------------------------
@@ -475,7 +493,7 @@ def test_a_killed_run_resumes_and_ends_in_the_same_tables(data, picture_vocabula
     def run(record=None):
         return score(cfg.STILL_SHAPES, data, source(random_map, picture_vocabulary), record=record)
 
-    path, key = tmp_path / "scores" / "x.partial.json", {"run": "a", "sha256": "1"}
+    path, key = tmp_path / "scores" / "x.partial.jsonl", {"run": "a", "sha256": "1"}
     explained, stop = [], None
     whole = run()
     ids = list(dict.fromkeys(explained))
@@ -495,10 +513,12 @@ def test_a_killed_run_resumes_and_ends_in_the_same_tables(data, picture_vocabula
     assert explained == []
     run(Record(path, key | {"sha256": "2"}))
     assert list(dict.fromkeys(explained)) == ids
-    media = media_of(cfg.STILL_SHAPES, data)
-    assert Record(path, key | {"sha256": "2"}).resume(media, {}) == 4
-    assert Record(path, key | {"sha256": "2"}).resume(media[:3], {}) == 0
-    assert Record(path, key | {"sha256": "2"}).resume(media[::-1], {}) == 0
+    media, lines = media_of(cfg.STILL_SHAPES, data), path.read_bytes()
+    for asked, done in ((media, 4), (media[:3], 0), (media[::-1], 0)):
+        path.write_bytes(lines)
+        assert Record(path, key | {"sha256": "2"}).resume(asked, []) == done
+    path.write_bytes(lines[:-5])  # killed while it wrote the last line
+    assert Record(path, key | {"sha256": "2"}).resume(media, []) == 3
     record.remove()
     assert not path.exists()
 
@@ -511,7 +531,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(data, tmp_path):
         tally = Scorer([source(uniform, vocabulary_of([medium]))], "picture", Protocol())
         record = Record(tmp_path / f"{len(peaks)}.json", {})
         tracemalloc.start()
-        localization.score_media([medium] * count, reader, tally, record)
+        localization.score_media([medium] * count, reader, [tally], record)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     maps = 17 * 8 * np.prod(writers.PICTURE_SIZE)  # bytes of a map of each of the further pictures

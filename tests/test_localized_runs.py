@@ -1,18 +1,20 @@
 """Localization of runs from the request to the JSON file, with a captioner that names the colours of cells."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 import cfg
 from s2vt.captioning.runs import Run
-from s2vt.config import Config
+from s2vt.config import PROTOCOLS, Config
 from s2vt.data import datasets
 from s2vt.data.files import read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.evaluation.localization import LocalizationRequest, localize
+from s2vt.evaluation.protocol import Protocol
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.features.extraction import extract
 from s2vt.saliency.heatmaps import cell_centres
@@ -125,9 +127,9 @@ def averages(scores, table):
 
 
 def test_scores_of_one_run_and_their_file(data, run):
-    scores = localize(request(data, run))
-    assert scores.path == run.folder / "scores" / "localization_colours_test_7.json"
-    assert (scores.num_media, scores.checkpoints, scores.absent) == (6, {"colours": 7}, [])
+    (scores,) = localize(request(data, run))
+    assert scores.path == run.folder / "scores" / "localization_colours_test_7_ours.json"
+    assert (scores.media, scores.checkpoints, scores.absent) == ("all 6 media of test", {"colours": 7}, [])
     assert list(run.folder.joinpath("scores").iterdir()) == [scores.path]  # no partial file
     pointing = averages(scores, "space")
     assert list(pointing) == ["nll", "random", "center"]
@@ -142,16 +144,18 @@ def test_scores_of_one_run_and_their_file(data, run):
     assert (record["dataset"], record["split"], record["media"]) == ("StillShapes", "test", 6)
     assert record["descriptors"] == DescriptorStore(CONFIG, data, "mixed_10").meta()
     assert record["protocol"] == {
-        "tolerance": 0.0, "sigma_cells": 0.75, "sigma_frames": 0.75, "frame_input": "pooled", "average": "phrase",
-        "region": "picture",
+        "name": "ours", "tolerance": 0.0, "sigma_cells": 0.75, "sigma_frames": 0.75, "frame_input": "pooled",
+        "average": "phrase", "region": "picture", "unknown": "drop", "resize": "squash",
     }  # fmt: skip
 
 
 def test_runs_and_kinds_of_map_side_by_side(data, run):
     other = beside(run, known=SNAKE, captioner_class=AttentiveCaptioner)
     changed = CONFIG.replace(["evaluation.tolerance=3", "saliency.sigma_cells=0"])
-    scores = localize(request(data, run, other, kinds=("nll", "kl", "attention"), config=changed))
-    assert scores.path.name == "localization_colours+attentive_test_best_nll+kl+attention_tolerance3_sigma_cells0.json"
+    (scores,) = localize(request(data, run, other, kinds=("nll", "kl", "attention"), config=changed))
+    assert scores.path.name == (
+        "localization_colours+attentive_test_best_nll+kl+attention_ours_sigma_cells0.0_tolerance3.0.json"
+    )
     pointing = averages(scores, "space")
     assert list(pointing) == [
         "colours: nll", "colours: kl", "attentive: nll", "attentive: kl", "attentive: attention", "random", "center",
@@ -178,10 +182,53 @@ def test_frames_of_a_clip_are_read_as_the_command_says(clip, run, monkeypatch, h
     encoded = []
     encode = ColourCaptioner.encode
     monkeypatch.setattr(ColourCaptioner, "encode", lambda self, v: encoded.append(v.shape) or encode(self, v))
-    scores = localize(request(clip, dataclasses.replace(run, known=cfg.MOVING_SHAPES), config=config))
+    (scores,) = localize(request(clip, dataclasses.replace(run, known=cfg.MOVING_SHAPES), config=config))
     assert shape in encoded
-    assert scores.path.stem == "localization_colours_test_7" + ("_pooled" if how == "pooled" else "")
+    assert scores.path.stem == "localization_colours_test_7_ours" + ("_frame_inputpooled" if how == "pooled" else "")
     assert averages(scores, "space")["nll"] > 0.5
+
+
+def test_several_protocols_share_one_pass_and_have_files_of_their_own(data, run, monkeypatch):
+    encoded = []
+    encode = ColourCaptioner.encode
+    monkeypatch.setattr(ColourCaptioner, "encode", lambda self, v: encoded.append(len(v)) or encode(self, v))
+    protocols = tuple(
+        Protocol.of(CONFIG.with_settings(PROTOCOLS[name]), name) for name in ("ours", "paper", "torchray")
+    )
+    together = localize(request(data, run, protocols=protocols))
+    assert encoded.count(64) == 6  # one pass for each picture
+    assert [scores.path.stem for scores in together] == [
+        "localization_colours_test_7_ours", "localization_colours_test_7_paper", "localization_colours_test_7_torchray",
+    ]  # fmt: skip
+    for protocol, scores in zip(protocols, together, strict=True):
+        (alone,) = localize(request(data, run, protocols=(protocol,)))
+        assert read_json(alone.path)["tables"] == {name: tally.to_json() for name, tally in scores.tallies.items()}
+    ours, paper, torchray = ([averages(scores, "space")[row] for row in ("nll", "random")] for scores in together)
+    assert ours != paper and torchray[1] > paper[1] == ours[1]  # the tolerance of 15 pixels
+
+
+@pytest.mark.parametrize("place", ["data", "clip"])
+def test_baselines_alone_need_nothing_but_lists_captions_and_annotations(place, run, tmp_path, request):
+    source, config = request.getfixturevalue(place), cfg.STILL_SHAPES if place == "data" else cfg.MOVING_SHAPES
+    captions = (caption for medium in datasets.read_media(config, source).values() for caption in medium.captions)
+    run = dataclasses.replace(run, known=config, words=Vocabulary.from_captions([*captions, *COLOURS], 1))
+    (whole,) = localize(LocalizationRequest((run,), (config,), source, ("nll",)))
+    bare = tmp_path / "bare"
+    media = ("*.npy", "*.jpg", "*.mp4", "descriptors", "imgs_train.txt", "imgs_val.txt")
+    shutil.copytree(source, bare, ignore=shutil.ignore_patterns(*media))
+    (alone,) = localize(LocalizationRequest((), (config,), bare, folder=tmp_path))
+    assert alone.path == tmp_path / f"localization_{config.dataset}-baselines_test_ours.json"
+    for name, tally in alone.tallies.items():
+        expected = whole.tallies[name].averages()
+        assert tally.averages() == {row: values for row, values in expected.items() if row != "nll"}
+
+
+def test_the_papers_table_stands_beside_scores_of_its_data(data, run):
+    (scores,) = localize(request(data, run))
+    assert "Protocol ours; all 6 media of test, colours checkpoint 7" in str(scores)
+    assert "the paper's Table 1" not in str(scores)
+    beside_paper = str(dataclasses.replace(scores, data=("Flickr30k", "test")))
+    assert "| center | 0.201 | 0.599 | 0.647 | 0.496 | 0.644 | 0.652 | 0.384 | 0.397 | 0.492 |" in beside_paper
 
 
 def test_a_killed_localization_is_resumed(data, run):
@@ -197,13 +244,13 @@ def test_a_killed_localization_is_resumed(data, run):
 
         return progress
 
-    whole = localize(request(data, run)).path.read_bytes()
-    (run.folder / "scores" / "localization_colours_test_7.json").unlink()
+    whole = localize(request(data, run))[0].path.read_bytes()
+    (run.folder / "scores" / "localization_colours_test_7_ours.json").unlink()
     with pytest.raises(KeyboardInterrupt):
         localize(request(data, run), stop_after(2))
     (partial,) = (run.folder / "scores").iterdir()
-    assert partial.name.endswith(".partial.json") and read_json(partial)["media"] == 2
-    scores = localize(request(data, run), stop_after(None))
+    assert partial.name.endswith(".partial.jsonl") and len(partial.read_text().splitlines()) == 1 + 2
+    (scores,) = localize(request(data, run), stop_after(None))
     assert scores.path.read_bytes() == whole and len(done) == len(set(done)) == 6
     assert list((run.folder / "scores").iterdir()) == [scores.path]
 

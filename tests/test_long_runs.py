@@ -124,7 +124,7 @@ def test_localization_of_two_thousand_pictures(tmp_path):
 
     scorer = Scorer([MapSource({"nll": "nll"}, vocabulary, config.text.max_words, find)], "picture", Protocol())
     record, watch = localization.Record(tmp_path / "record.json", {}), Watch()
-    localization.score_media(pictures * (MANY // 20), annotated, scorer, record, watch)
+    localization.score_media(pictures * (MANY // 20), annotated, [scorer], record, watch)
     watch.check()
 
 

@@ -280,7 +280,8 @@ def test_table_states_numbers_counts_and_protocol():
         "| phrases | 2 | 1 | 1 | 4 |\n"
         "\n"
         "Protocol: a hit is a hit.\n"
-        "Scored 4 phrases; the average is over phrases, each counted once. Dropped 7: no box 3, notvisual 4."
+        "Scored 4 phrases of 1 medium; the average is over phrases, each counted once. "
+        "Dropped 7: no box 3, notvisual 4."
     )
     assert "unweighted mean" in small_tally("class").table()
 
@@ -309,7 +310,7 @@ def test_facts_about_scored_phrases_are_counted_apart():
     tally.note({"half known": 1})
     tally.note({"half known": 1})
     assert tally.table().endswith("no box 3, notvisual 4. Of the scored: half known 2.")
-    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))).to_json()["noted"] == {"half known": 2}
+    assert Tally.from_sums(json.loads(json.dumps(tally.to_json()))).to_json()["noted"] == {"half known": 2}
     assert tally.scored == 4 and sum(tally.dropped.values()) == 7
 
 
@@ -322,7 +323,7 @@ def test_an_unknown_average_is_refused():
 def test_a_tally_from_json_takes_further_phrases(average):
     further = ({"ours": 0.3, "random": 0.1}, ("scene", "vehicles"))
     unbroken = small_tally(average)
-    resumed = Tally.from_json(json.loads(json.dumps(unbroken.to_json())))
+    resumed = Tally.from_sums(json.loads(json.dumps(unbroken.to_json())))
     assert resumed.to_json() == unbroken.to_json()
     for tally in (unbroken, resumed):
         tally.add(*further)
@@ -348,7 +349,85 @@ def test_averages_are_means_over_phrases(items):
     for value, categories in items:
         tally.add({"ours": value}, categories)
     overall, by_category = tally.averages()["ours"]
-    assert overall == pytest.approx(np.mean([value for value, _ in items]))
+    assert overall == pytest.approx(np.mean([value for value, _ in items]), abs=1e-6)
     for category in "abc":
         values = [value for value, categories in items if category in categories]
-        assert by_category.get(category) == (pytest.approx(np.mean(values)) if values else None)
+        assert by_category.get(category) == (pytest.approx(np.mean(values), abs=1e-6) if values else None)
+
+
+# --- media: intervals, phrases that cannot be read --------------------------------------------------------------------
+
+
+def tally_of(media, average="phrase", unknown="drop"):
+    """A tally of {medium: [(category, value of the map, value of the baseline, why unread)]}."""
+    tally = Tally("m", "p.", average, unknown=unknown)
+    for name, phrases in media.items():
+        for category, value, baseline, unread in phrases:
+            tally.add({"map": value, "random": baseline}, (category,), name, unread)
+    return tally
+
+
+def some_media(rng, count):
+    def phrases():
+        return [("ab"[rng.integers(2)], rng.random() < 0.7, rng.random() / 2, "") for _ in range(1 + rng.integers(5))]
+
+    return {f"m{k}": phrases() for k in range(count)}
+
+
+@pytest.mark.parametrize("average", ["phrase", "class"])
+def test_intervals_equal_those_of_resampled_lists_of_phrases(average):
+    """The second road draws media one by one and averages their phrases anew."""
+    rng = np.random.default_rng(5)
+    media = some_media(rng, 12)
+    tally, values = tally_of(media, average), {"map": [], "difference": []}
+    for _ in range(3000):
+        drawn = [list(media.values())[k] for k in rng.integers(12, size=12)]
+        phrases = [(category, value, value - baseline) for medium in drawn for category, value, baseline, _ in medium]
+        for column, name in ((1, "map"), (2, "difference")):
+            groups = [[p for p in phrases if p[0] == c] for c in "ab"] if average == "class" else [phrases]
+            values[name].append(np.mean([np.mean([p[column] for p in group]) for group in groups if group]))
+    (pair, (difference, bounds)), *_ = tally.differences().items()
+    assert pair == ("map", "random")
+    assert difference == pytest.approx(tally.averages()["map"][0] - tally.averages()["random"][0])
+    np.testing.assert_allclose(tally.intervals()["map"], np.quantile(values["map"], [0.025, 0.975]), atol=0.02)
+    np.testing.assert_allclose(bounds, np.quantile(values["difference"], [0.025, 0.975]), atol=0.02)
+    assert tally.intervals() == tally.intervals()  # the draws have a seed
+
+
+def test_phrases_of_one_medium_are_drawn_together():
+    """Two media, all of whose phrases agree: the interval reaches from one medium's value to the other's."""
+    media = {"a": [("x", 1, 0, "")] * 50, "b": [("x", 0, 0, "")] * 50}
+    assert tally_of(media).intervals()["map"] == (0, 1)
+    assert tally_of(media).differences()[("map", "random")] == (0.5, (0, 1))
+    assert tally_of({"a": media["a"]}).intervals() == {}  # one medium says nothing about others
+    assert "interval" not in tally_of({"a": media["a"]}).table()
+
+
+def test_phrases_that_cannot_be_read_are_left_out_or_misses():
+    media = {"a": [("x", 1, 0.5, ""), ("y", 0, 0.25, "not in the vocabulary")], "b": [("x", 1, 0.5, "")]}
+    drop, miss = tally_of(media), tally_of(media, unknown="miss")
+    assert drop.averages() == miss.averages("drop") == {"map": (1, {"x": 1}), "random": (0.5, {"x": 0.5})}
+    assert miss.averages()["map"] == drop.averages("miss")["map"] == (pytest.approx(2 / 3), {"x": 1, "y": 0})
+    assert miss.averages()["random"][0] == pytest.approx(1.25 / 3)
+    assert (drop.scored, miss.scored) == (2, 3)
+    assert (drop.dropped, miss.dropped) == ({"not in the vocabulary": 1}, {})
+    assert drop.table().splitlines()[0] == "| m | x | average | 95 % interval | average, unknown=miss |"
+    assert "| map | 1.000 | 1.000 | [1.000, 1.000] | 0.667 |" in drop.table()
+    assert "count as its misses (not in the vocabulary 1)" in miss.table()
+    assert miss.table().splitlines()[0].endswith("| average, unknown=drop |")
+    record = json.loads(json.dumps(drop.to_json()))
+    assert record["rows with unknown=miss"]["map"]["average"] == pytest.approx(2 / 3)
+    assert Tally.from_sums(record).to_json() == drop.to_json()
+
+
+def test_tallies_of_single_media_add_up():
+    media = some_media(np.random.default_rng(2), 4) | {"u": [("c", 0, 0.1, "not in the vocabulary")]}
+    whole, merged = tally_of(media), Tally("m", "p.")
+    whole.drop({"no box": 2})
+    for name, phrases in media.items():
+        part = tally_of({name: phrases})
+        part.drop({"no box": 2} if name == "m0" else {})
+        merged.merge(part)
+    assert merged.to_json() == whole.to_json()
+    with pytest.raises(ValueError, match="a value for each of"):
+        merged.merge(small_tally())

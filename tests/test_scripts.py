@@ -127,12 +127,12 @@ def test_localize_prints_the_scores_that_it_writes(place, capsys, dataset, table
     """Each printed average is that of the JSON file; the baselines' are those that geometry allows."""
     assert place.run("run_s2vt", "--localize", "--checkpoint", 1, dataset=dataset) == 0
     out = capsys.readouterr().out
-    path = place.experiments / dataset / "scores" / f"localization_{dataset}_test_1.json"
-    assert f"2 media of test, {dataset} checkpoint 1; {path}" in out
+    path = place.experiments / dataset / "scores" / f"localization_{dataset}_test_1_ours.json"
+    assert f"Protocol ours; all 2 media of test, {dataset} checkpoint 1; {path}" in out
     found = read_json(path)["tables"]
     assert set(found) == set(tables)
     printed = [line.split("|")[1:-1] for line in out.splitlines() if line.startswith("| ")]
-    averages = {(row[0].strip(), row[-1].strip()) for row in printed}
+    averages = {(row[0].strip(), cell.strip()) for row in printed for cell in row[1:]}
     for name, baseline in tables.items():
         table = found[name]
         assert {"nll", baseline} <= set(table["rows"])

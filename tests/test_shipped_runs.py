@@ -28,8 +28,8 @@ def test_the_shipped_captioner_finds_the_objects(shapes, tmp_path, monkeypatch, 
 
     media = datasets.select(datasets.read_media(config, shapes), "test", num_media)
     assert extract(DescriptorStore(config, shapes, "mixed_10"), media) == {}
-    scores = localize(LocalizationRequest((run,), (config,), shapes, ("nll",), limit=num_media))
-    assert scores.num_media == num_media and config.saliency == cfg.CONFIGS[dataset].saliency
+    (scores,) = localize(LocalizationRequest((run,), (config,), shapes, ("nll",), limit=num_media))
+    assert scores.media.startswith(f"{num_media} of ") and config.saliency == cfg.CONFIGS[dataset].saliency
     pointing = {row: average for row, (average, _) in scores.tallies["space"].averages().items()}
     assert pointing["nll"] > least > 0.3 > pointing["center"] > pointing["random"], pointing
     if dataset == "MovingShapes":

@@ -282,8 +282,12 @@ def _token_captions(path):
 
 
 def _listed(folder, config):
-    for split in SPLITS:
-        path = _required(folder / f"imgs_{split}.txt", config)
+    """Yields the pictures of the lists that are there; a split without a list has none."""
+    lists = {split: folder / f"imgs_{split}.txt" for split in SPLITS}
+    for split, path in lists.items():
+        if not path.exists() and any(other.exists() for other in lists.values()):
+            continue
+        _required(path, config)
         for number, line in enumerate(_text(path).split("\n"), 1):
             if name := line.strip():
                 yield f"{path}, line {number}", name if Path(name).suffix else f"{name}.jpg", split

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -110,13 +111,19 @@ def _holder(path):
         return "unknown"
 
 
+_NUMBERS = re.compile(r"\[\n\s*[-+.\de]+(,\n\s*[-+.\de]+)*\n\s*\]")  # a string of JSON holds no line break
+
+
 def write_json(path, value):
     """Writes `value` as indented UTF-8 JSON, atomically; NumPy numbers and arrays become plain ones.
+
+    A list of numbers stands on one line.
 
     Raises:
         UserError: if the file cannot be written.   TypeError: if a value has no JSON form.
     """
     text = json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
     with atomic_path(path) as temporary:
         # A lone surrogate, which UTF-8 cannot carry, becomes the escape \ud83d, which is JSON.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

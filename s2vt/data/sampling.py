@@ -79,6 +79,15 @@ def sample_medium(path, media=None, num_frames=26, start=None, end=None, convert
         raise refusal(path, f"cannot be decoded: {type(error).__name__}: {error}") from error
 
 
+def sampled_indices(available, num_frames):
+    """The sampled frames of a clip, `round(linspace(0, F-1, m))`, (m,) int.
+
+    Args:
+        available: F.   num_frames: m.
+    """
+    return np.round(np.linspace(0, available - 1, num_frames)).astype(int)
+
+
 def sample_video(path, num_frames=26, start=None, end=None, convert=lambda frame: frame):
     """m frames of a video at `round(linspace(0, F-1, m))` of the F that can be decoded, as the paper samples them.
 
@@ -101,7 +110,7 @@ def sample_video(path, num_frames=26, start=None, end=None, convert=lambda frame
     expected, rate = expected_frames(path, start, end)
     for threads in ("AUTO", "NONE", "NONE"):  # one thread where something is wrong: the same frames every time
         frames = decode(path, start, end, threads)
-        sampled = _pick(frames, np.round(np.linspace(0, expected - 1, num_frames)).astype(int), rate, convert)
+        sampled = _pick(frames, sampled_indices(expected, num_frames), rate, convert)
         if sampled.num_frames == expected:
             return sampled
         expected, sampled = sampled.num_frames, None

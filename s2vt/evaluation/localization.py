@@ -1,19 +1,22 @@
 """Localization scores of trained runs (Tables 1 and 2): do their maps find what the words of true captions name?
 
-Writes the scores with their provenance into the first run's folder, RUN/scores/localization_<...>.json. While it works,
-a file beside it holds the scores of the media that are done, so that a killed run can be resumed.
+Writes the scores with their provenance into RUN/scores/localization_<...>.json of the first run, one file for each
+protocol. While it works, a file beside it holds the scores of the media that are done, so that a killed run can be
+resumed.
 """
 
-import hashlib
+import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2vt.config import Config
 from s2vt.data import datasets
-from s2vt.data.files import read_json, write_json
+from s2vt.data.files import write_json
 from s2vt.errors import UserError
-from s2vt.evaluation.mentions import ANNOTATIONS
+from s2vt.evaluation import published
+from s2vt.evaluation.mentions import ANNOTATIONS, FRAMES
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
@@ -26,10 +29,13 @@ class LocalizationRequest:
     """Which maps to score.
 
     Attributes:
-        runs: the Runs (`s2vt.captioning.runs`) whose maps are compared.
-        configs: the Config of each run, all of one data set, with the saliency and evaluation asked for.
+        runs: the Runs (`s2vt.captioning.runs`) whose maps are compared; none: the baselines alone, which need the
+            media's list, captions and annotations, but no media, descriptors or checkpoint.
+        configs: the Config of each run, all of one data set; without runs, that of the data set.
         data_dir: the folder of the data sets.
         kinds: kinds of map; of each run those that it can give.
+        protocols: how maps are made and scored; each has results of its own. Empty: that of the first config.
+        folder: of the results; None: scores/ in the first run's folder.
         checkpoint: of each run: a number, "best" or "last".
         split: train, val or test.
         limit: the most media to score; None: all of the split.
@@ -38,86 +44,119 @@ class LocalizationRequest:
     runs: tuple
     configs: tuple[Config, ...]
     data_dir: str | Path
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    protocols: tuple[Protocol, ...] = ()
+    folder: Path | None = None
     checkpoint: str = "best"
     split: str = "test"
     limit: int | None = None
 
+    def __post_init__(self):
+        if not self.protocols:
+            usual = self.runs[0].config() if self.runs else None
+            object.__setattr__(self, "protocols", (Protocol.of(self.configs[0], usual=usual),))
+
 
 @dataclass(frozen=True)
 class LocalizationScores:
-    """Scores of maps.
+    """Scores of maps under one protocol.
 
     Attributes:
+        data: names of the data set and of its split.
+        protocol: the Protocol.
         tallies: {name of a table: Tally}.
         absent: lines that say which rows have no scores in a table, and why.
         checkpoints: {run: number of its checkpoint}.
-        num_media: number of media.
+        media: which media were scored, in words.
         path: the JSON file with the scores.
     """
 
+    data: tuple[str, str]
+    protocol: Protocol
     tallies: dict[str, Tally]
     absent: list[str]
     checkpoints: dict[str, int]
-    num_media: int
+    media: str
     path: Path
 
+    def __str__(self):
+        """The tables in Markdown, the paper's beside them where they are of the same data."""
+        dataset, split = self.data
+        parts = []
+        for name, tally in self.tallies.items():
+            parts += [tally.table(), *published.beside(dataset, split, name)]
+        checkpoints = "".join(f", {run} checkpoint {number}" for run, number in self.checkpoints.items())
+        last = f"Protocol {self.protocol.name}; {self.media}{checkpoints}; {self.path}"
+        return "\n\n".join([*parts, "\n".join([*self.absent, last])])
 
-def localize(request: LocalizationRequest, progress: Callable = iter) -> LocalizationScores:
+
+def localize(request: LocalizationRequest, progress: Callable = iter) -> list[LocalizationScores]:
     """Scores the maps of all runs on the media that have descriptors, or resumes where a killed run stopped.
 
     Args:
         progress: wraps the list of media (tqdm).
+    Returns:
+        The LocalizationScores of each protocol.
     Raises:
         UserError: if the data set is not annotated, the runs read different descriptors, one of them gives none of the
             maps, or media, descriptors or checkpoints are missing.
     """
-    config, first = request.configs[0], request.runs[0]
-    kinds_of_runs = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=True)]
+    config = request.configs[0]
+    kinds = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=False)]
     if config.annotations not in ANNOTATIONS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
-    media = datasets.select(datasets.read_media(config, request.data_dir), request.split, request.limit)
+    all_media = datasets.select(datasets.read_media(config, request.data_dir), request.split)
+    media = datasets.select({medium.id: medium for medium in all_media}, limit=request.limit)
     stores = _stores(request)
-    media = with_descriptors(stores[0], media)
-    protocol = Protocol.of(config)
+    media = with_descriptors(stores[0], media) if stores else media
 
-    sources, rows, checkpoints = [], [], {}
-    for run, its_config, store, kinds in zip(request.runs, request.configs, stores, kinds_of_runs, strict=True):
-        captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
-        labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
-        find = _finder(captioner, store, its_config, kinds, protocol)
-        sources.append(MapSource(labels, run.vocabulary(), its_config.text.max_words, find))
-        identity = run.identity(checkpoints[run.name])
-        rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
-    key = {"dataset": config.dataset, "split": request.split, "rows": rows, "descriptors": stores[0].meta(),
-           "protocol": protocol.to_json()}  # fmt: skip
+    sources, rows, checkpoints = _sources(request, stores, kinds)
+    scorers = [
+        Scorer([source(protocol) for source in sources], config.media, protocol) for protocol in request.protocols
+    ]
+    provenance = {
+        "dataset": config.dataset,
+        "split": request.split,
+        "limit": request.limit,
+        "rows": rows,
+        "descriptors": stores[0].meta() if stores else None,
+    }
+    folder = request.folder or request.runs[0].folder / "scores"
+    paths = [folder / f"{_name(request, protocol, checkpoints)}.json" for protocol in request.protocols]
+    key = {**provenance, "protocols": [protocol.to_json() for protocol in request.protocols]}
+    record = Record(paths[0].with_suffix(".partial.jsonl"), key)
+    score_media(media, _reader(request, stores), scorers, record, progress)
 
-    path = first.folder / "scores" / f"{_name(request, protocol, checkpoints)}.json"
-    record = Record(path.with_suffix(".partial.json"), key)
-    scorer = Scorer(sources, config.media, protocol)
-    score_media(media, _annotation_reader(config, request.data_dir, stores[0]), scorer, record, progress)
-    tallies = scorer.ordered_tallies()
-    tables = {name: tally.to_json() for name, tally in tallies.items()}
-    write_json(path, {**key, "media": len(media), "tables": tables})
+    part = f"all {len(media)} media" if len(media) == len(all_media) else f"{len(media)} of {len(all_media)} media"
+    found = []
+    for protocol, scorer, path in zip(request.protocols, scorers, paths, strict=True):
+        tallies = scorer.ordered_tallies()
+        tables = {name: tally.to_json() for name, tally in tallies.items()}
+        write_json(path, {**provenance, "protocol": protocol.to_json(), "media": len(media), "tables": tables})
+        absent = absent_rows(tallies, rows)
+        data, media_text = (config.dataset, request.split), f"{part} of {request.split}"
+        found.append(LocalizationScores(data, protocol, tallies, absent, checkpoints, media_text, path))
     record.remove()
-    return LocalizationScores(tallies, absent_rows(tallies, rows), checkpoints, len(media), path)
+    return found
 
 
-def score_media(media, annotated, scorer, record=None, progress=iter):
-    """Adds the media to a Scorer, one after the other. Memory does not grow with their number.
+def score_media(media, annotated, scorers, record=None, progress=iter):
+    """Adds the media to Scorers, one after the other.
 
     Args:
         media: list of Medium.
         annotated: Medium -> (Geometry, iterable of AnnotatedCaption).
-        scorer: a Scorer.
+        scorers: list of Scorer.
         record: a Record to resume from and to keep up to date; None: none.
         progress: wraps the list of media (tqdm).
     """
-    num_done = record.resume(media, scorer.tallies) if record else 0
-    for number, medium in enumerate(progress(media[num_done:]), start=num_done + 1):
-        scorer.add(medium, *annotated(medium))
+    num_done = record.resume(media, scorers) if record else 0
+    for medium in progress(media[num_done:]):
+        geometry, captions = annotated(medium)
+        captions = list(captions)
+        tallies = [scorer.add(medium, geometry, captions) for scorer in scorers]
         if record:
-            record.save(number, medium, scorer.tallies)
+            record.add(medium, tallies)
 
 
 def absent_rows(tallies, rows):
@@ -141,7 +180,8 @@ def absent_rows(tallies, rows):
 
 def _stores(request):
     """The DescriptorStore of each run's cells; all hold the same descriptors."""
-    stores = [DescriptorStore(config, request.data_dir, layer="mixed_10") for config in request.configs]
+    configs = request.configs[: len(request.runs)]
+    stores = [DescriptorStore(config, request.data_dir, layer="mixed_10") for config in configs]
     for run, store in zip(request.runs, stores, strict=True):
         if store.meta() != stores[0].meta():
             raise UserError(f"{run.folder} reads other descriptors than {request.runs[0].folder}; score them apart")
@@ -159,74 +199,102 @@ def _kinds(run, config, wanted):
     return [kind for kind in possible if kind in wanted]
 
 
-def _finder(captioner, store, config, kinds, protocol):
-    """(Medium, sentences) -> {kind: Evidence} of each sentence."""
-    frames = None if config.media == "picture" else protocol.saliency.frame_input
+def _sources(request, stores, kinds_of_runs):
+    """What is scored of each run.
 
-    def find(medium, sentences):
+    Returns:
+        [Protocol -> MapSource], the provenance of each row, {run: number of its checkpoint}.
+    """
+    sources, rows, checkpoints = [], [], {}
+    for run, config, store, kinds in zip(request.runs, request.configs, stores, kinds_of_runs, strict=False):
+        captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
+        labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
+        find = finder(captioner, store, kinds)
+        sources.append(functools.partial(_source, labels, run.vocabulary(), config, find))
+        identity = run.identity(checkpoints[run.name])
+        rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
+    return sources, rows, checkpoints
+
+
+def _source(labels, vocabulary, config, find, protocol):
+    frames = None if config.media == "picture" else protocol.saliency.frame_input
+    return MapSource(labels, vocabulary, config.text.max_words, functools.partial(find, frames))
+
+
+def finder(captioner, store, kinds):
+    """(encoder input for a frame in isolation or None, Medium, sentences) -> {kind: Evidence} of each sentence.
+
+    Protocols that ask for the same evidence share one computation.
+    """
+
+    @functools.lru_cache(4)
+    def found(frames, medium, sentences):
         return find_evidence(captioner, store.descriptors(medium), sentences, kinds, frames)
 
-    return find
+    return lambda frames, medium, sentences: found(frames, medium, tuple(tuple(y.tolist()) for y in sentences))
 
 
-def _annotation_reader(config, data_dir, store):
+def _reader(request, stores):
     """Medium -> (Geometry, iterable of AnnotatedCaption)."""
-    folder = Path(data_dir) / config.dataset
+    config = request.configs[0]
+    folder = Path(request.data_dir) / config.dataset
+    read = ANNOTATIONS[config.annotations]
 
     def annotated(medium):
-        geometry, indices, _ = store.details(medium)
-        return geometry, ANNOTATIONS[config.annotations](folder, medium, indices)
+        if stores:
+            geometry, indices, _ = stores[0].details(medium)
+        else:
+            geometry, indices = FRAMES[config.annotations](folder, medium, config.features)
+        return geometry, read(folder, medium, indices)
 
     return annotated
 
 
 def _name(request, protocol, checkpoints):
-    """The name of the result file. Maps and protocol are parts of it where they differ from those of the first run."""
-    usual = request.runs[0].config()
-    parts = ["localization", "+".join(checkpoints), request.split]
-    parts.append(str(*checkpoints.values()) if len(checkpoints) == 1 else str(request.checkpoint))
-    parts += ["+".join(request.kinds)] if list(request.kinds) != [usual.saliency.map] else []
-    return "_".join([*parts, *protocol.differences(Protocol.of(usual))])
+    """The name of the result file. Maps are a part of it where they differ from the data set's own."""
+    runs = "+".join(checkpoints) or f"{request.configs[0].dataset}-baselines"
+    parts = ["localization", runs, request.split]
+    if request.runs:
+        parts.append(str(*checkpoints.values()) if len(checkpoints) == 1 else str(request.checkpoint))
+        parts += ["+".join(request.kinds)] if list(request.kinds) != [request.configs[0].saliency.map] else []
+    parts += [f"first{request.limit}"] if request.limit else []
+    return "_".join([*parts, protocol.file_name])
 
 
 # --- the record of media that are done ------------------------------------------------------------------------------
 
 
 class Record:
-    """The scores of the media that are done, in one file that is replaced after each medium.
+    """The scores of the media that are done, a line of JSON for each, appended when it is done.
 
     Args:
         path: the file.
-        key: all that the scores depend on (runs, digests of the checkpoints, maps, protocol, descriptors), as JSON
-            values. A file with another key, or of other media, is not resumed.
+        key: all that the scores depend on (runs, digests of the checkpoints, maps, protocols, descriptors), as JSON
+            values; the first line. A file with another key, or of other media, is not resumed.
     """
 
     def __init__(self, path, key):
-        self.path, self.key = Path(path), key
-        self.digest = hashlib.sha256()
+        self.path, self.key = Path(path), json.loads(json.dumps(key))
 
-    def resume(self, media, tallies):
-        """Puts the tallies of the media that are done into `tallies`, and returns the number of those media."""
-        if not self.path.exists():
-            return 0
-        found = read_json(self.path)
-        digest = _digest(media[: found["media"]])
-        if found["key"] != self.key or digest.hexdigest() != found["digest"] or found["media"] > len(media):
-            return 0
-        self.digest = digest
-        tallies.update({name: Tally.from_json(tally) for name, tally in found["tables"].items()})
-        return found["media"]
+    def resume(self, media, scorers):
+        """Adds the scores of the media that are done to the scorers, and returns the number of those media."""
+        lines = [] if not self.path.exists() else self.path.read_text("utf-8").split("\n")[:-1]  # whole lines
+        key, *done = map(json.loads, lines) if lines else [None]
+        if key != self.key or [entry["medium"] for entry in done] != [medium.id for medium in media[: len(done)]]:
+            done = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in [self.key, *done]), "utf-8")
+        for entry in done:
+            for scorer, tables in zip(scorers, entry["tables"], strict=False):
+                scorer.merge({name: Tally.from_sums(sums) for name, sums in tables.items()})
+        return len(done)
 
-    def save(self, number, medium, tallies):
-        """Writes the file after medium `number`, counted from 1."""
-        self.digest.update(f"{medium.id}\n".encode())
-        tables = {name: tally.to_json() for name, tally in tallies.items()}
-        write_json(self.path, {"key": self.key, "media": number, "digest": self.digest.hexdigest(), "tables": tables})
+    def add(self, medium, tallies):
+        """Appends a medium. tallies: of each scorer, {name of a table: Tally}."""
+        tables = [{name: tally.sums() for name, tally in of_scorer.items()} for of_scorer in tallies]
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"medium": medium.id, "tables": tables}) + "\n")
 
     def remove(self):
         """Deletes the file."""
         self.path.unlink(missing_ok=True)
-
-
-def _digest(media):
-    return hashlib.sha256("".join(f"{medium.id}\n" for medium in media).encode())

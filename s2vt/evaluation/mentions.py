@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s2vt.data import entities, tracks
+from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase
+from s2vt.data.sampling import sampled_indices
 from s2vt.data.text import tokenize
 
 
@@ -102,6 +104,23 @@ def _track_mention(tokens, phrase, track, indices):
 
 
 ANNOTATIONS = {"entities": entities_mentions, "tracks": tracks_mentions}  # the values of Config.annotations
+
+
+def entities_frame(folder, medium, features):
+    """The Geometry of a picture, and no frame indices."""
+    annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
+    return Geometry.of(annotations.width, annotations.height, features.resize), []
+
+
+def tracks_frames(folder, medium, features):
+    """The Geometry of a clip, and the indices of its sampled frames."""
+    annotations = tracks.read_tracks(folder / "truth" / f"{medium.id}.json")
+    geometry = Geometry.of(annotations["width"], annotations["height"], features.resize)
+    return geometry, sampled_indices(annotations["num_frames"], features.num_frames).tolist()
+
+
+# What the annotations alone say of a medium: (folder, Medium, FeatureConfig) -> (Geometry, indices of sampled frames).
+FRAMES = {"entities": entities_frame, "tracks": tracks_frames}
 
 
 def named_boxes(annotations, folder, medium):

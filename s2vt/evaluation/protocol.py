@@ -18,38 +18,65 @@ class Protocol:
     Attributes:
         saliency: from evidence to maps. Its `map` is ignored: one protocol scores maps of several kinds.
         evaluation: from maps to scores.
+        name: one of `config.PROTOCOLS`, with the settings that were changed: "paper", "ours, tolerance=15.0".
+        resize: of the network's inputs, `features.resize`.
 
     Example:
-        >>> loose = Protocol(SaliencyConfig(sigma_cells=0), EvaluationConfig(tolerance=15, average="class"))
-        >>> loose.differences(Protocol())
-        ['tolerance15', 'sigma_cells0', 'class']
+        >>> crop = Protocol(evaluation=EvaluationConfig(region="center_crop"), name="paper", resize="center_crop")
+        >>> crop.heading("attention correctness")
+        "paper (the paper's Table 2)"
     """
 
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    name: str = "ours"
+    resize: str = "squash"
 
     @classmethod
-    def of(cls, config):
-        """The protocol of a Config. Descriptors of the centre crop are scored inside the centre crop."""
-        evaluation = config.evaluation
-        if config.features.resize == "center_crop":
+    def of(cls, config, name="ours", usual=None, resize=None):
+        """The protocol of a Config. Descriptors of the centre crop are scored inside the centre crop.
+
+        Args:
+            name: one of `config.PROTOCOLS`.
+            usual: the Config of the pure protocol; settings that differ from it become a part of the name.
+            resize: of the descriptors; None: the config's.
+        """
+        evaluation, resize = config.evaluation, resize or config.features.resize
+        if resize == "center_crop":
             evaluation = dataclasses.replace(evaluation, region="center_crop")
-        return cls(config.saliency, evaluation)
+        protocol = cls(config.saliency, evaluation, name, resize)
+        if usual is None:
+            return protocol
+        pure = cls.of(usual, name, resize=resize).to_json()
+        changed = [f"{key}={value}" for key, value in protocol.to_json().items() if value != pure[key]]
+        return dataclasses.replace(protocol, name=", ".join([name, *changed]))
 
     def to_json(self):
-        """All settings by name."""
-        names = "tolerance", "sigma_cells", "sigma_frames", "frame_input", "average", "region"
+        """The name and all settings."""
         settings = dataclasses.asdict(self.saliency) | dataclasses.asdict(self.evaluation)
-        return {name: settings[name] for name in names}
+        del settings["map"]
+        return {"name": self.name, **settings, "resize": self.resize}
 
-    def differences(self, usual):
-        """The settings that differ from another protocol's, as parts of a file's name: 'tolerance15', 'class', ..."""
-        expected = usual.to_json()
-        return [
-            value if isinstance(value, str) else f"{name}{value:g}"
-            for name, value in self.to_json().items()
-            if value != expected[name]
-        ]
+    @property
+    def file_name(self):
+        """The name as a part of a file's name.
+
+        Example:
+            >>> Protocol(name="paper, tolerance=15.0").file_name
+            'paper_tolerance15.0'
+        """
+        return self.name.replace(", ", "_").replace("=", "")
+
+    def heading(self, table):
+        """Its name, and the paper's table that it is the protocol of.
+
+        Args:
+            table: name of one of `tables.TABLES`.
+        """
+        tables = {("space", "squash"): "the paper's Table 1", ("attention correctness", "center_crop"): "the paper's "
+                  "Table 2"}  # fmt: skip
+        of_paper = tables.get((table, self.resize)) if self.name == "paper" else None
+        return f"{self.name} ({of_paper})" if of_paper else self.name
 
     def space_text(self):
         """The settings of maps in space, in words."""
@@ -57,7 +84,10 @@ class Protocol:
         between = f"a Gaussian of sigma {sigma:g} cells" if sigma else "bilinear"
         text = f"Interpolation between cells: {between}."
         if self.evaluation.region == "center_crop":
-            text += " Only the centre crop counts: boxes are cut to it, phrases without a box in it are dropped."
+            seen = "the network saw no more" if self.resize == "center_crop" else "the network saw the whole picture"
+            text += (
+                f" Only the centre crop counts ({seen}): boxes are cut to it, phrases without a box in it are dropped."
+            )
         return text
 
     def time_text(self):

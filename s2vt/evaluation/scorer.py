@@ -1,7 +1,7 @@
 """Scores the maps of every mention of every caption, medium by medium.
 
-All rows of a table are scored on the same phrases: a mention is scored if every captioner knows at least one of its
-words.
+All rows of a table are scored on the same phrases: those of which every captioner reads at least one word, and, apart
+from them, those that some captioner cannot read (`evaluation.unknown`).
 """
 
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s2vt.data.text import Vocabulary
+from s2vt.data.text import END, Vocabulary
+from s2vt.evaluation.mentions import Mention
 from s2vt.evaluation.protocol import Window
-from s2vt.evaluation.tables import TABLES, PhraseMap
+from s2vt.evaluation.tables import TABLES, PhraseMap, Table
 
 PARTLY_READ = "without some of its words, unknown to a captioner or beyond its steps"
 
@@ -38,7 +39,7 @@ class EncodedCaption:
     """A caption as one captioner reads it.
 
     Attributes:
-        y: its word indices, (T,).
+        y: its word indices, (T,); END alone if it reads none.
         position: {index of a token: its position in y}, of the tokens that are read.
         beyond: indices of the tokens that the vocabulary knows but that exceed the decoder's steps.
     """
@@ -59,7 +60,7 @@ class EncodedCaption:
         """
         known = [k for k, token in enumerate(tokens) if token in vocabulary.index]
         read, beyond = known[: max_words - 1], known[max_words - 1 :]
-        y = np.array([vocabulary.index[tokens[k]] for k in read], np.int32)
+        y = np.array([vocabulary.index[tokens[k]] for k in read] or [END], np.int32)
         return cls(y, {k: position for position, k in enumerate(read)}, frozenset(beyond))
 
     def positions(self, words):
@@ -87,60 +88,80 @@ class Scorer:
 
         Args:
             medium: a Medium.   geometry: its Geometry.   captions: iterable of AnnotatedCaption.
+        Returns:
+            {name of a table: Tally} of this medium alone.
         """
         window = Window.of(geometry, self.protocol.evaluation.region)
-        asked = [self._ask(caption, window) for caption in captions]
-        asked = [(encoded, mentions) for encoded, mentions in asked if mentions]
-        if not asked:
-            return
-        found = [source.find(medium, [encoded[s].y for encoded, _ in asked]) for s, source in enumerate(self.sources)]
-        for k, (encoded, mentions) in enumerate(asked):
-            for mention, tables in mentions:
-                maps = {}
+        tallies = {}
+        asked = [self._ask(caption, window, tallies) for caption in captions]
+        asked = [(encoded, questions) for encoded, questions in asked if questions]
+        found = [
+            asked and source.find(medium, [each[s].y for each, _ in asked]) for s, source in enumerate(self.sources)
+        ]
+        for k, (encoded, questions) in enumerate(asked):
+            for question in questions:
+                mention, maps = question.mention, {}
                 for source, caption, of_captions in zip(self.sources, encoded, found, strict=True):
                     words = caption.positions(mention.phrase.words)
                     for kind, row in source.rows.items():
                         maps[row] = PhraseMap(of_captions[k][kind], words, window, self.protocol.saliency)
-                for table in tables:
+                for table in question.tables:
                     values = table.values(maps, mention, window, self.protocol)
-                    self._tally(table).add(values, mention.phrase.categories)
+                    self._tally(table, tallies).add(values, mention.phrase.categories, medium.id, question.unread)
+        self.merge(tallies)
+        return tallies
+
+    def merge(self, tallies):
+        """Adds the tallies of a medium, {name of a table: Tally}."""
+        for table in self.tables:
+            if table.name in tallies:
+                self._tally(table, self.tallies).merge(tallies[table.name])
 
     def ordered_tallies(self):
         """The tallies in the order of the tables."""
         return {table.name: self.tallies[table.name] for table in self.tables if table.name in self.tallies}
 
-    def _tally(self, table):
-        if table.name not in self.tallies:
-            self.tallies[table.name] = table.tally(self.protocol)
-        return self.tallies[table.name]
+    def _tally(self, table, tallies):
+        if table.name not in tallies:
+            tallies[table.name] = table.tally(self.protocol)
+        return tallies[table.name]
 
-    def _ask(self, caption, window):
-        """Finds the mentions of a caption that can be scored, and counts the others.
+    def _ask(self, caption, window, tallies):
+        """Finds the questions about a caption, and counts in `tallies` the mentions that cannot be scored.
 
         Returns:
-            [EncodedCaption for each source], [(Mention, [Table that scores it])]
+            [EncodedCaption for each source], [_Question]
         """
         encoded = [EncodedCaption.of(caption.tokens, source.vocabulary, source.max_words) for source in self.sources]
-        asked = []
+        questions = []
         for mention in caption.mentions:
-            mention, tables = mention.cut(window), []
+            question = _Question(mention.cut(window), [], _reason_unread(mention, encoded))
+            words = mention.phrase.words
+            partly_read = not question.unread and any(len(each.positions(words)) < len(words) for each in encoded)
             for table in self.tables:
-                if not table.asks(mention):
+                if not table.asks(question.mention):
                     continue
-                reason = table.reason_to_drop(mention) or _reason_unread(mention, encoded)
-                if reason:
-                    self._tally(table).drop({reason: 1})
+                if reason := table.reason_to_drop(question.mention):
+                    self._tally(table, tallies).drop({reason: 1})
                     continue
-                tables.append(table)
-                words = mention.phrase.words
-                if any(len(each.positions(words)) < len(words) for each in encoded):
-                    self._tally(table).note({PARTLY_READ: 1})
-            if tables:
-                asked.append((mention, tables))
+                question.tables.append(table)
+                if partly_read:
+                    self._tally(table, tallies).note({PARTLY_READ: 1})
+            if question.tables:
+                questions.append(question)
         for table in self.tables:
             if table.domain == "space":
-                self._tally(table).drop(caption.dropped)
-        return encoded, asked
+                self._tally(table, tallies).drop(caption.dropped)
+        return encoded, questions
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A mention, the tables that score it, and why a captioner cannot read it, "" if all can."""
+
+    mention: Mention
+    tables: list[Table]
+    unread: str
 
 
 def _reason_unread(mention, encoded):

@@ -28,7 +28,7 @@ class PhraseMap:
 
     Attributes:
         evidence: for each word of the sentence.
-        words: positions of the phrase's words in the sentence.
+        words: positions of those of the phrase's words that the captioner reads.
         window: the region of the picture that counts.
         saliency: from evidence to maps.
     """
@@ -37,6 +37,10 @@ class PhraseMap:
     words: list[int]
     window: Window
     saliency: SaliencyConfig
+
+    def has(self, domain):
+        """Whether there are values in "space" or "time"."""
+        return (self.evidence.cells if domain == "space" else self.evidence.frames) is not None
 
     @functools.cached_property
     def space(self):
@@ -78,8 +82,8 @@ class Table:
     def tally(self, protocol):
         """An empty Tally. The columns of the paper's Table 1 come first."""
         settings = protocol.space_text() if self.domain == "space" else protocol.time_text()
-        text = f"{self.text(protocol)} {settings}"
-        return Tally(self.title, text, protocol.evaluation.average, CATEGORIES)
+        text = f"{protocol.heading(self.name)}; {self.text(protocol)} {settings}"
+        return Tally(self.title, text, protocol.evaluation.average, CATEGORIES, protocol.evaluation.unknown)
 
     def reason_to_drop(self, mention):
         """Why a mention cannot be scored here, whatever the captioner; "" if it can."""
@@ -93,10 +97,15 @@ class Table:
         Args:
             maps: {row: PhraseMap}.   mention: with boxes in the window's pixels.
         Returns:
-            {row: bool or number}: of the maps that have values in this table's domain, and of the baselines.
+            {row: bool or number}: of the maps that have values in this table's domain, 0 where the captioner reads no
+            word of the phrase; and of the baselines.
         """
-        found = {row: getattr(phrase_map, self.domain) for row, phrase_map in maps.items()}
-        scores = {row: self.score(values, mention, protocol) for row, values in found.items() if values is not None}
+        scores = {}
+        for row, phrase_map in maps.items():
+            if not phrase_map.has(self.domain):
+                continue
+            values = getattr(phrase_map, self.domain) if phrase_map.words else None
+            scores[row] = 0.0 if values is None else self.score(values, mention, protocol)
         return scores | self.baselines(mention, window, protocol)
 
 

@@ -97,7 +97,8 @@ def _add_drawing(parser):
         "--map",
         "saliency.map",
         "KIND",
-        "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); attention: of attention models",
+        "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
+        "to frame of a video; attention: of attention models",
     )
     parser.add_argument(
         "--layout",

@@ -1,24 +1,13 @@
-"""Scores of maps with one setting changed at a time: sigma in space and time, a frame's input, exp(-Loss)."""
+"""Scores of maps with one setting changed at a time: sigma in space and time, a frame's input, likelihood."""
 
 import dataclasses
 import functools
 from pathlib import Path
 
-from scipy.special import softmax
-
-from s2vt.saliency.heatmaps import phrase_sum
-from s2vt.saliency.maps import Evidence, find_evidence
+from s2vt.saliency.maps import find_evidence
 
 SIGMA_CELLS = (0.0, 0.3, 0.6, 0.75, 0.9, 1.5, 3.0)
 SIGMA_FRAMES = (0.0, 0.5, 0.75, 1.5, 3.0)
-
-
-class Likelihood(Evidence):
-    """exp(-Loss) of a phrase, normalised over the cells of a frame, in the place of scale(-Loss)."""
-
-    def space(self, words):
-        """(1, m, G, G), each frame sums to 1."""
-        return softmax(phrase_sum(self.cells, words), axis=(-2, -1))[None]
 
 
 def measure(dataset="StillShapes", name="", data_dir="DATA", experiments_dir="experiments", split="val", limit=0):
@@ -63,7 +52,7 @@ def scorers_of(config, vocabulary, find):
     """A Scorer for each row of the table.
 
     Args:
-        find: `frame_input` or None -> `MapSource.find` of the maps "nll" and "exp".
+        find: `frame_input` or None -> `MapSource.find` of the maps "nll" and "likelihood".
     """
     from s2vt.evaluation.protocol import Protocol
     from s2vt.evaluation.scorer import MapSource, Scorer
@@ -72,7 +61,7 @@ def scorers_of(config, vocabulary, find):
     for label, (saliency, domain) in settings_of(config).items():
         labels = {"nll": label}
         if config.media == "picture" and saliency == config.saliency:
-            labels["exp"] = f"{label}, exp(-Loss)"
+            labels["likelihood"] = f"{label}, likelihood"
         how = saliency.frame_input if config.media == "video" else None
         source = MapSource(labels, vocabulary, config.text.max_words, find(how))
         scorer = Scorer([source], config.media, dataclasses.replace(Protocol.of(config), saliency=saliency))
@@ -86,11 +75,10 @@ def finder(captioner, store):
 
     @functools.lru_cache(4)
     def evidence(how, medium, sentences):
-        return find_evidence(captioner, store.descriptors(medium), sentences, ["nll"], how)
+        return find_evidence(captioner, store.descriptors(medium), sentences, ["nll", "likelihood"], how)
 
     def find(how, medium, sentences):
-        found = evidence(how, medium, tuple(tuple(y.tolist()) for y in sentences))
-        return [of_sentence | {"exp": Likelihood(**vars(of_sentence["nll"]))} for of_sentence in found]
+        return evidence(how, medium, tuple(tuple(y.tolist()) for y in sentences))
 
     return lambda how: functools.partial(find, how)
 

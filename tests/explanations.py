@@ -19,7 +19,7 @@ def explanation(words, maps, geometry, times=(), log_p=None):
     """
     evidence = {}
     for kind, pair in maps.items():
-        sign = -1 if KINDS[kind].unit == "nats" else 1
+        sign = -1 if KINDS[kind].loss else 1
         evidence[kind] = Evidence(kind, *(None if values is None else sign * np.asarray(values) for values in pair))
     return Explanation(tuple(words), evidence, geometry, times=np.array(times), log_p=log_p)
 

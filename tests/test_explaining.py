@@ -243,8 +243,14 @@ def test_a_picture_has_no_time(pictures, excerpt):
     ("changes", "facts"),
     [
         ({"look": Look(cmap="rainbowish")}, ["rainbowish"]),
-        ({"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="gradient"))}, ["gradient", "nll, kl, attention"]),
-        ({"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="attention"))}, ["attention", "s2vt", "nll, kl"]),
+        (
+            {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="gradient"))},
+            ["gradient", "nll, kl, likelihood, change, attention"],
+        ),
+        (
+            {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="attention"))},
+            ["attention", "s2vt", "nll, kl, likelihood, change of a video"],
+        ),
         ({"save_maps": "m.txt"}, ["m.txt", ".npz"]),
     ],
 )
@@ -260,6 +266,17 @@ def test_attention_over_frames_says_nothing_about_a_picture(place):
     assert place.plan(config=config, look=look)
     with pytest.raises(UserError, match="--map attention: .*picture.png is a picture"):
         place.plan(Selection(media=str(place.own["picture"])), config=config, look=look)
+
+
+def test_a_picture_has_no_change(place):
+    config = place.config.replace(["saliency.map=change"])
+    look = Look(config.saliency)
+    assert place.plan(config=config, look=look)
+    with pytest.raises(UserError, match="--map change compares the frames of a video, .*picture.png is a picture"):
+        place.plan(Selection(media=str(place.own["picture"])), config=config, look=look)
+    of_pictures = cfg.FLICKR30K.replace(["saliency.map=change"])
+    with pytest.raises(UserError, match="which gives nll, kl, likelihood of a picture"):
+        place.request(config=of_pictures, look=Look(of_pictures.saliency))
 
 
 MISTAKES = [

@@ -261,6 +261,8 @@ def test_what_cannot_be_scored_is_refused(data, run):
         localize(request(data, dataclasses.replace(run, known=blind)))
     with pytest.raises(UserError, match="colours has no attention maps.*s2vt.*nll, kl"):
         localize(request(data, run, kinds=("attention",)))
+    with pytest.raises(UserError, match="colours has no change maps of a picture.*nll, kl, likelihood"):
+        localize(request(data, run, kinds=("change",)))
     cropped = beside(run, known=CONFIG.replace(["features.resize=center_crop"]))
     with pytest.raises(UserError, match="attentive reads other descriptors than .*colours"):
         localize(request(data, run, cropped))

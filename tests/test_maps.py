@@ -45,7 +45,7 @@ def test_evidence_of_losses_by_hand():
     evidence = Evidence("nll", -loss, -np.array([[1.0, 2.0], [4.0, 0.5]]))
     np.testing.assert_allclose(evidence.space([0, 1]), [[[[1 / 3, 1], [0, 0]]]])  # e of 3 1 / 4 4
     np.testing.assert_allclose(evidence.time([0, 1]), [-5, -2.5])
-    assert evidence.nats and Evidence("kl", -loss, None).time([0]) is None
+    assert evidence.is_loss and Evidence("kl", -loss, None).time([0]) is None
 
 
 def test_evidence_of_attention_by_hand():
@@ -55,7 +55,7 @@ def test_evidence_of_attention_by_hand():
     assert of_cells.space([0, 1]).shape == (2, 1, 2, 2) and of_cells.time([0]) is None
     of_frames = Evidence("attention", None, np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
     np.testing.assert_allclose(of_frames.time([0, 1]), [0.6, 0.4, 1.0])
-    assert of_frames.space([0]) is None and not of_frames.nats
+    assert of_frames.space([0]) is None and not of_frames.is_loss
 
 
 def test_evidence_of_phrases_is_summed_where_there_is_any():
@@ -66,6 +66,55 @@ def test_evidence_of_phrases_is_summed_where_there_is_any():
     assert of_frames.tolist() == [[10, 20], [101, 202]]
     of_cells, of_frames = Evidence("attention", None, frames).of_phrases(phrases)
     assert of_cells is None and of_frames.tolist() == [[10, 20], [101, 202]]
+
+
+# Likelihood and change
+
+
+def test_likelihood_of_a_phrase_is_the_normalised_product_of_its_words():
+    q = np.random.default_rng(2).uniform(0.01, 1, size=(3, 4, 2, 2))  # q_i(y_t), T = 3 words, m = 4 frames
+    evidence = Evidence("likelihood", np.log(q), np.log(q[..., 0, 0]))
+    product = q[0] * q[2]
+    (found,) = evidence.space([0, 2])  # one map, of the phrase
+    np.testing.assert_allclose(found, product / product.sum(axis=(1, 2), keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(evidence.time([0, 2]), product[:, 0, 0] / product[:, 0, 0].sum(), rtol=1e-12)
+    of_words = evidence.space_of_words([0, 2])  # two maps, each of a word by itself
+    np.testing.assert_allclose(of_words, q[[0, 2]] / q[[0, 2]].sum(axis=(2, 3), keepdims=True), rtol=1e-12)
+
+
+def test_a_likelihood_too_small_for_floats_is_normalised():
+    loss = np.array([[[[1000.0, 1000 + np.log(3)]]]])
+    np.testing.assert_allclose(Evidence("likelihood", -loss, None).space([0]), [[[[0.75, 0.25]]]])
+
+
+def test_change_of_a_phrase_by_a_loop():
+    loss = np.random.default_rng(3).gamma(2, size=(3, 5, 2, 2))
+    evidence = Evidence("change", -loss, -loss[..., 1, 0])
+    (found,), of_time = evidence.space([1, 2]), evidence.time([1, 2])
+    for i in range(5):
+        before, after = max(i - 1, 0), min(i + 1, 4)
+        expected = np.abs(sum(loss[t, after] - loss[t, before] for t in (1, 2))) / 2
+        np.testing.assert_allclose(found[i], expected, rtol=1e-12)
+        np.testing.assert_allclose(of_time[i], expected[1, 0], rtol=1e-12)
+
+
+def test_change_is_that_of_the_sum_not_the_sum_of_changes():
+    frames = -np.array([[0.0, 0, 4, 4], [4.0, 4, 0, 0]])  # one word's loss rises as much as the other's falls
+    evidence = Evidence("change", None, frames)
+    assert evidence.time([0]).tolist() == evidence.time([1]).tolist() == [0, 2, 2, 0]
+    assert evidence.time([0, 1]).tolist() == [0, 0, 0, 0]
+    assert evidence.of_phrases([Phrase("a b", (0, 1)), Phrase("b", (1,))])[1].tolist() == [[0, 0, 0, 0], [0, 2, 2, 0]]
+    assert Evidence("change", None, frames[:, :1]).time([0]).tolist() == [0]  # a clip of one frame
+
+
+def test_maps_of_single_words_are_scaled_as_those_of_phrases():
+    values = -np.random.default_rng(4).gamma(2, size=(3, 4, 2, 2))
+    for kind in KINDS:
+        evidence = Evidence(kind, values, None)
+        found = evidence.space_of_words([2, 0])
+        assert found.shape == (2, 4, 2, 2) and (kind == "attention" or found.min() >= 0)
+        np.testing.assert_array_equal(found, np.concatenate([evidence.space([2]), evidence.space([0])]))
+        assert Evidence(kind, None, values[..., 0, 0]).space_of_words([0]) is None
 
 
 # Losses
@@ -99,11 +148,12 @@ def test_evidence_of_a_picture_is_in_space_alone(captioner):
 
 def test_all_sentences_and_both_losses_take_one_pass(captioner):
     counted = Counted(captioner)
-    found = find_evidence(counted, video(), SENTENCES, ["kl", "nll"], "pooled")
-    assert [list(of_sentence) for of_sentence in found] == [["kl", "nll"]] * 3  # in the order asked for
+    kinds = ["change", "kl", "nll", "likelihood"]
+    found = find_evidence(counted, video(), SENTENCES, kinds, "pooled")
+    assert [list(of_sentence) for of_sentence in found] == [kinds] * 3  # in the order asked for
     assert counted.encoded == [(1, 6, D), (1, 1, D), (6 * 4 + 6, 1, D)]  # p; the trial of one row; q
     counted = Counted(captioner)
-    find_evidence(counted, video(), SENTENCES, ["nll"], "pooled")
+    find_evidence(counted, video(), SENTENCES, ["nll", "likelihood", "change"], "pooled")
     assert counted.encoded == [(1, 1, D), (6 * 4 + 6, 1, D)]  # p is not needed
 
 
@@ -142,21 +192,25 @@ def test_losses_and_attention_can_be_asked_for_together(captioner):
 
 def test_kinds_of_each_captioner():
     found = {name: kinds_of(captioner) for name, captioner in CAPTIONERS.items()}
+    of_losses = ["nll", "kl", "likelihood", "change"]
     assert found == {
-        "s2vt": ["nll", "kl"], "mean_pool": ["nll", "kl"],
-        "soft_attention": ["nll", "kl", "attention"], "hard_attention": ["nll", "kl", "attention"],
+        "s2vt": of_losses, "mean_pool": of_losses,
+        "soft_attention": [*of_losses, "attention"], "hard_attention": [*of_losses, "attention"],
     }  # fmt: skip
+    assert kinds_of(CAPTIONERS["s2vt"], "picture") == ["nll", "kl", "likelihood"]  # a picture has no other frames
 
 
 def test_a_kind_that_the_captioner_cannot_give_is_named():
-    with pytest.raises(ValueError, match="no attention maps, only nll, kl"):
+    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, likelihood, change$"):
         find_evidence(CAPTIONERS["s2vt"], video(), SENTENCES, ["nll", "attention"], "pooled")
+    with pytest.raises(ValueError, match="no change maps of a picture, only nll, kl, likelihood$"):
+        find_evidence(CAPTIONERS["s2vt"], picture(), SENTENCES, ["change"], None)
 
 
 def test_names_of_kinds():
     assert parse_kinds("all") == list(KINDS) and parse_kinds("kl,nll") == ["kl", "nll"]
     for text in ("", "nll,", "nll,nll", "NLL", "nll, kl"):
-        with pytest.raises(UserError, match="--map .* nll, kl, attention"):
+        with pytest.raises(UserError, match="--map .* nll, kl, likelihood, change, attention"):
             parse_kinds(text)
 
 

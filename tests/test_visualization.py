@@ -31,6 +31,7 @@ from s2vt.features import inception
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
 from s2vt.saliency import heatmaps
+from s2vt.saliency.maps import KINDS
 
 WORDS = ("red", "green", "blue")
 GREY = 90
@@ -403,7 +404,9 @@ def test_a_page_by_its_ending_or_beside_the_output(show, tmp_path):
     assert (status, out.split()) == (0, [str(tmp_path / "a.html")]), err
     data = page_data(tmp_path / "a.html")
     assert (data["words"], data["title"], data["kind"]) == (["red", "blue"], "c.mp4", "nll")
-    assert list(data["maps"]) == ["nll", "kl"] and [len(step) for step in data["alternatives"]] == [4, 4]
+    assert list(data["maps"]) == ["nll", "kl", "likelihood", "change"] and [
+        len(step) for step in data["alternatives"]
+    ] == [4, 4]
     assert data["start"] == pytest.approx(0.2) and data["times"][0] == 0
     Image.fromarray(box_picture((320, 240), (60, 60, 110, 110))).save(tmp_path / "p.png")
     arguments = ("--media", tmp_path / "p.png", "--sentence", "red blue", "--words", "blue", "--map", "kl", "--page")
@@ -443,7 +446,7 @@ def test_attention_over_frames_is_drawn(show, tmp_path):
         assert "attention" not in arrays
     assert red[:2].min() > red[2:].max() and blue[2:].min() > blue[:2].max()
     data = page_data(tmp_path / "o.html")
-    assert (data["kind"], list(data["maps"])) == ("attention", ["nll", "kl", "attention"])
+    assert (data["kind"], list(data["maps"])) == ("attention", ["nll", "kl", "likelihood", "change", "attention"])
 
 
 def test_attention_over_cells_lies_on_the_box(show, tmp_path):
@@ -456,14 +459,30 @@ def test_attention_over_cells_lies_on_the_box(show, tmp_path):
     with np.load(tmp_path / "m.npz") as arrays:
         e = heatmaps.upsample(heatmaps.scale(arrays["attention"][0, 0]), Geometry.of(*size), SIGMA)
     np.testing.assert_allclose(centre_of_mass(e), [129, 82], atol=0.75)
-    assert list(page_data(tmp_path / "o.html")["maps"]) == ["nll", "kl", "attention"]
+    assert list(page_data(tmp_path / "o.html")["maps"]) == ["nll", "kl", "likelihood", "attention"]
+
+
+def test_kinds_made_of_a_loss_are_saved_as_that_loss(show, tmp_path):
+    source, arguments = write_clip(tmp_path / "clip.mp4", colour_clip(6)), ("--sentence", "red blue")
+    losses = []
+    for kind in ("nll", "change", "likelihood"):
+        maps = tmp_path / f"{kind}.npz"
+        made = ("--media", source, "--map", kind, "--output", tmp_path / "o.png", "--save_maps", maps)
+        status, _, err = show(*arguments, *made)
+        assert status == 0, err
+        with np.load(maps) as arrays:
+            assert set(arrays) & {*KINDS, *(f"frame_{name}" for name in KINDS)} == {"nll", "frame_nll"}
+            losses.append((arrays["nll"], arrays["frame_nll"]))
+    for cells, frames in losses[1:]:
+        np.testing.assert_array_equal(cells, losses[0][0])
+        np.testing.assert_array_equal(frames, losses[0][1])
 
 
 def test_a_picture_read_as_a_clip_has_no_map_of_attention_over_frames(show, tmp_path):
     Image.fromarray(box_picture((64, 48), (20, 10, 40, 30))).save(tmp_path / "p.png")
     arguments = ("--media", tmp_path / "p.png", "--sentence", "red", "--output", tmp_path / "o.html")
     assert show(*arguments, model="soft_attention")[0] == 0
-    assert list(page_data(tmp_path / "o.html")["maps"]) == ["nll", "kl"]
+    assert list(page_data(tmp_path / "o.html")["maps"]) == ["nll", "kl", "likelihood"]
 
 
 # --- what is shown, and in which format

@@ -190,11 +190,11 @@ def _stores(request):
 
 def _kinds(run, config, wanted):
     """The kinds of map, of those that are wanted, that a run can give."""
-    possible = kinds_with(config.model.methods)
+    possible = kinds_with(config.model.methods, config.media)
     if not set(possible) & set(wanted):
         raise UserError(
-            f"{run.folder} has no {' or '.join(wanted)} maps, being of the kind {config.model.name}; it can give "
-            f"{', '.join(possible)} (--map), or choose another run with --name"
+            f"{run.folder} has no {' or '.join(wanted)} maps of a {config.media}, being of the kind "
+            f"{config.model.name}; it can give {', '.join(possible)} (--map), or choose another run with --name"
         )
     return [kind for kind in possible if kind in wanted]
 

@@ -118,8 +118,9 @@ class Explainer:
         """
         moving = jobs[0].moving
         kinds = self.request.kinds if any(job.has_page for job in jobs) else [self.request.look.kind]
+        kinds = [kind for kind in kinds if ("video" if moving else "picture") in KINDS[kind].media]
         if descriptors.order is None and not moving:  # attention over equal frames says nothing about a picture
-            kinds = [kind for kind in kinds if KINDS[kind].unit == "nats"]
+            kinds = [kind for kind in kinds if KINDS[kind].loss]
         frame_input = self.config.saliency.frame_input if moving else None
         of_distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
         found = find_evidence(self.captioner, of_distinct, sentences, kinds, frame_input)
@@ -128,6 +129,6 @@ class Explainer:
 
 def _of_distinct(evidence, first):
     """Evidence whose values are of the distinct frames: a frame's share is the sum over its repeats."""
-    if evidence.nats or evidence.frames is None:
+    if evidence.is_loss or evidence.frames is None:
         return evidence
     return dataclasses.replace(evidence, frames=np.add.reduceat(evidence.frames, first, axis=1))

@@ -141,10 +141,14 @@ def _check_file(path):
 
 
 def _check_map(request, medium, moving):
-    kind, config = request.look.kind, request.config
-    if KINDS[kind].unit == "share" and config.media == "video" and not moving and medium.path.exists():
+    kind, name = KINDS[request.look.kind], request.look.kind
+    if moving or request.config.media == "picture" or not medium.path.exists():
+        return
+    if "picture" not in kind.media:
+        raise UserError(f"--map {name} compares the frames of a video, {medium.path} is a picture; choose another kind")
+    if not kind.loss:
         raise UserError(
-            f"--map {kind}: a captioner of videos attends to frames, {medium.path} is a picture; choose another kind"
+            f"--map {name}: a captioner of videos attends to frames, {medium.path} is a picture; choose another kind"
         )
 
 

@@ -101,12 +101,12 @@ class ExplanationRequest:
         if self.look.kind not in self.kinds:
             raise UserError(
                 f"--map {self.look.kind}: {self.run.folder} is of the kind {self.config.model.name}, which gives "
-                f"{', '.join(self.kinds)}; choose one of these, or another run with --name"
+                f"{', '.join(self.kinds)} of a {self.config.media}; choose one of these, or another run with --name"
             )
         if self.save_maps and Path(self.save_maps).suffix.lower() != ".npz":
             raise UserError(f"--save_maps {self.save_maps}: expected a name that ends in .npz")
 
     @property
     def kinds(self):
-        """The kinds of map that the captioner can give."""
-        return kinds_with(self.config.model.methods)
+        """The kinds of map that the captioner can give of the media that it was trained on."""
+        return kinds_with(self.config.model.methods, self.config.media)

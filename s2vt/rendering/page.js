@@ -12,6 +12,33 @@ function phraseSum(evidence, words) {
   return sum;
 }
 
+/** What a kind of map shows of the words' summed evidence of m frames, each with values.length / m values: `maps.py`. */
+const ofSum = {
+  evidence_itself: (evidence) => evidence,
+
+  /** exp(evidence), normalised to sum 1 over the cells of each frame, or over the frames. */
+  likelihood(evidence) {
+    const size = evidence.length / (evidence.length > m ? m : 1), shares = new Float64Array(evidence.length);
+    for (let start = 0; start < evidence.length; start += size) {
+      const part = evidence.subarray(start, start + size), [, largest] = range(part);
+      const sum = part.reduce((total, value) => total + Math.exp(value - largest), 0);
+      part.forEach((value, k) => { shares[start + k] = Math.exp(value - largest) / sum; });
+    }
+    return shares;
+  },
+
+  /** |difference of the frames after and before| / 2; edge values are repeated. */
+  change(evidence) {
+    const size = evidence.length / m, at = (i, k) => evidence[Math.min(Math.max(i, 0), m - 1) * size + k];
+    return evidence.map((_, j) => Math.abs(at(Math.floor(j / size) + 1, j % size) - at(Math.floor(j / size) - 1, j % size)) / 2);
+  },
+};
+
+/** The evidence of the words at these positions, summed, as a kind of map shows it. evidence: T arrays. */
+function ofPhrase(kind, evidence, words) {
+  return ofSum[maps[kind].of_sum](phraseSum(evidence, words));
+}
+
 /** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
 function scale(evidence) {
   const [smallest, largest] = range(evidence);
@@ -74,8 +101,9 @@ const $ = (id) => document.getElementById(id);
 const page = JSON.parse($("data").textContent);
 const T = page.words.length, m = page.times.length, G = page.grid;
 const moving = page.medium.type.startsWith("video/");
-const maps = Object.fromEntries(Object.entries(page.maps).map(([kind, { cells, frames, ...rest }]) =>
-  [kind, { ...rest, cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
+const evidence = Object.fromEntries(Object.entries(page.evidence).map(([name, { cells, frames }]) =>
+  [name, { cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
+const maps = Object.fromEntries(Object.entries(page.maps).map(([kind, map]) => [kind, { ...map, ...evidence[map.of] }]));
 const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
 const smoothing = floats(page.over_time);
 const geometry = interpolation("drawn"), coarse = interpolation("coarse");
@@ -116,21 +144,21 @@ function wordsShown() {
 }
 
 function makeScene() {
-  const { cells, frames, unit } = maps[state.kind], words = wordsShown();
-  const e = frames ? scale(overTime(phraseSum(frames, words))) : Float64Array.of(1);
-  const drawn = cells ? saliency(cells, words, unit) : { e: null, ends: ["", ""] };
+  const { cells, frames } = maps[state.kind], words = wordsShown();
+  const e = frames ? scale(overTime(ofPhrase(state.kind, frames, words))) : Float64Array.of(1);
+  const drawn = cells ? saliency(cells, words) : { e: null, ends: ["", ""] };
   return { words, frames: e, alpha: temporalAlpha(e), ...drawn };
 }
 
 /** The words' maps: scaled as `heatmaps.normalize` does, the drawn values from 0 to 1 (`drawing.e_to_draw`). */
-function saliency(cells, words, unit) {
-  const evidence = phraseSum(cells, words), release = state.normalize === "release";
+function saliency(cells, words) {
+  const evidence = ofPhrase(state.kind, cells, words), release = state.normalize === "release";
   const e = release ? aboveMean(scale(evidence)) : scale(evidence), drawn = drawnRanges(e);
   let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
   if (state.normalize === "clip") {
     const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
     limits = drawn.map(() => limit);
-    ends = limit.map((value) => described(smallest + value * (largest - smallest), unit));
+    ends = limit.map((value) => described(smallest + value * (largest - smallest)));
   } else if (release) { // all words of a frame together; those that are summed count as one
     const others = rangesOfWords(state.kind).filter((_, t) => !words.includes(t));
     limits = drawn.map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
@@ -142,9 +170,13 @@ function saliency(cells, words, unit) {
   }) };
 }
 
-/** Evidence in words: a loss in nats, or a share of attention. */
-function described(evidence, unit) {
-  return unit === "nats" ? `${(-evidence).toFixed(2)} nats lost` : `${(100 * evidence).toFixed(1)} % of the attention`;
+/** Evidence in words: a loss in nats, its change, or a share of a frame's likelihood or of the attention. */
+function described(evidence) {
+  return {
+    nats: `${(-evidence).toFixed(2)} nats lost`,
+    "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
+    share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
+  }[maps[state.kind].unit];
 }
 
 /** Smallest and largest value that is drawn of each frame: m pairs. */
@@ -155,7 +187,7 @@ function drawnRanges(e) {
 const kept = {};
 /** `drawnRanges` of each word after the release's first step. */
 function rangesOfWords(kind) {
-  return kept[kind] ??= maps[kind].cells.map((evidence) => drawnRanges(aboveMean(scale(evidence))));
+  return kept[kind] ??= page.words.map((_, t) => drawnRanges(aboveMean(scale(ofPhrase(kind, maps[kind].cells, [t])))));
 }
 
 /** The current map, height x width, row by row; null where the kind of map has no values in space. */
@@ -279,7 +311,7 @@ const wordElements = page.words.map((word, t) => {
   return element;
 });
 const momentOfWord = Object.fromEntries(Object.entries(maps).map(([kind, { frames }]) =>
-  [kind, frames?.map((evidence) => scale(overTime(evidence)))]));
+  [kind, frames && page.words.map((_, t) => scale(overTime(ofPhrase(kind, frames, [t]))))]));
 
 function choose(words, current) {
   if (words.length === 0) return; // something is always shown

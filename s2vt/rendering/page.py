@@ -165,16 +165,19 @@ def _fields(path, explanation, content, look):
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
     drawn_evidence(explanation, phrases_at(words, [(t,) for t in range(len(words))]), look)  # checks the kind shown
-    maps = {  # kinds that have values for such a medium
-        kind: _map(evidence, words, moving)
+    found = {  # kinds that have values for such a medium
+        kind: evidence
         for kind, evidence in explanation.maps.items()
         if (evidence.frames if moving else evidence.cells) is not None
     }
-    steps = [max(part["step"]) for one in maps.values() for part in (one["cells"], one["frames"]) if part]
+    # Several kinds are made of one loss, which is kept once.
+    kept = {KINDS[kind].loss or kind: _kept(evidence, words, moving) for kind, evidence in found.items()}
+    steps = [max(part["step"]) for one in kept.values() for part in one.values() if part]
     return {
         "title": content.title,
         "words": words,
-        "maps": maps,
+        "evidence": kept,
+        "maps": {kind: _map(kind) for kind in found},
         "kind": look.kind,
         "error": max(steps) / 2,
         "normalize": look.normalize if look.normalize in texts else "clip",
@@ -194,8 +197,14 @@ def _alternatives(explanation, words, vocabulary):
     return None if explanation.log_p is None else alternatives(explanation.log_p, words, vocabulary)
 
 
-def _map(evidence, words, moving):
-    """One kind of map as the page keeps it."""
+def _map(name):
+    """What the page's script needs of a kind of map: what it is made of, and the function of the words' sum."""
+    kind = KINDS[name]
+    return {"title": kind.title, "unit": kind.unit, "of": kind.loss or name, "of_sum": kind.of_sum.__name__}
+
+
+def _kept(evidence, words, moving):
+    """The words' evidence as the page keeps it."""
     cells, frames = evidence.cells, evidence.frames if moving else None
     for values, rank in ((cells, 4), (frames, 2)):
         if values is not None:
@@ -206,10 +215,7 @@ def _map(evidence, words, moving):
                 raise ValueError("evidence must be finite numbers")
     if cells is not None and frames is not None and np.shape(frames) != np.shape(cells)[:2]:
         raise ValueError(f"expected the frames' evidence (T, m) = {np.shape(cells)[:2]}, received {np.shape(frames)}")
-    kind = KINDS[evidence.kind]
     return {
-        "title": kind.title,
-        "unit": kind.unit,
         "cells": None if cells is None else quantised(cells),
         "frames": None if frames is None else quantised(frames),
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from s2vt.data.files import atomic_path
 from s2vt.data.geometry import Geometry
-from s2vt.saliency.maps import Evidence
+from s2vt.saliency.maps import KINDS, Evidence
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Explanation:
     def save(self, path):
         """Writes the raw numbers as one `.npz`.
 
-        `words` (T,); for each kind of map its values by cell, named as the kind (`nll` (T, m, G, G), nats), and by
-        frame (`frame_nll` (T, m)), where it has them; `frame_indices` and `frame_times` (m,) in seconds; `geometry` as
-        JSON text. nll and kl are losses, small where there is evidence; attention is a share, large where there is.
+        `words` (T,); for each kind of map the words' values by cell, `nll` (T, m, G, G), nats, and by frame,
+        `frame_nll` (T, m), where it has them, named as the loss that it is made of, else as the kind; `frame_indices`
+        and `frame_times` (m,) in seconds; `geometry` as JSON text. nll and kl are losses, small where there is
+        evidence; attention is a share, large where there is.
         """
         arrays = {
             "words": np.array(self.words),
@@ -46,9 +47,10 @@ class Explanation:
             "frame_times": np.asarray(self.times, np.float64),
             "geometry": np.array(json.dumps(self.geometry.to_json())),
         }
-        for name, evidence in self.maps.items():
+        for kind, evidence in self.maps.items():
+            name = KINDS[kind].loss or kind
             for key, values in ((name, evidence.cells), (f"frame_{name}", evidence.frames)):
                 if values is not None:
-                    arrays[key] = -values if evidence.nats else values
+                    arrays[key] = -values if evidence.is_loss else values
         with atomic_path(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **arrays)

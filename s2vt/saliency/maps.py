@@ -2,9 +2,10 @@
 
 Letters: T words, m frames (1 for a picture), G=8 grid, D=2048, N descriptors that the captioner reads, S sentences.
 
-`KINDS` lists every kind of map. A new one is an entry there: what it needs of a captioner, and the function that finds
-the evidence. Scripts, tables, figures, videos and pages take all kinds from this list. Those functions import the
-engine when they are called, so that a script can check the names of maps without it.
+`KINDS` lists every kind of map. A new one is an entry there: what it needs of a captioner, the function that finds the
+evidence of words, and what is done with a phrase's sum. Scripts, tables, figures, videos and pages take all kinds from
+this list. Those functions import the engine when they are called, so that a script can check the names of maps without
+it.
 """
 
 import math
@@ -23,7 +24,7 @@ class Evidence:
 
     Attributes:
         kind: name of the kind of map, a key of KINDS.
-        cells: of each cell, (T, m, G, G); None for a kind that has no values in space.
+        cells: of each cell, (T, m, G, G): -Loss, or a share of attention; None for a kind that has no values in space.
         frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
     """
 
@@ -32,36 +33,98 @@ class Evidence:
     frames: np.ndarray | None
 
     def of_phrases(self, phrases):
-        """Evidence for phrases (Eq. 9): cells (K, m, G, G) and frames (K, m), either None where this one is.
+        """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
 
         Args:
             phrases: K of `s2vt.data.phrases.Phrase`.
         """
         return tuple(
-            None if values is None else np.stack([phrase_sum(values, phrase.words) for phrase in phrases])
+            None if values is None else np.stack([self._of_phrase(values, phrase.words) for phrase in phrases])
             for values in (self.cells, self.frames)
         )
 
     def space(self, words):
         """Maps of a phrase for scoring, (K, m, G, G), >= 0; None where there are no values in space.
 
-        For a loss, one map, K = 1: e = scale(-Loss) of the phrase in each frame (Eq. 8, 9). For attention, one map for
+        Of a loss, one map, K = 1: that of the summed loss (Eq. 9), see `space_of_words`. For attention, one map for
         each of the K words, which is a distribution; scores are averaged over them (Liu et al. 2017).
         """
         if self.cells is None:
             return None
-        if KINDS[self.kind].unit == "share":
-            return self.cells[list(words)]
-        return scale(phrase_sum(self.cells, words), axes=(-2, -1))[None]
+        return self._map(words)[None] if self.is_loss else self.space_of_words(words)
+
+    def space_of_words(self, words):
+        """A map of each of K words by itself, (K, m, G, G), >= 0; None where there are no values in space.
+
+        In nats, e = scale(-Loss) in each frame (Eq. 8); in other units, the values themselves.
+        """
+        return None if self.cells is None else np.stack([self._map([t]) for t in words])
 
     def time(self, words):
-        """Evidence for a phrase in each frame (Eq. 9), (m,); None where there are no values in time."""
-        return None if self.frames is None else phrase_sum(self.frames, words)
+        """Evidence for a phrase in each frame, (m,); None where there are no values in time."""
+        return None if self.frames is None else self._of_phrase(self.frames, words)
 
     @property
-    def nats(self):
-        """Whether evidence is the negative of an information loss in nats."""
-        return KINDS[self.kind].unit == "nats"
+    def is_loss(self):
+        """Whether `cells` and `frames` are negated losses, nats; else they are what the captioner attends to."""
+        return KINDS[self.kind].loss is not None
+
+    def _of_phrase(self, values, words):
+        """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
+        return KINDS[self.kind].of_sum(phrase_sum(values, words))
+
+    def _map(self, words):
+        """One map of all these words, (m, G, G), >= 0."""
+        values = self._of_phrase(self.cells, words)
+        return scale(values, axes=(-2, -1)) if KINDS[self.kind].unit == "nats" else values
+
+
+# --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
+
+
+def evidence_itself(evidence):
+    """The sum as it is: -Loss (Eq. 9), or the attention of several words."""
+    return evidence
+
+
+def likelihood(evidence):
+    """Likelihood of the phrase, normalised to sum 1 over the cells of each frame, or over the frames.
+
+        exp(-Loss_i) / sum_k exp(-Loss_k),    exp(-Loss_i) = prod_j q_i(y_tj)
+
+    Args:
+        evidence: -Loss of the phrase, (m, G, G) or (m,).
+    Returns:
+        share, of the same shape.
+
+    Example:
+        >>> likelihood(np.log([0.5, 0.25, 0.25]))
+        array([0.5 , 0.25, 0.25])
+    """
+    from scipy.special import softmax  # not at the top, for `--help`
+
+    return softmax(evidence, axis=tuple(range(1, evidence.ndim)) or 0)
+
+
+def change(evidence):
+    """Change of the phrase's loss from frame to frame: large where its evidence comes or goes.
+
+        |Loss(i + 1) - Loss(i - 1)| / 2
+
+    Args:
+        evidence: -Loss of the phrase, (m, G, G) or (m,). Edge values are repeated.
+    Returns:
+        nats a sampled frame, of the same shape.
+
+    Example:
+        >>> change(np.array([-4.0, -4.0, -1.0, 0.0])).tolist()
+        [0.0, 1.5, 2.0, 0.5]
+    """
+    first, last = evidence[:1], evidence[-1:]
+    return np.abs(np.concatenate([evidence[1:], last]) - np.concatenate([first, evidence[:-1]])) / 2
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -70,29 +133,38 @@ class Kind:
 
     Attributes:
         title: what it is, for legends.
-        unit: "nats", evidence is -Loss; "share", evidence is a distribution over cells or frames for each word.
+        unit: of what is shown: "nats", -Loss; "share", a distribution over cells or frames; "nats a frame".
         needs: the captioner's methods that it calls.
         find: (captioner, descriptors, sentences, frame_input, kinds) -> for each sentence {kind: Evidence}; called once
             for all `kinds` that share it.
+        loss: the loss that it is made of, an attribute of `information_loss.InformationLoss`; None: it is of none.
+        of_sum: evidence of a phrase, the sum over its words (Eq. 9), (m, G, G) or (m,) -> what is shown, of the same
+            shape.
+        media: the kinds of media that have it.
     """
 
     title: str
     unit: str
     needs: tuple[str, ...]
     find: Callable
+    loss: str | None = None
+    of_sum: Callable = evidence_itself
+    media: tuple[str, ...] = ("picture", "video")
 
 
 def find_losses(captioner, descriptors, sentences, frames, kinds):
-    """Evidence of the paper's maps: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
+    """Evidence of the paper's maps, and of those made of them: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
     from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
 
     encode, step, cells = captioner.encode, captioner.step, descriptors.cells
-    log_p = sentence_log_probabilities(encode, step, descriptors.v, sentences) if "kl" in kinds else None
+    with_kl = any(KINDS[kind].loss == "kl" for kind in kinds)
+    log_p = sentence_log_probabilities(encode, step, descriptors.v, sentences) if with_kl else None
     alone = None if frames is None else frame_input(cells, frames)
     found = information_loss(encode, step, cells, sentences, alone, log_p)
 
     def evidence(kind, of_sentence):
-        loss, frame_loss = getattr(of_sentence, kind), getattr(of_sentence, f"frame_{kind}")
+        name = KINDS[kind].loss
+        loss, frame_loss = getattr(of_sentence, name), getattr(of_sentence, f"frame_{name}")
         return Evidence(kind, -loss, None if frame_loss is None else -frame_loss)
 
     return [{kind: evidence(kind, of_sentence) for kind in kinds} for of_sentence in found]
@@ -115,34 +187,37 @@ def find_attention(captioner, descriptors, sentences, frames, kinds):
     return [{"attention": Evidence("attention", of_cells, frames=None)} for of_cells in found]
 
 
+LOSSES = ("encode", "step")
 KINDS = {
-    "nll": Kind("query loss (Eq. 7)", "nats", ("encode", "step"), find_losses),
-    "kl": Kind("representativeness (Eq. 6)", "nats", ("encode", "step"), find_losses),
+    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll"),
+    "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, "kl"),
+    "likelihood": Kind("likelihood exp(-Loss)", "share", LOSSES, find_losses, "nll", likelihood),
+    "change": Kind("change of the loss", "nats a frame", LOSSES, find_losses, "nll", change, media=("video",)),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
 }
 
 
-def kinds_of(captioner):
-    """The kinds of map that a captioner, or its class, can give.
+def kinds_of(captioner, media="video"):
+    """The kinds of map that a captioner, or its class, can give of a "picture" or "video".
 
     Example:
         >>> class WithoutAttention:
         ...     def encode(self): ...
         ...     def step(self): ...
         >>> kinds_of(WithoutAttention)
-        ['nll', 'kl']
+        ['nll', 'kl', 'likelihood', 'change']
     """
-    return kinds_with(dir(captioner))
+    return kinds_with(dir(captioner), media)
 
 
-def kinds_with(methods):
-    """The kinds of map that a captioner with these methods can give.
+def kinds_with(methods, media="video"):
+    """The kinds of map that a captioner with these methods can give of a "picture" or "video".
 
     Example:
-        >>> kinds_with(("encode", "step", "attention"))
-        ['nll', 'kl', 'attention']
+        >>> kinds_with(("encode", "step", "attention"), "picture")
+        ['nll', 'kl', 'likelihood', 'attention']
     """
-    return [name for name, kind in KINDS.items() if set(kind.needs) <= set(methods)]
+    return [name for name, kind in KINDS.items() if set(kind.needs) <= set(methods) and media in kind.media]
 
 
 def parse_kinds(text):
@@ -170,11 +245,13 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames):
     Returns:
         list of S {kind: Evidence}.
     Raises:
-        ValueError: if the captioner lacks what a kind needs.
+        ValueError: if the captioner lacks what a kind needs, or such a medium has none.
     """
-    missing = [kind for kind in kinds if kind not in kinds_of(captioner)]
+    media = "picture" if frames is None else "video"
+    possible = kinds_of(captioner, media)
+    missing = [kind for kind in kinds if kind not in possible]
     if missing:
-        raise ValueError(f"this captioner gives no {', '.join(missing)} maps, only {', '.join(kinds_of(captioner))}")
+        raise ValueError(f"this captioner gives no {', '.join(missing)} maps of a {media}, only {', '.join(possible)}")
     found = [{} for _ in sentences]
     for find in dict.fromkeys(KINDS[kind].find for kind in kinds):
         together = [kind for kind in kinds if KINDS[kind].find is find]

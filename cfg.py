@@ -1,5 +1,7 @@
 """One Config per data set: what a user edits. `s2vt/config.py` says what every field means, with unit and source."""
 
+import dataclasses
+
 from s2vt.config import Config, FeatureConfig, ModelConfig, SaliencyConfig, TrainingConfig
 
 MSR_VTT = Config(
@@ -70,6 +72,15 @@ MOVING_SHAPES = Config(
     saliency=SaliencyConfig(frame_input="cells"),
 )
 
+# Two or three events at clearly different times, to tell the right moment from any moment of change (docs/results.md).
+# Trained with: python run_s2vt.py --dataset ShapeSequences --train
+SHAPE_SEQUENCES = dataclasses.replace(
+    MOVING_SHAPES,
+    dataset="ShapeSequences",
+    source="run: python -m s2vt.synthetic --dataset ShapeSequences",
+    training=dataclasses.replace(MOVING_SHAPES.training, epochs=32),
+)
+
 # Trained with: python run_s2vt.py --dataset StillShapes --train
 STILL_SHAPES = Config(
     dataset="StillShapes",
@@ -84,4 +95,5 @@ STILL_SHAPES = Config(
     ),
 )
 
-CONFIGS = {config.dataset: config for config in (MSR_VTT, FLICKR30K, MSVD, COCO, MOVING_SHAPES, STILL_SHAPES)}
+_ALL = MSR_VTT, FLICKR30K, MSVD, COCO, MOVING_SHAPES, SHAPE_SEQUENCES, STILL_SHAPES
+CONFIGS = {config.dataset: config for config in _ALL}

@@ -171,7 +171,7 @@ def test_still_shapes_reads_as_flickr30k_with_entities(pictures):
 
 
 def test_the_entities_box_is_the_renderers_box(pictures):
-    scene, _ = writers._scene(1, "test", 0, moving=False)
+    scene, _ = writers._scene(1, "test", 0, "still")
     width, height = writers.PICTURE_SIZE
     boxes = Renderer(scene, height, width).frame(0.0)[1]
     annotations = entities.read_annotations(pictures / "StillShapes" / "Entities" / "Annotations" / "000003.xml")

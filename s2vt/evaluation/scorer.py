@@ -150,7 +150,7 @@ class Scorer:
             if question.tables:
                 questions.append(question)
         for table in self.tables:
-            if table.domain == "space":
+            if table.domain != "time":
                 self._tally(table, tallies).drop(caption.dropped)
         return encoded, questions
 

@@ -1,6 +1,6 @@
 """The tables of the evaluation: the mentions each of them asks about, the score of a map, and the baselines.
 
-Letters: K maps of a phrase, m sampled frames (1 for a picture), H x W source pixels.
+Letters: K words of a phrase, m sampled frames (1 for a picture), H x W source pixels.
 
 A new table is an entry of `TABLES`.
 """
@@ -39,13 +39,22 @@ class PhraseMap:
     saliency: SaliencyConfig
 
     def has(self, domain):
-        """Whether there are values in "space" or "time"."""
-        return (self.evidence.cells if domain == "space" else self.evidence.frames) is not None
+        """Whether there are values in a `Table.domain`."""
+        return (self.evidence.frames if domain == "time" else self.evidence.cells) is not None
 
     @functools.cached_property
     def space(self):
-        """K maps over the window's pixels, (K, m, H, W), see `Evidence.space`; None without values in space."""
-        cells = self.evidence.space(self.words)
+        """The phrase's map over the window's pixels, (m, H, W), see `Evidence.space`; None without values in space."""
+        return self._upsampled(self.evidence.space(self.words))
+
+    @functools.cached_property
+    def space_of_words(self):
+        """The map of each word by itself, (K, m, H, W); None without values in space."""
+        if len(self.words) == 1:
+            return None if self.space is None else self.space[None]
+        return self._upsampled(self.evidence.space_of_words(self.words))
+
+    def _upsampled(self, cells):
         return None if cells is None else upsample(cells, self.window, self.saliency.sigma_cells)
 
     @functools.cached_property
@@ -62,7 +71,7 @@ class Table:
     Attributes:
         name: in result files.
         title: in the table's upper left corner.
-        domain: the values of a PhraseMap that are scored.
+        domain: the values of a PhraseMap that are scored: its attribute of this name.
         media: the kinds of media asked about.
         asks: Mention -> whether the question applies to it.
         score: (values in the domain, Mention, Protocol) -> bool or number.
@@ -72,7 +81,7 @@ class Table:
 
     name: str
     title: str
-    domain: Literal["space", "time"]
+    domain: Literal["space", "space_of_words", "time"]
     media: tuple[str, ...]
     asks: Callable
     score: Callable
@@ -81,13 +90,13 @@ class Table:
 
     def tally(self, protocol):
         """An empty Tally. The columns of the paper's Table 1 come first."""
-        settings = protocol.space_text() if self.domain == "space" else protocol.time_text()
+        settings = protocol.time_text() if self.domain == "time" else protocol.space_text()
         text = f"{protocol.heading(self.name)}; {self.text(protocol)} {settings}"
         return Tally(self.title, text, protocol.evaluation.average, CATEGORIES, protocol.evaluation.unknown)
 
     def reason_to_drop(self, mention):
         """Why a mention cannot be scored here, whatever the captioner; "" if it can."""
-        if self.domain == "space" and not any(map(len, mention.boxes)):
+        if self.domain != "time" and not any(map(len, mention.boxes)):
             return "outside the crop"
         return mention.unscorable
 
@@ -113,7 +122,7 @@ class Table:
 
 
 def _pointing(maps, mention, protocol):
-    points = [argmax_point(frame) for frame in maps.sum(axis=0)]
+    points = [argmax_point(frame) for frame in maps]
     return hit_share(points, mention.boxes, protocol.evaluation.tolerance)
 
 
@@ -125,9 +134,8 @@ def _pointing_baselines(mention, window, protocol):
 def _pointing_text(protocol):
     tolerance = protocol.evaluation.tolerance
     return (
-        f"a hit: the map's largest pixel lies in any of the phrase's boxes (tolerance {tolerance:g} px). Where each "
-        "word has its own map (attention), the phrase's is their sum. In a clip: the share of hits among the sampled "
-        "frames with the object in view. " + baselines.POINTING_BASELINES
+        f"a hit: the map's largest pixel lies in any of the phrase's boxes (tolerance {tolerance:g} px). In a clip: "
+        "the share of hits among the sampled frames with the object in view. " + baselines.POINTING_BASELINES
     )
 
 
@@ -135,8 +143,17 @@ def _pointing_text(protocol):
 
 
 def _correctness(maps, mention, protocol):
-    (boxes,) = mention.boxes
-    return float(np.mean([attention_correctness(frame, boxes) for (frame,) in maps]))
+    ((pixel_map,), (boxes,)) = maps, mention.boxes
+    return attention_correctness(pixel_map, boxes)
+
+
+def _correctness_of_words(summary):
+    """The score of a table of the maps of single words. summary: numbers of the K words -> number."""
+
+    def score(maps, mention, protocol):
+        return float(summary([_correctness(of_word, mention, protocol) for of_word in maps]))
+
+    return score
 
 
 def _correctness_baselines(mention, window, protocol):
@@ -144,11 +161,11 @@ def _correctness_baselines(mention, window, protocol):
     return baselines.correctness_rows(boxes, window.width, window.height)
 
 
-def _correctness_text(protocol):
-    return (
+def _correctness_text(summary):
+    """Protocol -> text. summary: whose map is scored, or how the words' scores are summed up."""
+    return lambda protocol: (
         "the map is normalised to sum 1 over the picture's pixels and summed over the pixels whose centre lies in any "
-        "of the phrase's boxes (their union). Where each word has its own map (attention): the mean over the phrase's "
-        "words. " + baselines.CORRECTNESS_BASELINES
+        f"of the phrase's boxes (their union); {summary}. {baselines.CORRECTNESS_BASELINES}"
     )
 
 
@@ -177,12 +194,32 @@ TABLES = (
     Table(
         name="attention correctness",
         title="attention correctness",
+        domain="space_of_words",
+        media=("picture",),
+        asks=_has_place,
+        score=_correctness_of_words(max),
+        baselines=_correctness_baselines,
+        text=_correctness_text("the maximum over the maps of the phrase's words (Liu et al. 2017)"),
+    ),
+    Table(
+        name="attention correctness, mean of words",
+        title="attention correctness, mean of words",
+        domain="space_of_words",
+        media=("picture",),
+        asks=_has_place,
+        score=_correctness_of_words(np.mean),
+        baselines=_correctness_baselines,
+        text=_correctness_text("the mean over the maps of the phrase's words"),
+    ),
+    Table(
+        name="attention correctness, phrase",
+        title="attention correctness, phrase",
         domain="space",
         media=("picture",),
         asks=_has_place,
         score=_correctness,
         baselines=_correctness_baselines,
-        text=_correctness_text,
+        text=_correctness_text("the map of the phrase (Eq. 9)"),
     ),
     Table(
         name="time: object",

@@ -44,21 +44,19 @@ class Evidence:
         )
 
     def space(self, words):
-        """Maps of a phrase for scoring, (K, m, G, G), >= 0; None where there are no values in space.
+        """The map of a phrase in each frame, (m, G, G), >= 0; None where there are no values in space.
 
-        Of a loss, one map, K = 1: that of the summed loss (Eq. 9), see `space_of_words`. For attention, one map for
-        each of the K words, which is a distribution; scores are averaged over them (Liu et al. 2017).
+        Of the words' sum (Eq. 9): in nats, e = scale(-Loss) in each frame (Eq. 8); in other units, the values
+        themselves.
         """
         if self.cells is None:
             return None
-        return self._map(words)[None] if self.is_loss else self.space_of_words(words)
+        values = self._of_phrase(self.cells, words)
+        return scale(values, axes=(-2, -1)) if KINDS[self.kind].unit == "nats" else values
 
     def space_of_words(self, words):
-        """A map of each of K words by itself, (K, m, G, G), >= 0; None where there are no values in space.
-
-        In nats, e = scale(-Loss) in each frame (Eq. 8); in other units, the values themselves.
-        """
-        return None if self.cells is None else np.stack([self._map([t]) for t in words])
+        """The map of each of K words by itself, (K, m, G, G), >= 0; None where there are no values in space."""
+        return None if self.cells is None else np.stack([self.space([t]) for t in words])
 
     def time(self, words):
         """Evidence for a phrase in each frame, (m,); None where there are no values in time."""
@@ -72,11 +70,6 @@ class Evidence:
     def _of_phrase(self, values, words):
         """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
         return KINDS[self.kind].of_sum(phrase_sum(values, words))
-
-    def _map(self, words):
-        """One map of all these words, (m, G, G), >= 0."""
-        values = self._of_phrase(self.cells, words)
-        return scale(values, axes=(-2, -1)) if KINDS[self.kind].unit == "nats" else values
 
 
 # --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------

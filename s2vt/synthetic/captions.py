@@ -37,17 +37,17 @@ def _relation(a, b):
     return None
 
 
-def caption(scene, rng, moving=True):
+def caption(scene, rng, kind="moving"):
     """One sentence about a scene, and what its tokens name.
 
     Args:
-        rng: numpy Generator.   moving: the sentence may name events.
+        rng: numpy Generator.   kind: a key of SENTENCES.
     Returns:
         tokens: lower-case words; phrases: [{"tokens": [first, past the last], "kind": "object" | "event" | "ground",
         "object": index of the object in the scene, or None}].
     """
     order = [int(k) for k in rng.permutation(len(scene.shapes))]
-    sentences = (_about_one if len(order) == 1 else _about_two)(scene, order, moving)
+    sentences = SENTENCES[kind](scene, order)
     tokens, phrases = [], []
     for piece in sentences[int(rng.integers(len(sentences)))]:
         if isinstance(piece, str):
@@ -58,6 +58,32 @@ def caption(scene, rng, moving=True):
         phrases.append({"tokens": [len(tokens), len(tokens) + len(words)], "kind": kind, "object": k})
         tokens += words
     return tokens, phrases
+
+
+def _still(scene, order):
+    """Sentences about objects that do nothing."""
+    return (_about_one if len(order) == 1 else _about_two)(scene, order, moving=False)
+
+
+def _moving(scene, order):
+    """Sentences about objects and their events."""
+    return (_about_one if len(order) == 1 else _about_two)(scene, order, moving=True)
+
+
+def _sequence(scene, order):
+    """Sentences about objects that appear or disappear one after the other: each says which event comes first."""
+    named = [[("object", k), ("event", k)] for k in sorted(order[:2], key=lambda k: scene.shapes[k].moment)]
+    (first, second), ground = named, ["on", ("ground",)]
+    sentences = 2 * [[*first, "and", "then", *second], ["first", *first, "and", "then", *second]]
+    sentences += [[*first, "before", *second], [*second, "after", *first], ["after", *first, *second]]
+    sentences += [[*first, "and", "then", *second, *ground], [*ground, *first, "before", *second]]
+    for k in order[:2]:
+        sentences += [[("object", k), ("event", k)], ["there", "is", ("object", k), "that", ("event", k)]]
+    if len(order) > 2:
+        in_time = sorted(order[:3], key=lambda k: scene.shapes[k].moment)
+        one, two, three = ([("object", k), ("event", k)] for k in in_time)
+        sentences += 4 * [[*one, "then", *two, "and", "then", *three]]
+    return sentences
 
 
 def _about_one(scene, order, moving):
@@ -106,11 +132,14 @@ def _words_of(piece, scene, rng):
     return ["a", *([size] if size else []), shape.colour, "shape" if colour_alone else noun]
 
 
-def captions(scene, rng, count, moving=True):
+SENTENCES = {"still": _still, "moving": _moving, "sequence": _sequence}  # of each kind of scene
+
+
+def captions(scene, rng, count, kind="moving"):
     """At most `count` different sentences about a scene: [(sentence, phrases as of `caption`)]."""
     found, tries = {}, 0
     while len(found) < count and tries < 20 * count:
-        tokens, phrases = caption(scene, rng, moving)
+        tokens, phrases = caption(scene, rng, kind)
         found.setdefault(" ".join(tokens), phrases)
         tries += 1
     return list(found.items())

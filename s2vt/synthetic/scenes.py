@@ -80,6 +80,27 @@ def sample_scene(rng, num_shapes, moving, aspect=4 / 3):
     )  # fmt: skip
 
 
+MOMENTS, APART = (
+    (0.12, 0.88),
+    0.22,
+)  # range of the moments in a sequence, and how far apart they are, shares of the clip
+
+
+def sample_sequence(rng, num_shapes):
+    """Draws a scene whose objects appear or disappear one after the other, at clearly different times.
+
+    Args:
+        rng: numpy Generator.   num_shapes: objects in the scene, at most 4.
+    """
+    scene, moments = sample_scene(rng, num_shapes, moving=False), np.zeros(num_shapes)
+    while np.diff(np.sort(moments)).min(initial=1) < APART:
+        moments = rng.uniform(*MOMENTS, num_shapes)
+    events = rng.choice(["appear", "disappear"], num_shapes)
+    timed = zip(scene.shapes, events, moments, strict=True)
+    shapes = (dataclasses.replace(shape, event=str(event), moment=float(moment)) for shape, event, moment in timed)
+    return dataclasses.replace(scene, shapes=tuple(shapes))
+
+
 def _sample_shapes(rng, num_shapes, moving, aspect):
     """A list of shapes; None if one of them found no place."""
     shapes = []

@@ -1,4 +1,4 @@
-"""Rendering of the data sets: MovingShapes in the layout of MSR-VTT, StillShapes in that of Flickr30k with Entities."""
+"""Rendering of the data sets: clips in the layout of MSR-VTT, pictures in that of Flickr30k with Entities."""
 
 import concurrent.futures
 import math
@@ -14,9 +14,10 @@ from s2vt.data.files import atomic_path, write_json
 from s2vt.data.video_writer import VideoWriter
 from s2vt.synthetic.captions import captions
 from s2vt.synthetic.drawing import Renderer
-from s2vt.synthetic.scenes import FADE, sample_scene
+from s2vt.synthetic.scenes import FADE, sample_scene, sample_sequence
 
 MOVING_SPLITS = {"train": 1000, "validate": 40, "test": 60}
+SEQUENCE_SPLITS = {"train": 600, "validate": 40, "test": 60}
 STILL_SPLITS = {"train": 2400, "val": 100, "test": 300}
 NUM_CLIP_FRAMES, CLIP_RATE = 75, 25
 CLIP_SIZE = (320, 240)  # width, height
@@ -33,15 +34,28 @@ class _Job:
     index: int  # within the split
     name: str
 
-    def scene(self, moving):
+    kind: str = "still"  # of scene
+
+    def scene(self):
         """The scene, and the random generator that its captions are drawn with."""
-        return _scene(self.seed, self.split, self.index, moving)
+        return _scene(self.seed, self.split, self.index, self.kind)
 
 
-def _scene(seed, split, index, moving):
-    rng = np.random.default_rng([seed, sorted(MOVING_SPLITS | STILL_SPLITS).index(split), index, int(moving)])
-    num_shapes = int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2] if moving else [0.15, 0.45, 0.4]))
-    return sample_scene(rng, num_shapes, moving), rng
+NUM_SHAPES = {  # {kind of scene: (numbers of objects, their probabilities)}
+    "still": ((1, 2, 3), (0.15, 0.45, 0.4)),
+    "moving": ((1, 2, 3), (0.3, 0.5, 0.2)),
+    "sequence": ((2, 3), (0.6, 0.4)),
+}
+
+
+def _scene(seed, split, index, kind):
+    split = sorted(MOVING_SPLITS | STILL_SPLITS).index(split)
+    rng = np.random.default_rng([seed, split, index, list(NUM_SHAPES).index(kind)])
+    numbers, probabilities = NUM_SHAPES[kind]
+    num_shapes = int(rng.choice(numbers, p=probabilities))
+    return sample_sequence(rng, num_shapes) if kind == "sequence" else sample_scene(
+        rng, num_shapes, kind == "moving"
+    ), rng
 
 
 def _numbers(sizes, split):
@@ -50,49 +64,67 @@ def _numbers(sizes, split):
     return range(start, start + sizes[split])
 
 
-# --- MovingShapes: clips in MSR-VTT's layout ------------------------------------------------------------------------
+# --- MovingShapes and ShapeSequences: clips in MSR-VTT's layout -----------------------------------------------------
 
 
 def write_moving_shapes(folder, sizes=None, split=None, limit=None, seed=1, processes=None):
-    """Writes MovingShapes into `folder` in MSR-VTT's layout, with annotations in `truth/<id>.json`.
+    """Writes MovingShapes into `folder`: objects that move, turn, grow, appear, ...; see `write_clips`.
+
+    Args:
+        sizes: {split: number of clips}; MOVING_SPLITS if None.
+    """
+    return write_clips("moving", folder, sizes or MOVING_SPLITS, split, limit, seed, processes)
+
+
+def write_shape_sequences(folder, sizes=None, split=None, limit=None, seed=1, processes=None):
+    """Writes ShapeSequences into `folder`: objects that appear or disappear one after the other; see `write_clips`.
+
+    Args:
+        sizes: {split: number of clips}; SEQUENCE_SPLITS if None.
+    """
+    return write_clips("sequence", folder, sizes or SEQUENCE_SPLITS, split, limit, seed, processes)
+
+
+def write_clips(kind, folder, sizes, split=None, limit=None, seed=1, processes=None):
+    """Writes clips of one kind of scene in MSR-VTT's layout, with annotations in `truth/<id>.json`.
 
     The two JSON files always list the whole set. A clip whose annotations exist is not rendered again.
 
     Args:
-        sizes: {split: number of clips}; MOVING_SPLITS if None.
+        sizes: {split: number of clips}.
         split, limit: render this split only (None: all), at most so many clips of each.
         processes: that render at a time; None: one per core.
     Returns:
         The number of clips rendered.
     """
-    folder, sizes = Path(folder), sizes or MOVING_SPLITS
+    folder = Path(folder)
     for file, members in (
         ("train_val_videodatainfo.json", ("train", "validate")),
         ("test_videodatainfo.json", ("test",)),
     ):
-        write_json(folder / file, _video_info(sizes, members, seed))
+        write_json(folder / file, _video_info(kind, folder.name, sizes, members, seed))
     jobs = [
-        _Job(folder, seed, member, index, f"video{number}")
+        _Job(folder, seed, member, index, f"video{number}", kind)
         for member in ([split] if split else sizes)
         for index, number in list(enumerate(_numbers(sizes, member)))[:limit]
     ]
     return _render(_render_clip, [job for job in jobs if not _annotation_path(job).exists()], processes)
 
 
-def _video_info(sizes, splits, seed):
+def _video_info(kind, name, sizes, splits, seed):
     """The contents of a `videodatainfo.json` that lists some splits."""
     videos, sentences = [], []
     for split in splits:
         for index, number in enumerate(_numbers(sizes, split)):
-            scene, rng = _scene(seed, split, index, moving=True)
+            scene, rng = _scene(seed, split, index, kind)
             videos.append({
                 "category": 0, "url": "", "video_id": f"video{number}", "start time": 0.0,
                 "end time": NUM_CLIP_FRAMES / CLIP_RATE, "split": split, "id": number,
             })  # fmt: skip
-            sentences += [{"caption": text, "video_id": f"video{number}"} for text, _ in captions(scene, rng, 15)]
+            sentences += [{"caption": text, "video_id": f"video{number}"} for text, _ in captions(scene, rng, 15, kind)]
     for sen_id, sentence in enumerate(sentences):
         sentence["sen_id"] = sen_id
-    return {"info": {"description": "MovingShapes"}, "videos": videos, "sentences": sentences}
+    return {"info": {"description": name}, "videos": videos, "sentences": sentences}
 
 
 def _annotation_path(job):
@@ -101,7 +133,7 @@ def _annotation_path(job):
 
 def _render_clip(job):
     """Writes one clip, then its annotations, as `s2vt.data.tracks` reads them."""
-    scene, rng = job.scene(moving=True)
+    scene, rng = job.scene()
     width, height = CLIP_SIZE
     renderer = Renderer(scene, height, width)
     tracks = [{"colour": s.colour, "shape": s.shape, "event": s.event, "boxes": [], "seen": []} for s in scene.shapes]
@@ -120,7 +152,7 @@ def _render_clip(job):
         {
             "width": width, "height": height, "num_frames": NUM_CLIP_FRAMES, "frame_rate": CLIP_RATE,
             "background": scene.background, "objects": tracks,
-            "captions": [{"caption": text, "phrases": phrases} for text, phrases in captions(scene, rng, 15)],
+            "captions": [{"caption": text, "phrases": phrases} for text, phrases in captions(scene, rng, 15, job.kind)],
         },
     )  # fmt: skip
 
@@ -150,8 +182,8 @@ def write_still_shapes(folder, sizes=None, split=None, limit=None, seed=1, proce
     for member in sizes:
         names = [f"{number:06d}" for number in _numbers(sizes, member)]
         for index, name in enumerate(names):
-            scene, rng = _scene(seed, member, index, moving=False)
-            for k, (text, _) in enumerate(captions(scene, rng, 5, moving=False)):
+            scene, rng = _scene(seed, member, index, "still")
+            for k, (text, _) in enumerate(captions(scene, rng, 5, "still")):
                 lines.append(f"{name}.jpg#{k}\t{text}\n")
         _write_text(folder / f"imgs_{member}.txt", "".join(f"{name}.jpg\n" for name in names))
     _write_text(folder / "results_20130124.token", "".join(lines))
@@ -169,13 +201,13 @@ def _entities_path(job):
 
 def _render_picture(job):
     """Writes one picture, its Entities sentences and, last, its Entities annotation."""
-    scene, rng = job.scene(moving=False)
+    scene, rng = job.scene()
     width, height = PICTURE_SIZE
     picture, boxes, _ = Renderer(scene, height, width).frame(0.0)
     with atomic_path(job.folder / "flickr30k-images" / f"{job.name}.jpg") as partial:
         Image.fromarray(picture).save(partial, quality=92)
     sentences = []
-    for text, phrases in captions(scene, rng, 5, moving=False):
+    for text, phrases in captions(scene, rng, 5, "still"):
         for phrase in phrases:
             if phrase["kind"] == "object":
                 phrase["type"] = "round" if scene.shapes[phrase["object"]].shape in ROUND else "angular"
@@ -240,4 +272,8 @@ def _render(render, jobs, processes):
     return len(jobs)
 
 
-WRITERS = {"MovingShapes": (write_moving_shapes, MOVING_SPLITS), "StillShapes": (write_still_shapes, STILL_SPLITS)}
+WRITERS = {
+    "MovingShapes": (write_moving_shapes, MOVING_SPLITS),
+    "ShapeSequences": (write_shape_sequences, SEQUENCE_SPLITS),
+    "StillShapes": (write_still_shapes, STILL_SPLITS),
+}

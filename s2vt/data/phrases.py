@@ -1,4 +1,4 @@
-"""Words and phrases of a sentence: where they stand, which are function words, which make a noun phrase."""
+"""Words and phrases of a sentence: where they stand, which are function words, verbs of change, a noun phrase."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,37 @@ FUNCTION_WORDS = ARTICLES | frozenset(
     # conjunctions, pronouns, END
     "and but or nor which who it its there .".split()
 )
+
+# Verbs that say that something comes or goes, begins or ends, opens or closes, breaks or falls: their evidence is where
+# a video changes. Forms that are nouns or adjectives as often (open, closed, leaves, stop, end) are left out.
+VERBS_OF_CHANGE = frozenset(
+    "appear appears appearing appeared disappear disappears disappearing disappeared reappear reappears reappearing "
+    "reappeared vanish vanishes vanishing vanished emerge emerges emerging emerged arrive arrives arriving arrived "
+    "enter enters entering entered exits exiting exited leaving departs departing departed escapes escaping escaped "
+    "opens opening opened closes closing shuts shutting begins beginning began starts starting started stops stopping "
+    "stopped ends ending ended finishes finishing finished explodes exploding exploded bursts bursting burst erupts "
+    "erupting erupted collapses collapsing collapsed breaks breaking broke shatters shattering shattered falls falling "
+    "fell drops dropping dropped".split()
+)
+# Verbs that do so with a particle.
+PARTICLES_OF_CHANGE = {
+    form: tuple(particles.split(", "))
+    for forms, particles in (
+        ("show shows showing showed", "up"),
+        ("pop pops popping popped", "up, out"),
+        ("light lights lighting lit", "up"),
+        ("come comes coming came", "into view, into sight, in, out, back"),
+        ("go goes going went", "out of view, out of sight, out, away, off"),
+        ("move moves moving moved", "into view, into sight, out of view, out of sight"),
+        ("fade fades fading faded", "in, out, away, into view, out of view"),
+        ("turn turns turning turned switch switches switching switched", "on, off"),
+        ("take takes taking took", "off"),
+        ("blow blows blowing blew", "up, out"),
+        ("sit sits sat lie lies lay", "down"),
+        ("stand stands stood get gets getting got wake wakes waking woke", "up"),
+    )
+    for form in forms.split()
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,22 @@ def content_words(words):
         [1, 3, 6]
     """
     return [t for t, word in enumerate(words) if word.lower() not in FUNCTION_WORDS] or list(range(len(words)))
+
+
+def words_of_change(words):
+    """Positions of a sentence's verbs of change, with the particles that make them one; a frozenset.
+
+    Example:
+        >>> sorted(words_of_change("a star comes into view while a box disappears and a car comes closer".split()))
+        [2, 3, 4, 8]
+    """
+    found = set()
+    for k, word in enumerate(words):
+        particles = [p.split() for p in PARTICLES_OF_CHANGE.get(word.lower(), ())]
+        lengths = [len(p) for p in particles if [*words[k + 1 : k + 1 + len(p)]] == p]
+        if lengths or word.lower() in VERBS_OF_CHANGE:
+            found.update(range(k, k + 1 + max(lengths, default=0)))
+    return frozenset(found)
 
 
 def phrases_at(words, groups):

@@ -209,7 +209,7 @@ def _sources(request, stores, kinds_of_runs):
     for run, config, store, kinds in zip(request.runs, request.configs, stores, kinds_of_runs, strict=False):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
         labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
-        find = finder(captioner, store, kinds)
+        find = finder(captioner, store, kinds, run.vocabulary().words)
         sources.append(functools.partial(_source, labels, run.vocabulary(), config, find))
         identity = run.identity(checkpoints[run.name])
         rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
@@ -221,7 +221,7 @@ def _source(labels, vocabulary, config, find, protocol):
     return MapSource(labels, vocabulary, config.text.max_words, functools.partial(find, frames))
 
 
-def finder(captioner, store, kinds):
+def finder(captioner, store, kinds, vocabulary=None):
     """(encoder input for a frame in isolation or None, Medium, sentences) -> {kind: Evidence} of each sentence.
 
     Protocols that ask for the same evidence share one computation.
@@ -229,7 +229,7 @@ def finder(captioner, store, kinds):
 
     @functools.lru_cache(4)
     def found(frames, medium, sentences):
-        return find_evidence(captioner, store.descriptors(medium), sentences, kinds, frames)
+        return find_evidence(captioner, store.descriptors(medium), sentences, kinds, frames, vocabulary)
 
     return lambda frames, medium, sentences: found(frames, medium, tuple(tuple(y.tolist()) for y in sentences))
 

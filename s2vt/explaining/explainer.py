@@ -123,7 +123,7 @@ class Explainer:
             kinds = [kind for kind in kinds if KINDS[kind].loss]
         frame_input = self.config.saliency.frame_input if moving else None
         of_distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
-        found = find_evidence(self.captioner, of_distinct, sentences, kinds, frame_input)
+        found = find_evidence(self.captioner, of_distinct, sentences, kinds, frame_input, self.vocabulary.words)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
 

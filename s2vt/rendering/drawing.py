@@ -73,6 +73,13 @@ class Look:
         sigma = self.saliency.sigma_frames
         return f"Gaussian smoothing with σ = {sigma:g} sampled frames" if sigma else "no smoothing"
 
+    def beside(self):
+        """What the second curve over time is (`Evidence.beside`), for legends."""
+        which = "" if self.kind == "change" else ", of phrases with a verb of change"
+        return (
+            f"saliency over time, {KINDS[KINDS[self.kind].beside].title}{which}, scaled to [0, 1], {self.smoothing()}"
+        )
+
 
 PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are the same
     "clip": "each word or phrase scaled to [0, 1] over the picture (Eq. 8)",
@@ -113,6 +120,21 @@ def drawn_evidence(explanation, phrases, look):
         None if cells is None else np.asarray(cells, np.float32),
         np.asarray(frames, np.float32) if num_times else None,
     )
+
+
+def curves_beside(explanation, phrases, look):
+    """The second curve over time of phrases that have one (`Evidence.beside`), smoothed and scaled as the first.
+
+    Args: as `drawn_evidence`.
+    Returns:
+        {index of the phrase: e (m,)}.
+    """
+    found = {k: explanation.maps[look.kind].beside(phrase.words) for k, phrase in enumerate(phrases)}
+    return {
+        k: heatmaps.temporal_saliency(np.asarray(values, np.float32), look.saliency.sigma_frames)
+        for k, values in found.items()
+        if values is not None
+    }
 
 
 def e_to_draw(evidence, geometry, look):
@@ -327,10 +349,10 @@ class Page:
             y += step
         return y
 
-    def line(self, points, colour=INK, width=1.0):
-        """A line through points (k, 2)."""
+    def line(self, points, colour=INK, width=1.0, style="-"):
+        """A line through points (k, 2); style: matplotlib's."""
         x, y = np.asarray(points, float).T
-        self.axes.plot(x, y, color=colour, linewidth=width * 72 / self.DPI, solid_joinstyle="round", zorder=3)
+        self.axes.plot(x, y, style, color=colour, linewidth=width * 72 / self.DPI, solid_joinstyle="round", zorder=3)
 
     def dots(self, points, colour, diameter):
         """Discs centred on points (k, 2)."""

@@ -36,7 +36,23 @@ const ofSum = {
 
 /** The evidence of the words at these positions, summed, as a kind of map shows it. evidence: T arrays. */
 function ofPhrase(kind, evidence, words) {
-  return ofSum[maps[kind].of_sum](phraseSum(evidence, words));
+  return ofSum[functionOf(kind, words)](phraseSum(evidence, words));
+}
+
+function functionOf(kind, words) {
+  return hasChange(words) ? maps[kind].of_change : maps[kind].of_sum;
+}
+
+/** Whether one of these words is a verb of change. */
+function hasChange(words) {
+  return words.some((t) => page.of_change.includes(t));
+}
+
+/** e of the second curve over time (m), null if there is none: `Evidence.beside`. */
+function besideOf(kind, words) {
+  const { frames, beside, of_sum } = maps[kind];
+  if (!frames || !beside || !(of_sum === "change" || hasChange(words))) return null;
+  return scale(overTime(ofSum[beside.of_sum](phraseSum(frames, words))));
 }
 
 /** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
@@ -147,18 +163,19 @@ function makeScene() {
   const { cells, frames } = maps[state.kind], words = wordsShown();
   const e = frames ? scale(overTime(ofPhrase(state.kind, frames, words))) : Float64Array.of(1);
   const drawn = cells ? saliency(cells, words) : { e: null, ends: ["", ""] };
-  return { words, frames: e, alpha: temporalAlpha(e), ...drawn };
+  return { words, frames: e, beside: besideOf(state.kind, words), alpha: temporalAlpha(e), ...drawn };
 }
 
 /** The words' maps: scaled as `heatmaps.normalize` does, the drawn values from 0 to 1 (`drawing.e_to_draw`). */
 function saliency(cells, words) {
+  const unit = functionOf(state.kind, words) === "change" ? "nats a frame" : maps[state.kind].unit;
   const evidence = ofPhrase(state.kind, cells, words), release = state.normalize === "release";
   const e = release ? aboveMean(scale(evidence)) : scale(evidence), drawn = drawnRanges(e);
   let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
   if (state.normalize === "clip") {
     const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
     limits = drawn.map(() => limit);
-    ends = limit.map((value) => described(smallest + value * (largest - smallest)));
+    ends = limit.map((value) => described(smallest + value * (largest - smallest), unit));
   } else if (release) { // all words of a frame together; those that are summed count as one
     const others = rangesOfWords(state.kind).filter((_, t) => !words.includes(t));
     limits = drawn.map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
@@ -171,12 +188,12 @@ function saliency(cells, words) {
 }
 
 /** Evidence in words: a loss in nats, its change, or a share of a frame's likelihood or of the attention. */
-function described(evidence) {
+function described(evidence, unit) {
   return {
     nats: `${(-evidence).toFixed(2)} nats lost`,
     "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
     share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
-  }[maps[state.kind].unit];
+  }[unit];
 }
 
 /** Smallest and largest value that is drawn of each frame: m pairs. */
@@ -239,7 +256,7 @@ function drawMoment() {
 /** Everything that changes with the words and the kind of map. */
 function drawWords() {
   scene = makeScene();
-  const { words, frames, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
+  const { words, frames, beside, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
   wordElements.forEach((element, t) => {
     element.setAttribute("aria-selected", state.chosen.has(t));
     element.classList.toggle("shown", words.includes(t));
@@ -251,10 +268,14 @@ function drawWords() {
   [$("least").textContent, $("most").textContent] = ends.map((end, e) => `e = ${e}: ${end}`);
   $("map").setAttribute("aria-label", description(phrase));
   if (moving) {
-    const points = page.times.map((time, t) => `${1000 * time / lastTime()} ${100 - 100 * frames[t]}`).join(" L ");
+    const pointsOf = (e) => page.times.map((time, t) => `${1000 * time / lastTime()} ${100 - 100 * e[t]}`).join(" L ");
+    const points = pointsOf(frames);
     const [first, last] = [page.times[0], page.times[m - 1]].map((time) => 1000 * time / lastTime());
     $("curve").querySelector(".line").setAttribute("d", `M ${points}`);
     $("curve").querySelector(".area").setAttribute("d", `M ${first} 100 L ${points} L ${last} 100 Z`);
+    $("curve").querySelector(".beside").setAttribute("d", beside ? `M ${pointsOf(beside)}` : "");
+    $("beside-note").hidden = !beside;
+    if (beside) $("beside-title").textContent = maps[state.kind].beside.title;
     [...$("samples").children].forEach((dot, t) => dot.classList.toggle("peak", t === peakFrame()));
   }
   drawAlternatives();

@@ -178,6 +178,7 @@ def _fields(path, explanation, content, look):
         "words": words,
         "evidence": kept,
         "maps": {kind: _map(kind) for kind in found},
+        "of_change": sorted(found[look.kind].of_change),
         "kind": look.kind,
         "error": max(steps) / 2,
         "normalize": look.normalize if look.normalize in texts else "clip",
@@ -198,9 +199,16 @@ def _alternatives(explanation, words, vocabulary):
 
 
 def _map(name):
-    """What the page's script needs of a kind of map: what it is made of, and the function of the words' sum."""
-    kind = KINDS[name]
-    return {"title": kind.title, "unit": kind.unit, "of": kind.loss or name, "of_sum": kind.of_sum.__name__}
+    """What the page's script needs of a kind of map: what it is made of, and the functions of the words' sum."""
+    kind, beside = KINDS[name], KINDS.get(KINDS[name].beside)
+    return {
+        "title": kind.title,
+        "unit": kind.unit,
+        "of": kind.loss or name,
+        "of_sum": kind.of_sum.__name__,
+        "of_change": (kind.of_change or kind.of_sum).__name__,
+        "beside": beside and {"title": beside.title, "of_sum": beside.of_sum.__name__},
+    }
 
 
 def _kept(evidence, words, moving):

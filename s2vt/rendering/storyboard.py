@@ -10,9 +10,12 @@ import numpy as np
 from matplotlib import colors
 
 from s2vt.rendering.drawing import (
+    BAR,
     FAINT_INK,
+    INK,
     Backdrop,
     Page,
+    curves_beside,
     drawn_evidence,
     e_to_draw,
     fit,
@@ -30,6 +33,7 @@ from s2vt.saliency import heatmaps
 ROWS = 12  # at most
 TITLE, LABEL, SMALL = 31, 28, 17  # sizes of text, pixels; 28 and 17: 8 and 5 points on a page of a paper
 MARGIN, GAP, PLOT, STAMP = 28, 14, 640, 32  # pixels; width of a curve; height of the line with rank and time
+NOTE = 28  # height of a line of the legend
 
 # Dark and far apart on white; neighbours differ in hue and in lightness.
 WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
@@ -41,7 +45,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     One row per phrase: e over the sampled frames (`heatmaps.temporal_saliency`) as a curve and as greys (darker = more
     salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by rank and marked
     on the curve, with their maps and times. Of a kind of map without values in space, the frames are drawn without a
-    map.
+    map. Phrases with a second curve (`Evidence.beside`) have it dashed.
 
     Args:
         path: the file to write, *.png, *.pdf or *.svg.
@@ -61,7 +65,8 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
     drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), ROWS)
-    notes, omitted = _notes(look, cells), _omitted(phrases, drawn)
+    beside = curves_beside(explanation, phrases, look)
+    notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
     geometry = resized(explanation.geometry, *board.size)
@@ -69,7 +74,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     page = Page(board.width, board.height)
     _draw_sentence(page, board, explanation.words)
     for row, k in enumerate(drawn):
-        plot = Plot(axis, e_frames[k], board.y(row), board.y(row) + board.row, board.colour(row))
+        plot = Plot(axis, e_frames[k], board.y(row), board.y(row) + board.row, board.colour(row), beside.get(k))
         _draw_row(page, board, row, plot)
         for rank, i in enumerate(plot.ranks):
             e_map = None
@@ -133,7 +138,7 @@ class Board:
         """Lays out a storyboard, with as much room for the sentence and the legend as they take.
 
         Args:
-            phrases: those with a row.   notes, omitted: of the legend, two lines and words.
+            phrases: those with a row.   notes, omitted: of the legend, lines and words.
         """
         # Up to six rows fit on a page of a paper; the frames of more are drawn smaller.
         size = size_of(explanation.geometry, 46_000 * min(1.0, 6 / len(phrases)), longest=420)
@@ -144,7 +149,7 @@ class Board:
         top = MARGIN + text_height(explanation.words, inside, TITLE, bold=True) + 18
         board = cls(tuple(phrases), size, label, inside + 2 * MARGIN, top, 0)
         more = text_height(omitted, board.legend, SMALL) if omitted else 0
-        return dataclasses.replace(board, height=board.y(len(phrases)) + 104 + more)
+        return dataclasses.replace(board, height=board.y(len(phrases)) + 48 + NOTE * len(notes) + more)
 
     @property
     def left(self):
@@ -196,7 +201,7 @@ class Plot:
     """One phrase's saliency over time and where it is drawn: a curve, below it greys.
 
     Attributes:
-        e: (m,), in [0, 1].   top, bottom: y of both together.
+        e: (m,), in [0, 1].   top, bottom: y of both together.   beside: the second curve, (m,), in [0, 1], or None.
     """
 
     GREYS = 28  # height of the greys, pixels
@@ -206,6 +211,7 @@ class Plot:
     top: int
     bottom: int
     colour: str
+    beside: np.ndarray | None = None
 
     @property
     def ranks(self):
@@ -222,18 +228,19 @@ class Plot:
         """y of e = 0."""
         return self.bottom - self.GREYS - 6
 
-    @property
-    def points(self):
-        """The curve, (m, 2)."""
-        return np.stack([self.axis.x(self.axis.times), self.low - self.e * (self.low - self.high)], axis=1)
+    def points(self, e):
+        """The curve of e (m,), (m, 2)."""
+        return np.stack([self.axis.x(self.axis.times), self.low - e * (self.low - self.high)], axis=1)
 
 
-def _notes(look, cells):
-    """What curves and maps mean."""
+def _notes(look, cells, beside):
+    """What curves and maps mean: of the curve, of the map and, if any row has one, of the second curve."""
     curve = f"curve and greys: saliency over time, each word or phrase scaled to [0, 1] (Eq. 8), {look.smoothing()}"
+    of_map = f"map: {look.title}, {look.scaling()}"
     if cells is None:
-        return curve, f"frames without a map: {look.title} has values in time only"
-    return curve, f"map: {look.title}, {look.scaling()}"
+        of_map = f"frames without a map: {look.title} has values in time only"
+    second = (f"dashed: {look.beside()}",) if beside else ()
+    return curve, of_map, *second
 
 
 def _omitted(phrases, drawn):
@@ -275,7 +282,7 @@ def _draw_label(page, y, name, width, colour):
 
 def _draw_curve(page, plot):
     """e over time between rules at 0, 0.5 and 1, the most salient frames numbered."""
-    axis, points = plot.axis, plot.points
+    axis, points = plot.axis, plot.points(plot.e)
     for rule in (plot.low, (plot.low + plot.high) / 2, plot.high):
         page.line([(axis.left, rule), (axis.right, rule)], "#dcdcdc")
     page.area([(points[0, 0], plot.low), *points, (points[-1, 0], plot.low)], _tint(plot.colour, 0.16))
@@ -283,6 +290,8 @@ def _draw_curve(page, plot):
         page.line([points[i], (points[i, 0], plot.low)], plot.colour)
     page.line(points, plot.colour, 2.2)
     page.dots(points, plot.colour, 4.5)
+    if plot.beside is not None:
+        page.line(plot.points(plot.beside), INK, 2.2, "--")
     for y, text in ((plot.high, "1"), (plot.low, "0")):
         page.text(axis.left - 7, y, text, SMALL, FAINT_INK, anchor="rm")
     for rank, i in reversed(list(enumerate(plot.ranks))):
@@ -328,10 +337,13 @@ def _draw_legend(page, board, notes, omitted, cmap):
     x, y = MARGIN + SMALL, board.y(len(board.phrases)) + 56
     page.scale(MARGIN, y, _grey, notes[0], SMALL)
     if cmap is None:
-        page.text(x, y + 28, notes[1], SMALL, FAINT_INK)
+        page.text(x, y + NOTE, notes[1], SMALL, FAINT_INK)
     else:
-        page.scale(MARGIN, y + 28, cmap, notes[1], SMALL)
-    page.words(x, y + 56 - SMALL // 2, omitted, [FAINT_INK] * len(omitted), board.legend, SMALL)
+        page.scale(MARGIN, y + NOTE, cmap, notes[1], SMALL)
+    if notes[2:]:
+        page.line([(x, y + 2 * NOTE), (x + BAR * SMALL, y + 2 * NOTE)], INK, 2.2, "--")
+        page.text(x + (BAR + 2) * SMALL, y + 2 * NOTE, notes[2], SMALL, FAINT_INK)
+    page.words(x, y + NOTE * len(notes) - SMALL // 2, omitted, [FAINT_INK] * len(omitted), board.legend, SMALL)
 
 
 def _grey(e):

@@ -16,6 +16,7 @@ from s2vt.rendering.drawing import (
     Backdrop,
     colour_bar,
     content_phrases,
+    curves_beside,
     drawn_evidence,
     e_to_draw,
     fit,
@@ -30,6 +31,7 @@ from s2vt.saliency import heatmaps
 
 NIGHT, NIGHT_BAND, NIGHT_INK, NIGHT_FAINT = "#0e0e11", "#1d1d23", "#f4f4f4", "#a2a2ac"
 MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the phrase that leads; in none of the warm colour maps
+BESIDE = "#ff9a3d"  # of the second curve, over grey bars: orange in the small print
 
 LIMIT, ANIMATION_LIMIT = (1920, 1080), (768, 576)  # of the canvas, pixels
 WIDEST = 4096  # of a strip; H.264 goes no further in common players
@@ -70,6 +72,7 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
     at the moment (`Leader`). Above stands the sentence; the leading phrase is marked in it. Between two sampled frames
     the map is interpolated linearly in time. Of a kind of map without values in space, the tiles have no map.
+    Phrases with a second curve (`Evidence.beside`) have it as a line over the bars.
 
     Args:
         frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced; the
@@ -89,8 +92,12 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
+    beside = curves_beside(explanation, phrases, look)
+    if beside:
+        notes = f"orange line: {look.beside()}", *notes
     notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes
-    scene = _Scene(explanation, phrases, alpha, look, notes, with_maps=e is not None)
+    bars = _Bars(alpha, beside)
+    scene = _Scene(explanation, phrases, bars, look, notes, with_maps=e is not None)
     fade = _Fade(len(phrases), frame_rate)
     # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
     knots, positions = np.unique(explanation.times, return_index=True)
@@ -312,8 +319,8 @@ def _pad(tiles):
 class _Scene:
     """What the frames of a video are composed of: labels, bars and text, drawn once, over them pictures and maps."""
 
-    def __init__(self, explanation, phrases, alpha, look, notes, with_maps):
-        self.sentence, self.phrases, self.alpha, self.look = explanation.words, phrases, alpha, look
+    def __init__(self, explanation, phrases, bars, look, notes, with_maps):
+        self.sentence, self.phrases, self.bars, self.look = explanation.words, phrases, bars, look
         palette(look.cmap)  # refuses an unknown name before anything is written
         self.notes, self.with_maps, self.single = _words_of(notes), with_maps, look.layout == "single"
         geometry = explanation.geometry
@@ -381,7 +388,7 @@ class _Scene:
         number = f"{k + 1}/{len(self.phrases)}" if len(self.phrases) > 1 else ""
         colours = (MARK, MARK_INK) if marked else (NIGHT_BAND, NIGHT_INK)
         self._draw_label(draw, tile, self.phrases[k].name, "" if self.single else number, *colours)
-        bars = _bars(self.alpha[k], self.tiles.cell, self.tiles.strip)
+        bars = self.bars.draw(k, self.tiles.cell, self.tiles.strip)
         page.paste(bars, (self.tiles.label(tile), self.tiles.corner(tile)[1] + self.tiles.height))
 
     def _draw_label(self, draw, tile, name, number, paper, ink, bold=True):
@@ -451,11 +458,40 @@ class _Scene:
         picture[y : y + tiles.band, x : x + length] = image
 
 
-def _bars(alpha, width, height):
+class _Bars:
+    """alpha_t of each phrase as a bar chart, and over it the second curve of those that have one.
+
+    Args:
+        alpha: (K, m).   beside: {index of a phrase: e (m,) of its second curve}.
+    """
+
+    EDGE, FINER = 3, 4  # pixels free above and below; how much finer a line is drawn before it is made smooth
+
+    def __init__(self, alpha, beside):
+        self.alpha, self.beside = alpha, beside
+
+    def draw(self, k, width, height):
+        """The strip of phrase k, a Pillow image."""
+        strip = _bars(self.alpha[k], width, height, self.EDGE)
+        if k in self.beside:
+            strip.paste(BESIDE, mask=self._line(self.beside[k], width, height))
+        return strip
+
+    def _line(self, e, width, height):
+        """The opacity of a line through the middles of the bars, from 0 at the bars' foot to 1 at their top."""
+        x = (np.arange(len(e)) + 0.5) * width / len(e)
+        y = height - self.EDGE - 1 - e * (height - 2 * self.EDGE - 2)
+        mask = Image.new("L", (self.FINER * width, self.FINER * height))
+        points = [tuple(point) for point in self.FINER * np.stack([x, y], axis=1)]
+        ImageDraw.Draw(mask).line(points, fill=255, width=2 * self.FINER, joint="curve")
+        return mask.resize((width, height), Image.Resampling.BOX)
+
+
+def _bars(alpha, width, height, edge):
     """alpha_t as a bar chart: one bar per sampled frame, the phrase's largest value at full height."""
     item = np.minimum((np.arange(width) + 0.5) * len(alpha) / width, len(alpha) - 1).astype(int)
     share = (alpha / alpha.max())[item]
-    top, bottom = 3, height - 3
+    top, bottom = edge, height - edge
     filled = np.arange(height)[:, None] >= bottom - np.maximum(1, np.round(share * (bottom - top)))
     filled &= np.arange(height)[:, None] < bottom
     if width >= 4 * len(alpha):  # a pixel between bars where there is room

@@ -8,12 +8,14 @@ this list. Those functions import the engine when they are called, so that a scr
 it.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from s2vt.data.phrases import words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency.heatmaps import phrase_sum, scale
 
@@ -26,11 +28,13 @@ class Evidence:
         kind: name of the kind of map, a key of KINDS.
         cells: of each cell, (T, m, G, G): -Loss, or a share of attention; None for a kind that has no values in space.
         frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
+        of_change: positions of the sentence's verbs of change, `s2vt.data.phrases.words_of_change`.
     """
 
     kind: str
     cells: np.ndarray | None
     frames: np.ndarray | None
+    of_change: frozenset[int] = frozenset()
 
     def of_phrases(self, phrases):
         """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
@@ -62,6 +66,20 @@ class Evidence:
         """Evidence for a phrase in each frame, (m,); None where there are no values in time."""
         return None if self.frames is None else self._of_phrase(self.frames, words)
 
+    def beside(self, words):
+        """A second curve to draw beside `time`, (m,), of the kind `Kind.beside`; None: there is none.
+
+        A phrase with a verb of change has one, and so has every phrase where its change is shown.
+        """
+        kind = KINDS[self.kind]
+        if self.frames is None or not kind.beside or not (kind.of_sum is change or self.has_change(words)):
+            return None
+        return dataclasses.replace(self, kind=kind.beside).time(words)
+
+    def has_change(self, words):
+        """Whether one of these words is a verb of change, or a particle of one."""
+        return not self.of_change.isdisjoint(words)
+
     @property
     def is_loss(self):
         """Whether `cells` and `frames` are negated losses, nats; else they are what the captioner attends to."""
@@ -69,7 +87,9 @@ class Evidence:
 
     def _of_phrase(self, values, words):
         """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
-        return KINDS[self.kind].of_sum(phrase_sum(values, words))
+        kind = KINDS[self.kind]
+        of_sum = kind.of_change if kind.of_change and self.has_change(words) else kind.of_sum
+        return of_sum(phrase_sum(values, words))
 
 
 # --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
@@ -133,6 +153,9 @@ class Kind:
         loss: the loss that it is made of, an attribute of `information_loss.InformationLoss`; None: it is of none.
         of_sum: evidence of a phrase, the sum over its words (Eq. 9), (m, G, G) or (m,) -> what is shown, of the same
             shape.
+        of_change: the function in the place of `of_sum` for a phrase with a verb of change; None: the same.
+        beside: the kind, made of the same loss, whose curve over time is drawn beside this one's, see
+            `Evidence.beside`; None: none.
         media: the kinds of media that have it.
     """
 
@@ -142,6 +165,8 @@ class Kind:
     find: Callable
     loss: str | None = None
     of_sum: Callable = evidence_itself
+    of_change: Callable | None = None
+    beside: str | None = None
     media: tuple[str, ...] = ("picture", "video")
 
 
@@ -182,10 +207,22 @@ def find_attention(captioner, descriptors, sentences, frames, kinds):
 
 LOSSES = ("encode", "step")
 KINDS = {
-    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll"),
+    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="change"),
     "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, "kl"),
     "likelihood": Kind("likelihood exp(-Loss)", "share", LOSSES, find_losses, "nll", likelihood),
-    "change": Kind("change of the loss", "nats a frame", LOSSES, find_losses, "nll", change, media=("video",)),
+    "change": Kind(
+        "change of the loss", "nats a frame", LOSSES, find_losses, "nll", change, beside="nll", media=("video",)
+    ),
+    "moment": Kind(
+        "query loss (Eq. 7), of verbs of change its change",
+        "nats",
+        LOSSES,
+        find_losses,
+        "nll",
+        of_change=change,
+        beside="nll",
+        media=("video",),
+    ),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
 }
 
@@ -225,7 +262,7 @@ def parse_kinds(text):
     return names
 
 
-def find_evidence(captioner, descriptors, sentences, kinds, frames):
+def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=None):
     """Evidence for all sentences about one medium; what kinds of map share is computed once.
 
     Args:
@@ -235,6 +272,7 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames):
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
         frames: encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture.
+        vocabulary: the word of each index, to find verbs of change; None: no word counts as one.
     Returns:
         list of S {kind: Evidence}.
     Raises:
@@ -250,4 +288,8 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames):
         together = [kind for kind in kinds if KINDS[kind].find is find]
         for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
             of_sentence.update(more)
-    return [{kind: of_sentence[kind] for kind in kinds} for of_sentence in found]
+    positions = [words_of_change([vocabulary[w] for w in y] if vocabulary else ()) for y in sentences]
+    return [
+        {kind: dataclasses.replace(of_sentence[kind], of_change=of_change) for kind in kinds}
+        for of_sentence, of_change in zip(found, positions, strict=True)
+    ]

@@ -98,7 +98,7 @@ def _add_drawing(parser):
         "saliency.map",
         "KIND",
         "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
-        "to frame of a video; attention: of attention models",
+        "to frame of a video; moment: change of verbs such as appears, else nll; attention: of attention models",
     )
     parser.add_argument(
         "--layout",

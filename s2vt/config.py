@@ -86,7 +86,7 @@ class SaliencyConfig:
     """Losses to maps (section 4, Eq. 8)."""
 
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
-    # from frame to frame | attention (Eq. 5).
+    # from frame to frame | moment, change of verbs of change, else nll | attention (Eq. 5).
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).

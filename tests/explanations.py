@@ -9,18 +9,19 @@ from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import KINDS, Evidence
 
 
-def explanation(words, maps, geometry, times=(), log_p=None):
+def explanation(words, maps, geometry, times=(), log_p=None, of_change=()):
     """An Explanation of a video, or, without times, of a picture.
 
     Args:
         words: T of them.
         maps: {kind: (of cells (T, m, G, G), of frames (T, m))}, nats lost or shares; either can be None.
-        geometry: of the source.   times: of the m sampled frames, seconds.
+        geometry: of the source.   times: of the m sampled frames, seconds.   of_change: positions of verbs of change.
     """
     evidence = {}
     for kind, pair in maps.items():
         sign = -1 if KINDS[kind].loss else 1
-        evidence[kind] = Evidence(kind, *(None if values is None else sign * np.asarray(values) for values in pair))
+        cells, frames = (None if values is None else sign * np.asarray(values) for values in pair)
+        evidence[kind] = Evidence(kind, cells, frames, frozenset(of_change))
     return Explanation(tuple(words), evidence, geometry, times=np.array(times), log_p=log_p)
 
 

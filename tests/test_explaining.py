@@ -245,11 +245,11 @@ def test_a_picture_has_no_time(pictures, excerpt):
         ({"look": Look(cmap="rainbowish")}, ["rainbowish"]),
         (
             {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="gradient"))},
-            ["gradient", "nll, kl, likelihood, change, attention"],
+            ["gradient", "nll, kl, likelihood, change, moment, attention"],
         ),
         (
             {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="attention"))},
-            ["attention", "s2vt", "nll, kl, likelihood, change of a video"],
+            ["attention", "s2vt", "nll, kl, likelihood, change, moment of a video"],
         ),
         ({"save_maps": "m.txt"}, ["m.txt", ".npz"]),
     ],

@@ -11,10 +11,12 @@ from toys import Counted, with_random_weights
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.soft_attention import SoftAttention
 from s2vt.config import SaliencyConfig
-from s2vt.data.phrases import Phrase
+from s2vt.data.phrases import Phrase, words_of_change
+from s2vt.data.tracks import PASSING
 from s2vt.errors import UserError
 from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
 from s2vt.saliency.maps import KINDS, Evidence, find_evidence, kinds_of, parse_kinds
+from s2vt.synthetic.captions import VERBS
 
 D, V = 3, 7
 SENTENCES = [np.array([4, 1, 5]), np.array([2]), np.array([3, 3, 1, 6])]
@@ -117,6 +119,62 @@ def test_maps_of_single_words_are_scaled_as_those_of_phrases():
         assert Evidence(kind, None, values[..., 0, 0]).space_of_words([0]) is None
 
 
+# Verbs of change
+
+
+def test_moment_is_the_change_of_phrases_with_a_verb_of_change():
+    loss = np.random.default_rng(5).gamma(2, size=(4, 5, 2, 2))
+    pair = -loss, -loss[..., 0, 1]
+    moment, level, changing = (Evidence(kind, *pair, frozenset({2, 3})) for kind in ("moment", "nll", "change"))
+    for words, same in (([1], level), ([0, 1], level), ([2], changing), ([2, 3], changing), ([0, 1, 3], changing)):
+        np.testing.assert_array_equal(moment.time(words), same.time(words))
+        drawn, expected = (evidence.of_phrases([Phrase("x", tuple(words))]) for evidence in (moment, same))
+        np.testing.assert_array_equal(drawn[0], expected[0])
+    np.testing.assert_array_equal(moment.space([1]), level.space([1]))
+
+
+def test_a_second_curve_stands_beside_verbs_of_change_and_beside_every_change():
+    frames = -np.array([[5.0, 5, 1, 1], [2.0, 2, 3, 4]])
+    nll, change, moment, kl = (Evidence(k, None, frames, frozenset({1})) for k in ("nll", "change", "moment", "kl"))
+    assert nll.beside([0]) is None and kl.beside([1]) is None and moment.beside([0]) is None
+    assert nll.beside([1]).tolist() == change.time([1]).tolist() == [0, 0.5, 1, 0.5]
+    assert nll.beside([0, 1]).tolist() == [0, 1.5, 1, 0.5]
+    assert change.beside([0]).tolist() == [-5, -5, -1, -1] and moment.beside([1]).tolist() == [-2, -2, -3, -4]
+    assert Evidence("nll", -np.ones((1, 1, 8, 8)), None, frozenset({0})).beside([0]) is None  # a picture
+
+
+def test_verbs_of_change_are_found_by_the_words_of_the_vocabulary(captioner):
+    words = [".", "a", "appears", "fades", "star", "away", "left"]
+    sentences = [np.array([1, 4, 2]), np.array([4, 3, 5]), np.array([3, 6])]
+    kinds = ["nll", "moment", "attention"]
+    found = find_evidence(captioner, video(), sentences, kinds, "pooled", words)
+    for kind in kinds:
+        assert [set(of_sentence[kind].of_change) for of_sentence in found] == [{2}, {1, 2}, set()]
+    assert not find_evidence(captioner, video(), sentences, ["nll"], "pooled")[0]["nll"].of_change
+
+
+@pytest.mark.parametrize("verbs", [VERBS["appear"], VERBS["disappear"]])
+def test_events_of_moving_shapes_are_verbs_of_change(verbs):
+    for verb in verbs:
+        words = ["a", "star", *verb.split(), "on", "grass"]
+        assert words_of_change(words) == set(range(2, 2 + len(verb.split())))
+
+
+def test_events_that_last_and_nouns_are_no_verbs_of_change():
+    lasting = [verb for event, verbs in VERBS.items() if event not in PASSING for verb in verbs]
+    for text in (
+        *lasting,
+        "an open door",
+        "a stop sign",
+        "a view of a street",
+        "comes closer",
+        "fades",
+        "green leaves",
+    ):
+        assert not words_of_change(text.split()), text
+    assert words_of_change("The door OPENS and a light turns on".split()) == {2, 6, 7}
+
+
 # Losses
 
 
@@ -192,7 +250,7 @@ def test_losses_and_attention_can_be_asked_for_together(captioner):
 
 def test_kinds_of_each_captioner():
     found = {name: kinds_of(captioner) for name, captioner in CAPTIONERS.items()}
-    of_losses = ["nll", "kl", "likelihood", "change"]
+    of_losses = ["nll", "kl", "likelihood", "change", "moment"]
     assert found == {
         "s2vt": of_losses, "mean_pool": of_losses,
         "soft_attention": [*of_losses, "attention"], "hard_attention": [*of_losses, "attention"],
@@ -201,7 +259,7 @@ def test_kinds_of_each_captioner():
 
 
 def test_a_kind_that_the_captioner_cannot_give_is_named():
-    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, likelihood, change$"):
+    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, likelihood, change, moment$"):
         find_evidence(CAPTIONERS["s2vt"], video(), SENTENCES, ["nll", "attention"], "pooled")
     with pytest.raises(ValueError, match="no change maps of a picture, only nll, kl, likelihood$"):
         find_evidence(CAPTIONERS["s2vt"], picture(), SENTENCES, ["change"], None)
@@ -210,7 +268,7 @@ def test_a_kind_that_the_captioner_cannot_give_is_named():
 def test_names_of_kinds():
     assert parse_kinds("all") == list(KINDS) and parse_kinds("kl,nll") == ["kl", "nll"]
     for text in ("", "nll,", "nll,nll", "NLL", "nll, kl"):
-        with pytest.raises(UserError, match="--map .* nll, kl, likelihood, change, attention"):
+        with pytest.raises(UserError, match="--map .* nll, kl, likelihood, change, moment, attention"):
             parse_kinds(text)
 
 

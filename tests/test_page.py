@@ -19,6 +19,7 @@ from explanations import look
 from PIL import Image
 
 from s2vt.data.geometry import Geometry
+from s2vt.data.phrases import Phrase
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
 from s2vt.saliency import heatmaps
@@ -317,6 +318,79 @@ def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
             [words, kind, seconds],
         )
         same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=seconds % 0.5 / 0.5, resize=resize))
+
+
+MADE_OF_A_LOSS = {kind: losses(1) for kind in ("nll", "likelihood", "change", "moment")}
+
+
+def with_verbs_of_change(*positions):
+    """All kinds of map that are made of one loss, of a sentence with verbs of change at these positions."""
+    said = explanation(kl=None, **MADE_OF_A_LOSS)
+    maps = {k: dataclasses.replace(evidence, of_change=frozenset(positions)) for k, evidence in said.maps.items()}
+    return dataclasses.replace(said, maps=maps)
+
+
+def test_kinds_made_of_one_loss_are_those_of_python(visit, tmp_path):
+    """Two roads, for maps and curves; "stops", the last word, is a verb of change."""
+    said = with_verbs_of_change(3)
+    tab = visit(write_video(tmp_path / "a.html", said))
+    assert list(tab.evaluate("page.evidence")) == ["nll"]  # kept once
+    for kind in MADE_OF_A_LOSS:
+        for words, i in (([1], 1), ([0, 2], 4), ([3], 0), ([1, 2, 3], 2)):
+            tab.evaluate("([words, kind]) => { state.kind = kind; choose(words, words[0]); }", [words, kind])
+            tab.evaluate("seconds => goTo(seconds)", TIMES[i])
+            cells, times = said.maps[kind].of_phrases([Phrase("", tuple(words))])
+            e = drawing.e_to_draw(cells, said.geometry, LOOK)[0, i]
+            same(map_of(tab), heatmaps.upsample(e, said.geometry, SIGMA))
+            same(tab.evaluate("Array.from(scene.frames)"), heatmaps.temporal_saliency(times[0], SIGMA))
+            second = said.maps[kind].beside(words)
+            assert (tab.evaluate("scene.beside") is None) == (second is None)
+            if second is not None:
+                same(tab.evaluate("Array.from(scene.beside)"), heatmaps.temporal_saliency(second, SIGMA))
+
+
+def test_a_pictures_likelihood_is_that_of_python(visit, tmp_path):
+    said = explanation(num_frames=1, kl=None, likelihood=losses(1, 1))
+    tab = visit(write_picture(tmp_path / "a.html", said, view=look("likelihood")))
+    tab.evaluate("choose([1, 2], 1)")
+    cells, _ = said.maps["likelihood"].of_phrases([Phrase("", (1, 2))])
+    same(map_of(tab), heatmaps.upsample(drawing.e_to_draw(cells, said.geometry, LOOK)[0, 0], said.geometry, SIGMA))
+
+
+def test_units_of_kinds_made_of_one_loss(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html", with_verbs_of_change(3), view=look("moment")))
+    level, change, share = "nats lost", "nats a sampled frame", "% of the likelihood"
+    cases = (
+        (1, "moment", level),
+        (3, "moment", change),
+        (3, "nll", level),
+        (1, "change", change),
+        (1, "likelihood", share),
+    )
+    for word, kind, unit in cases:
+        tab.evaluate("([word, kind]) => { state.kind = kind; choose([word], word); }", [word, kind])
+        assert re.fullmatch(rf"e = 1: [\d.]+ {unit}", tab.locator("#most").text_content())
+
+
+def test_the_second_curve_is_drawn_and_named(visit, tmp_path):
+    said = with_verbs_of_change(3)
+    tab = visit(write_video(tmp_path / "a.html", said))
+    note, curve = tab.locator("#beside-note"), tab.locator("#curve .beside")
+    tab.evaluate("choose([1], 1)")
+    assert curve.get_attribute("d") == "" and not note.is_visible()
+    place = centre(tab, 3)
+    tab.evaluate("choose([3], 3)")
+    assert note.is_visible() and note.text_content() == "change of the loss"
+    assert centre(tab, 3) == place  # words stay where they are under the mouse
+    path = np.array(re.findall(r"[\d.e-]+", curve.get_attribute("d")), float).reshape(-1, 2)
+    same(1 - path[:, 1] / 100, heatmaps.temporal_saliency(said.maps["change"].time([3]), SIGMA))
+    tab.get_by_label("likelihood").check()
+    assert not note.is_visible() and curve.get_attribute("d") == ""
+
+
+def test_a_sentence_without_a_verb_of_change_has_no_second_curve(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html", with_verbs_of_change()))
+    assert tab.evaluate("scene.beside") is None and tab.evaluate("$('beside-note').hidden")
 
 
 @pytest.mark.parametrize("how", heatmaps.NORMALIZATIONS)

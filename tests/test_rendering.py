@@ -280,6 +280,35 @@ def test_cursor_moves_and_bars_follow_alpha(made):
     assert filled[1] == pytest.approx((tiles.strip - 6) * alpha[2] / alpha[1], abs=1)
 
 
+def test_a_second_curve_lies_over_the_bars_of_verbs_of_change_alone():
+    tiles, colour = arranged(), np.array(ImageColor.getrgb(video.BESIDE))
+    with_change = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), TIMES, of_change=(1,))
+    plain, drawn = (first_frame(said, look(), each(WORDS)) for said in (starry(), with_change))
+    x, top = tiles.corner(2)[0], tiles.corner(2)[1] + tiles.height
+    above = top + tiles.strip  # the small print has a note more
+    changed = np.argwhere((plain[:above] != drawn[:above]).any(axis=-1))
+    assert changed[:, 1].min() >= x and changed[:, 0].min() >= top  # the bars of "star" only
+    strip = drawn[top : top + tiles.strip, x : x + tiles.width]
+    orange = np.abs(strip - colour).sum(axis=-1) < 60
+    # "star" loses 5, 4, 1: changes of 0.5, 2 and 1.5 nats
+    e = heatmaps.temporal_saliency(np.array([0.5, 2, 1.5]), SIGMA)
+    for share in (0.35, 0.5, 0.6, 0.7):
+        rows = np.flatnonzero(orange[:, round(share * tiles.width)])
+        there = np.interp(share, (np.arange(3) + 0.5) / 3, e)
+        assert rows.mean() == pytest.approx(tiles.strip - 4 - there * (tiles.strip - 8), abs=1.5)
+
+
+def test_the_small_print_names_the_second_curve_where_there_is_one():
+    clip = [(0.0, grey_clip()[0])]
+    sizes = []
+    for of_change in ((), (1,)):
+        said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), TIMES, of_change=of_change)
+        sizes.append(video.saliency_frames(clip, 25, said, each(WORDS), look())[0])
+    assert sizes[1][1] > sizes[0][1]  # a line more
+    assert look().beside().startswith("saliency over time, change of the loss, of phrases with a verb of change")
+    assert look("change").beside().startswith("saliency over time, query loss (Eq. 7), scaled")
+
+
 def test_words_stand_above_the_evidence_and_the_leading_one_is_marked(made):
     tiles, mark = arranged(), np.array(ImageColor.getrgb(video.MARK))
     marked = []
@@ -447,6 +476,27 @@ def test_storyboard_of_attention_has_plain_frames(tmp_path):
     storyboard.storyboard(tmp_path / "s.png", said, each(WORDS), frames, (0, 1), look("attention"))
     width, height = drawing.size_of(said.geometry, 46_000, 420)
     assert (read(tmp_path / "s.png") == (120, 90, 60)).all(axis=-1).sum() == 2 * 3 * width * height
+
+
+def test_storyboard_has_a_second_curve_for_verbs_of_change_alone(tmp_path):
+    pages, frames = [], np.zeros((3, 48, 64, 3), np.uint8)
+    for of_change in ((), (1,)):
+        said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), (0.0, 0.5, 1.0), of_change=of_change)
+        storyboard.storyboard(tmp_path / "s.png", said, each(WORDS), frames, (0, 1), look())
+        pages.append(read(tmp_path / "s.png"))
+    plain, drawn = pages
+    assert drawn.shape[0] == plain.shape[0] + storyboard.NOTE and drawn.shape[1] >= plain.shape[1]
+    end = plain.shape[0] - 100  # above the legend
+    changed = np.argwhere((plain[:end] != drawn[:end, : plain.shape[1]]).any(axis=-1))
+    board = storyboard.Board.of(said, each(WORDS), ("", ""), [])
+    assert changed[:, 0].min() > board.y(1) and changed[:, 1].min() >= board.left - 2
+    assert changed[:, 1].max() <= board.left + storyboard.PLOT + 2
+    # "star" loses 5, 4, 1: changes of 0.5, 2 and 1.5 nats; the line starts at 0 and is dark
+    ink = np.array(ImageColor.getrgb(drawing.INK))
+    start = drawn[board.y(1) : board.y(2), board.left + 3] - ink
+    low = board.y(1) + board.row - storyboard.Plot.GREYS - 6
+    rows = board.y(1) + np.flatnonzero(np.abs(start).sum(axis=-1) < 60)
+    assert any(abs(row - low) < 6 for row in rows)
 
 
 def test_wrong_number_of_thumbnails(tmp_path):

@@ -75,10 +75,9 @@ class Look:
 
     def beside(self):
         """What the second curve over time is (`Evidence.beside`), for legends."""
+        title = KINDS[KINDS[self.kind].beside].title
         which = "" if self.kind == "change" else ", of phrases with a verb of change"
-        return (
-            f"saliency over time, {KINDS[KINDS[self.kind].beside].title}{which}, scaled to [0, 1], {self.smoothing()}"
-        )
+        return f"saliency over time, {title}{which}, scaled to [0, 1], {self.smoothing()}"
 
 
 PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are the same
@@ -120,21 +119,6 @@ def drawn_evidence(explanation, phrases, look):
         None if cells is None else np.asarray(cells, np.float32),
         np.asarray(frames, np.float32) if num_times else None,
     )
-
-
-def curves_beside(explanation, phrases, look):
-    """The second curve over time of phrases that have one (`Evidence.beside`), smoothed and scaled as the first.
-
-    Args: as `drawn_evidence`.
-    Returns:
-        {index of the phrase: e (m,)}.
-    """
-    found = {k: explanation.maps[look.kind].beside(phrase.words) for k, phrase in enumerate(phrases)}
-    return {
-        k: heatmaps.temporal_saliency(np.asarray(values, np.float32), look.saliency.sigma_frames)
-        for k, values in found.items()
-        if values is not None
-    }
 
 
 def e_to_draw(evidence, geometry, look):

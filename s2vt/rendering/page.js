@@ -48,11 +48,16 @@ function hasChange(words) {
   return words.some((t) => page.of_change.includes(t));
 }
 
-/** e of the second curve over time (m), null if there is none: `Evidence.beside`. */
-function besideOf(kind, words) {
+/** Whether these words have a second curve over time: `Evidence.beside`. */
+function hasBeside(kind, words) {
   const { frames, beside, of_sum } = maps[kind];
-  if (!frames || !beside || !(of_sum === "change" || hasChange(words))) return null;
-  return scale(overTime(ofSum[beside.of_sum](phraseSum(frames, words))));
+  return Boolean(frames && beside && (of_sum === "change" || hasChange(words)));
+}
+
+/** e of the second curve (m); null if there is none. */
+function besideOf(kind, words) {
+  if (!hasBeside(kind, words)) return null;
+  return scale(overTime(ofSum[maps[kind].beside.of_sum](phraseSum(maps[kind].frames, words))));
 }
 
 /** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
@@ -274,8 +279,9 @@ function drawWords() {
     $("curve").querySelector(".line").setAttribute("d", `M ${points}`);
     $("curve").querySelector(".area").setAttribute("d", `M ${first} 100 L ${points} L ${last} 100 Z`);
     $("curve").querySelector(".beside").setAttribute("d", beside ? `M ${pointsOf(beside)}` : "");
-    $("beside-note").hidden = !beside;
-    if (beside) $("beside-title").textContent = maps[state.kind].beside.title;
+    $("beside-note").hidden = !hasBeside(state.kind, [...page.words.keys()]);
+    $("beside-note").style.visibility = beside ? "visible" : "hidden"; // its place is kept: words do not move when pointed at
+    $("beside-title").textContent = maps[state.kind].beside?.title ?? "";
     [...$("samples").children].forEach((dot, t) => dot.classList.toggle("peak", t === peakFrame()));
   }
   drawAlternatives();

@@ -15,7 +15,6 @@ from s2vt.rendering.drawing import (
     INK,
     Backdrop,
     Page,
-    curves_beside,
     drawn_evidence,
     e_to_draw,
     fit,
@@ -65,7 +64,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
     drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), ROWS)
-    beside = curves_beside(explanation, phrases, look)
+    beside = explanation.beside(look.kind, phrases, look.saliency.sigma_frames)
     notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))

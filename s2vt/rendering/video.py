@@ -16,7 +16,6 @@ from s2vt.rendering.drawing import (
     Backdrop,
     colour_bar,
     content_phrases,
-    curves_beside,
     drawn_evidence,
     e_to_draw,
     fit,
@@ -92,7 +91,7 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
-    beside = curves_beside(explanation, phrases, look)
+    beside = explanation.beside(look.kind, phrases, look.saliency.sigma_frames)
     if beside:
         notes = f"orange line: {look.beside()}", *notes
     notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes

@@ -10,6 +10,7 @@ import numpy as np
 
 from s2vt.data.files import atomic_path
 from s2vt.data.geometry import Geometry
+from s2vt.saliency.heatmaps import temporal_saliency
 from s2vt.saliency.maps import KINDS, Evidence
 
 
@@ -32,6 +33,17 @@ class Explanation:
     indices: np.ndarray = ()
     times: np.ndarray = ()
     log_p: np.ndarray | None = None
+
+    def beside(self, kind, phrases, sigma):
+        """e over the sampled frames of the second curves, of phrases that have one (`Evidence.beside`).
+
+        Args:
+            kind: of map.   phrases: K of `s2vt.data.phrases.Phrase`.   sigma: as in `heatmaps.over_time`.
+        Returns:
+            {index of the phrase: e (m,)}.
+        """
+        found = {k: self.maps[kind].beside(phrase.words) for k, phrase in enumerate(phrases)}
+        return {k: temporal_saliency(values, sigma) for k, values in found.items() if values is not None}
 
     def save(self, path):
         """Writes the raw numbers as one `.npz`.

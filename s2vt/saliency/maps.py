@@ -235,7 +235,7 @@ def kinds_of(captioner, media="video"):
         ...     def encode(self): ...
         ...     def step(self): ...
         >>> kinds_of(WithoutAttention)
-        ['nll', 'kl', 'likelihood', 'change']
+        ['nll', 'kl', 'likelihood', 'change', 'moment']
     """
     return kinds_with(dir(captioner), media)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import convolve1d, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 from s2vt.data.geometry import Geometry
 from s2vt.evaluation.protocol import Window
@@ -37,26 +37,6 @@ def literal_map(e, side=300):
 @pytest.fixture
 def loss():
     return np.random.default_rng(0).gamma(2, size=(3, 7, 8, 8))
-
-
-# Descriptors
-
-
-@pytest.mark.parametrize("m", [1, 2, 3, 6])
-def test_descriptors_are_convolved_over_frames(m):
-    cells = np.random.default_rng(m).normal(size=(m, 4, 5)).astype("float16")
-    expected = convolve1d(cells.astype("float32"), np.ones(3) / 3, axis=0)
-    found = np.stack(list(release.average_frames(cells)))
-    np.testing.assert_allclose(found, expected, atol=1e-6, strict=True)
-
-
-def test_averages_may_replace_their_originals():
-    cells = np.random.default_rng(0).normal(size=(6, 4, 5)).astype("float32")
-    expected = np.stack(list(release.average_frames(cells.copy())))
-    for k, average in enumerate(release.average_frames(cells)):
-        cells[k] = average
-    np.testing.assert_array_equal(cells, expected)
-    assert list(release.average_frames([])) == []
 
 
 # Saliency

@@ -59,8 +59,8 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
         raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
     cells, frames = drawn_evidence(explanation, phrases, look)
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
-    e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
-    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), ROWS)
+    e_frames = heatmaps.temporal_saliency(frames, look.sigma_frames)
+    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.sigma_frames), ROWS)
     notes, omitted = _notes(look, cells), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
@@ -74,7 +74,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
         for rank, i in enumerate(plot.ranks):
             e_map = None
             if e_cells is not None:
-                e_map = heatmaps.upsample(e_cells[k, i], geometry, look.saliency.sigma_cells)
+                e_map = look.upsample(e_cells[k, i], geometry)
             picture = overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map, look.cmap)
             _draw_frame(page, board, row, rank, axis.times[i], picture)
     _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)

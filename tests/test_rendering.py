@@ -411,6 +411,7 @@ def test_most_salient_frames():
     assert storyboard.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
     assert storyboard.most_salient([0.7]) == [0]
     assert storyboard.most_salient(np.zeros(9)) == [0, 2, 4]
+    assert storyboard.most_salient(np.arange(130)) == [129, 119, 109]  # of many frames, a thirteenth of the clip apart
 
 
 def test_storyboard_has_a_row_for_each_phrase(tmp_path):

@@ -36,7 +36,7 @@ def main():
         selection=Selection(options.media, options.media_id, options.split, options.limit, options.sentence),
         phrases=tuple(phrases),
         excerpt=Excerpt(options.start, options.end, options.stride),
-        look=Look(config.saliency, options.cmap, options.normalize, options.layout, options.size),
+        look=Look(config.saliency, options.cmap, options.layout, options.size),
         output=options.output,
         page=options.page,
         save_maps=options.save_maps,
@@ -108,11 +108,12 @@ def _add_drawing(parser):
         "evidence at the moment",
     )
     parser.add_argument("--cmap", default="inferno", help="name of a matplotlib colour map, such as jet")
-    parser.add_argument(
+    parser.add_short_form(
         "--normalize",
-        choices=("clip", "frame", "release"),
-        default="clip",
-        help="scale each word over the clip, in each frame, or in the two steps of the 2017 release",
+        "saliency.normalize",
+        "HOW",
+        "clip: each word scaled over the clip (Eq. 8); frame: in each frame; release: all steps of the 2017 release, "
+        "from every frame of a video",
     )
     parser.add_argument(
         "--size",

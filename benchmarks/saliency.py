@@ -7,7 +7,11 @@ from benchmarks.timing import GEMM_OPERATIONS, gemm, median_seconds, peak_memory
 
 
 def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300, D=2048):
-    """r m + m = 1,690 descriptors and n words (Eq. 14); and the same for a clip with 300 sampled frames."""
+    """r m + m = 1,690 descriptors and n words (Eq. 14); the same for a clip with 300 sampled frames.
+
+    And the maps of the release's visualisation of a clip of 26 frames, by its procedure and by ours
+    (`saliency.normalize=release`).
+    """
     captioner, rows = random_captioner(V, H, E, D), {}
     y = np.random.default_rng(1).integers(1, V, n)
     clips = {m: random_clip(m, D) for m in (frames, long_frames)}
@@ -30,7 +34,23 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
             "of the GEMM rate": operations / seconds / (GEMM_OPERATIONS / of_gemm),
             "times the release": theirs[0] / seconds if theirs else None,
         }
+    cells = clips[frames][0]
+    calls = [lambda: release_maps(captioner, cells, y), lambda: release.maps(captioner, cells, y)]
+    np.testing.assert_allclose(*(call() for call in calls), atol=0.02)  # the same maps
+    seconds, theirs = median_seconds(*calls, repeats=repeats)
+    rows[f"release's maps, {frames} frames"] = {"seconds": seconds, "times the release": theirs / seconds}
     return rows
+
+
+def release_maps(captioner, cells, y):
+    """Saliency in the release's steps, (T, m, G, G), from descriptors of every frame, (m, G*G, D)."""
+    from s2vt.features.every_frame import average_frames
+    from s2vt.saliency.information_loss import information_loss
+    from s2vt.saliency.release import saliency
+
+    averaged = np.stack(list(average_frames(cells)))
+    (found,) = information_loss(captioner.encode, captioner.step, averaged, [y])
+    return saliency(-found.nll)
 
 
 def random_captioner(V=10_000, H=1300, E=300, D=2048):

@@ -93,6 +93,9 @@ class SaliencyConfig:
     frame_input: Literal["pooled", "cells"] = "pooled"
     sigma_cells: Sigma = 0.75  # Gaussian interpolation between cells, in cells; 0: bilinear (ours; release: 1)
     sigma_frames: Sigma = 0.75  # Gaussian smoothing over the sampled frames, in frames; 0: none (ours; release: 2)
+    # Evidence to saliency: scaled over the clip (paper, Eq. 8) | in each frame (ours) | all steps of the 2017 release's
+    # visualisation, from every frame of a video; neither sigma is used then.
+    normalize: Literal["clip", "frame", "release"] = "clip"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,6 @@ def each(words):
     return phrases_at(words, [(t,) for t in range(len(words))])
 
 
-def look(kind="nll", sigma_cells=SaliencyConfig.sigma_cells, **changes):
+def look(kind="nll", sigma_cells=SaliencyConfig.sigma_cells, normalize="clip", **changes):
     """A Look at a kind of map."""
-    return Look(SaliencyConfig(map=kind, sigma_cells=sigma_cells), **changes)
+    return Look(SaliencyConfig(map=kind, sigma_cells=sigma_cells, normalize=normalize), **changes)

@@ -57,6 +57,13 @@ def test_the_releases_query_losses_are_ours(captioner):
     np.testing.assert_allclose(theirs[:, 128:], found.frame_nll, rtol=1e-4, atol=1e-5)
 
 
+def test_the_releases_maps_are_ours(captioner):
+    (cells, _), y = saliency.random_clip(m=4, D=3), [4, 1, 10]
+    theirs = release.maps(captioner, cells, y, max_words=6)
+    assert theirs.shape == (3, 4, 8, 8) and theirs.max() > 0.1
+    np.testing.assert_allclose(theirs, saliency.release_maps(captioner, cells, y), atol=1e-4)
+
+
 def test_the_releases_captions_are_ours():
     captioner = with_random_weights(S2VT(7, 5, 4), 3, seed=20)
     v = 3 * np.random.default_rng(4).normal(size=(5, 6, 3)).astype("float32")
@@ -91,6 +98,9 @@ def test_the_releases_extraction_is_one_picture_a_call(tmp_path):
     found = release.cells(tmp_path / "clip.mp4", colour, num_frames=3)
     assert found.shape == (3, 64, 3) and colour.calls == [1, 1, 1]
     np.testing.assert_allclose(255 * found[:, 0, 1], [0, 100, 200], atol=4)
+    every = release.averaged(release.cells(tmp_path / "clip.mp4", colour, num_frames=None))
+    expected = [25 / 3, *range(25, 200, 25), 575 / 3]
+    np.testing.assert_allclose(255 * every[:, 0, 1], expected, atol=4)
     Image.fromarray(np.full((30, 40, 3), 77, np.uint8)).save(tmp_path / "picture.png")
     np.testing.assert_allclose(255 * release.cells(tmp_path / "picture.png", colour), 77, atol=2)
 
@@ -223,9 +233,9 @@ def test_scoring_states_each_part_if_the_scores_are_equal(monkeypatch):
 def test_saliency_states_each_size(monkeypatch):
     monkeypatch.setattr(saliency, "gemm", lambda: lambda: None)
     rows = saliency.measure(repeats=1, frames=2, long_frames=3, n=2, **TINY)
-    assert list(rows) == ["130 descriptors", "195 descriptors"]
-    first, second = rows.values()
-    assert first["times the release"] > 0 and second["times the release"] is None
+    assert list(rows) == ["130 descriptors", "195 descriptors", "release's maps, 2 frames"]
+    first, second, maps = rows.values()
+    assert first["times the release"] > 0 and second["times the release"] is None and maps["times the release"] > 0
     assert first["descriptors/s"] == pytest.approx(130 / first["seconds"])
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 import cfg
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.runs import Run
-from s2vt.config import ModelConfig
+from s2vt.config import ModelConfig, choices
 from s2vt.data.files import write_json
 from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
@@ -23,8 +23,7 @@ from s2vt.explaining.explain import explain
 from s2vt.explaining.explainer import _of_distinct
 from s2vt.explaining.jobs import plan
 from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
-from s2vt.rendering.drawing import LAYOUTS, Look
-from s2vt.saliency.heatmaps import NORMALIZATIONS
+from s2vt.rendering.drawing import LAYOUTS, NORMALIZATIONS, Look
 from s2vt.saliency.maps import Evidence, kinds_of, kinds_with
 
 ROOT = Path(cfg.__file__).parent
@@ -266,6 +265,9 @@ def test_attention_over_frames_says_nothing_about_a_picture(place):
     assert place.plan(config=config, look=look)
     with pytest.raises(UserError, match="--map attention: .*picture.png is a picture"):
         place.plan(Selection(media=str(place.own["picture"])), config=config, look=look)
+    released = Look(dataclasses.replace(config.saliency, normalize="release"))
+    with pytest.raises(UserError, match="--map attention: .*need cells.*--normalize clip"):
+        place.plan(config=config, look=released)
 
 
 def test_a_picture_has_no_change(place):
@@ -283,6 +285,7 @@ MISTAKES = [
     ["--sentence", "a rde circle"], ["--stride", "0"], ["--start", "2", "--end", "1"], ["--output", "o.avi"],
     ["--cmap", "rainbowish"], ["--save_maps", "m.txt"], ["--output", "/proc/none/o.mp4"], ["--map", "attention"],
     ["--size", "-5x10"], ["--layout", "circle"], ["--words", "zebra", "--sentence", "a red circle"], ["--map", "x"],
+    ["--normalize", "both"],
     ["--checkpoint", "7"], ["--name", "none"], ["--start", "99"],
 ]  # fmt: skip
 
@@ -313,7 +316,7 @@ def test_the_choices_of_the_command_line_are_those_of_the_drawings():
 
     actions = {action.dest: action for action in visualization._parser()._actions}
     assert actions["layout"].choices == LAYOUTS
-    assert actions["normalize"].choices == tuple(NORMALIZATIONS)
+    assert choices("saliency.normalize") == tuple(NORMALIZATIONS)
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)

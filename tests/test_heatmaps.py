@@ -5,11 +5,9 @@ import pytest
 
 from s2vt.data.geometry import Geometry
 from s2vt.saliency.heatmaps import (
-    NORMALIZATIONS,
     argmax_point,
     cell_centres,
     interpolation,
-    normalize,
     over_time,
     phrase_sum,
     scale,
@@ -93,21 +91,6 @@ def test_scaling_after_the_sum_differs_from_summing_scaled_maps():
     summed = scale(phrase_sum(-loss, [0, 1]))
     assert summed.argmax() == 1
     np.testing.assert_allclose(summed, np.array([0.0, 1.0, 49 / 99]), strict=True)
-
-
-def test_the_release_normalizes_in_two_steps():
-    evidence = -np.random.default_rng(0).gamma(2, size=(3, 4, 8, 8))
-    e = scale(evidence, axes=(1, 2, 3))
-    above = np.maximum(e - e.mean(axis=(1, 2, 3), keepdims=True), 0)
-    found = normalize(evidence, "release")
-    for t in range(4):  # all words of a frame together
-        np.testing.assert_allclose(found[:, t], above[:, t] / above[:, t].max(), rtol=1e-12)
-    assert (normalize(np.full((3, 4, 8, 8), 2.0), "release") == 0).all()
-
-
-def test_an_unknown_normalization_is_named():
-    with pytest.raises(ValueError, match=f"{', '.join(NORMALIZATIONS)}, not 'word'"):
-        normalize(np.zeros((1, 1, 8, 8)), "word")
 
 
 # Over time

@@ -19,7 +19,7 @@ from explanations import look
 from PIL import Image
 
 from s2vt.data.geometry import Geometry
-from s2vt.data.phrases import Phrase
+from s2vt.data.phrases import Phrase, phrases_at
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
 from s2vt.saliency import heatmaps
@@ -275,12 +275,13 @@ def map_of(tab):
 
 def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64), how="clip"):
     """The map as the other pictures draw it, `share` of the way from one sampled frame to the next."""
-    evidence, geometry = explanation(num_frames=num_frames).maps[kind].cells, Geometry.of(*size, resize)
-    groups = [words, *([t] for t in range(len(WORDS)) if t not in words)]  # summed words count as one
-    summed = np.stack([heatmaps.phrase_sum(evidence, group) for group in groups])
-    e = drawing.e_to_draw(summed, geometry, look(normalize=how))[0]
+    geometry = Geometry.of(*size, resize)
+    view = look(kind, normalize=how)
+    said = explanation(num_frames=num_frames, geometry=geometry)
+    cells, _ = drawing.drawn_evidence(said, phrases_at(WORDS, [words]), view)
+    e = drawing.e_to_draw(cells, geometry, view)[0]
     after = min(frame + 1, num_frames - 1)
-    return heatmaps.upsample((1 - share) * e[frame] + share * e[after], geometry, SIGMA)
+    return view.upsample((1 - share) * e[frame] + share * e[after], geometry)
 
 
 def same(one, other):
@@ -393,33 +394,49 @@ def test_a_sentence_without_a_verb_of_change_has_no_second_curve(visit, tmp_path
     assert tab.evaluate("scene.beside") is None and tab.evaluate("$('beside-note').hidden")
 
 
-@pytest.mark.parametrize("how", heatmaps.NORMALIZATIONS)
+@pytest.mark.parametrize("how", drawing.NORMALIZATIONS)
 def test_maps_of_each_normalisation_are_those_of_the_video(visit, tmp_path, how):
     tab = visit(write_video(tmp_path / "a.html", view=look(normalize=how)))
-    assert tab.locator("#normalization").text_content() == heatmaps.NORMALIZATIONS[how]
+    assert tab.locator("#normalization").text_content() == drawing.NORMALIZATIONS[how]
     for words, kind, seconds in (([1], "nll", 1.0), ([0, 2], "nll", 1.35), ([2], "kl", 1.75)):
         tab.evaluate(
             "([words, kind, s]) => { state.kind = kind; choose(words, words[0]); goTo(s); }",
             [words, kind, seconds],
         )
         share = seconds % 0.5 / 0.5
-        same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=share, how=how))
+        expected = expected_map(words, int(seconds // 0.5), kind, share=share, how=how)
+        same(np.clip(map_of(tab), 0, 1) if how == "release" else map_of(tab), expected)
+
+
+def test_a_page_in_the_releases_steps_shows_nothing_else(visit, tmp_path):
+    view = look(normalize="release")
+    tab = visit(write_video(tmp_path / "a.html", view=view))
+    assert not tab.locator("#scaled").is_visible()
+    assert tab.locator("#most").text_content() == "e = 1: most evidence for any word in the frame, before the Gaussian"
+    assert "bicubic" in tab.locator("#placement").text_content()
+    tab.evaluate("choose([1, 2], 2); goTo(1.5)")
+    _, curve = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(1, 2)]), view)
+    same(tab.evaluate("Array.from(scene.frames)"), heatmaps.scale(curve[0]))
+    _, of_words = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(t,) for t in range(4)]), view)
+    same(tab.evaluate("momentOfWord.nll.map((e) => Array.from(e))"), heatmaps.scale(of_words, axes=-1))
 
 
 def test_the_normalisation_is_chosen_on_the_page(visit, tmp_path):
     tab = visit(write_video(tmp_path / "a.html"))
     tab.evaluate("choose([2], 2); goTo(1.5)")
-    tab.locator("#normalize").select_option("release")
-    same(map_of(tab), expected_map([2], 3, how="release"))
-    assert tab.locator("#most").text_content() == "e = 1: most evidence for any word in the frame"
+    assert tab.locator("#normalize option").all_text_contents() == ["per clip", "per frame"]
     tab.locator("#normalize").select_option("frame")
     same(map_of(tab), expected_map([2], 3, how="frame"))
+    assert tab.locator("#most").text_content() == "e = 1: the frame’s most evidence"
 
 
 def test_a_picture_is_one_frame(visit, tmp_path):
     tab = visit(write_picture(tmp_path / "a.html", view=look(normalize="frame")))
-    assert tab.locator("#normalize option").all_text_contents() == ["per picture", "release"]
+    assert tab.locator("#normalize option").all_text_contents() == ["per picture"]
+    assert not tab.locator("#scaled").is_visible()
     same(map_of(tab), expected_map([0, 1, 2, 3], 0, num_frames=1))
+    tab = visit(write_picture(tmp_path / "b.html", view=look(normalize="release")))
+    same(np.clip(map_of(tab), 0, 1), expected_map([0, 1, 2, 3], 0, num_frames=1, how="release"))
 
 
 def test_frames_that_are_sampled_twice_carry_one_map(visit, tmp_path):

@@ -1,62 +1,19 @@
-"""The steps of the 2017 release's visualisation, beside its literal procedures (SciPy's filters, Pillow's resizes)."""
+"""The steps of the 2017 release's visualisation, beside its literal procedures of `benchmarks.release`."""
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.ndimage import convolve1d, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
+from benchmarks import release as literal
 from s2vt.data.geometry import Geometry
 from s2vt.evaluation.protocol import Window
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import argmax_point
 
 
-def literal_saliency(loss):
-    """The release's procedure, frame by frame and word by word: loss (T, m, G, G) -> e (T, m, G, G)."""
-    maps = -loss.transpose(1, 0, 2, 3).reshape(loss.shape[1], loss.shape[0], -1)  # n_frames x n_words x 64
-    for word in range(maps.shape[1]):
-        of_word = maps[:, word]
-        of_word = (of_word - of_word.min()) / (of_word.max() - of_word.min())
-        maps[:, word] = np.clip(of_word - of_word.mean(), 0, 1)
-    for frame in range(len(maps)):
-        maps[frame] = (maps[frame] - maps[frame].min()) / (maps[frame].max() - maps[frame].min())
-    for word in range(maps.shape[1]):
-        smooth = gaussian_filter(maps[:, word].reshape(-1, 8, 8), sigma=[2, 1, 1])
-        maps[:, word] = smooth.reshape(-1, 64)
-    return maps.transpose(1, 0, 2).reshape(loss.shape)
-
-
-def literal_map(e, side=300):
-    """The release's picture of a map (8, 8) in [0, 1]: 8 bits, a ring, two resizes, the middle; (side, side)."""
-    padded = np.pad(e, 1, constant_values=e.min())
-    small = Image.fromarray(np.uint8(padded * 255)).resize((side, side), Image.Resampling.BICUBIC)
-    large = small.resize((int(side * 1.2), int(side * 1.2)), Image.Resampling.BICUBIC)
-    return np.asarray(large.crop((int(side * 0.1), int(side * 0.1), int(side * 1.1), int(side * 1.1)))) / 255
-
-
 @pytest.fixture
 def loss():
     return np.random.default_rng(0).gamma(2, size=(3, 7, 8, 8))
-
-
-# Descriptors
-
-
-@pytest.mark.parametrize("m", [1, 2, 3, 6])
-def test_descriptors_are_convolved_over_frames(m):
-    cells = np.random.default_rng(m).normal(size=(m, 4, 5)).astype("float16")
-    expected = convolve1d(cells.astype("float32"), np.ones(3) / 3, axis=0)
-    found = np.stack(list(release.average_frames(cells)))
-    np.testing.assert_allclose(found, expected, atol=1e-6, strict=True)
-
-
-def test_averages_may_replace_their_originals():
-    cells = np.random.default_rng(0).normal(size=(6, 4, 5)).astype("float32")
-    expected = np.stack(list(release.average_frames(cells.copy())))
-    for k, average in enumerate(release.average_frames(cells)):
-        cells[k] = average
-    np.testing.assert_array_equal(cells, expected)
-    assert list(release.average_frames([])) == []
 
 
 # Saliency
@@ -73,7 +30,7 @@ def test_both_normalizations_by_hand():
 
 
 def test_saliency_is_the_literal_procedure(loss):
-    np.testing.assert_allclose(release.saliency(-loss), literal_saliency(loss), rtol=1e-10, strict=True)
+    np.testing.assert_allclose(release.saliency(-loss), literal.saliency(loss), rtol=1e-10, strict=True)
 
 
 def test_equal_evidence_has_no_saliency(loss):
@@ -91,8 +48,8 @@ def test_a_picture_has_no_steps_in_time(loss):
 
 def test_a_phrase_takes_the_place_of_its_words(loss):
     together = np.stack([loss[0] + loss[2], loss[1]])
-    np.testing.assert_allclose(release.phrase_saliency(-loss, [0, 2]), literal_saliency(together)[0], rtol=1e-10)
-    np.testing.assert_allclose(release.phrase_saliency(-loss, [1]), literal_saliency(loss)[1], rtol=1e-10)
+    np.testing.assert_allclose(release.phrase_saliency(-loss, [0, 2]), literal.saliency(together)[0], rtol=1e-10)
+    np.testing.assert_allclose(release.phrase_saliency(-loss, [1]), literal.saliency(loss)[1], rtol=1e-10)
     with pytest.raises(ValueError, match=r"positions 0\.\.2 of the sentence"):
         release.phrase_saliency(-loss, [])
 
@@ -109,7 +66,7 @@ def test_over_time_is_the_mean_of_the_cells():
 @pytest.mark.parametrize("seed", range(5))
 def test_upsample_is_the_literal_resizes(seed):
     e = gaussian_filter(np.random.default_rng(seed).random((8, 8)), 1)
-    found, expected = release.upsample(e, Geometry.of(300, 300)), literal_map(e)
+    found, expected = release.upsample(e, Geometry.of(300, 300)), literal.saliency_map(e)
     np.testing.assert_allclose(found, expected, atol=0.012)  # 8 bits are cut off twice, not rounded
     level = expected[tuple(int(c) for c in argmax_point(found)[::-1])]
     assert level >= expected.max() - 1 / 255  # 8 bits leave a plateau about the maximum
@@ -122,7 +79,7 @@ def test_a_single_cell_stands_in_the_releases_place(row, column):
     x, y = argmax_point(release.upsample(e, Geometry.of(300, 300)))
     assert abs(x - 300 * (0.02 + 0.12 * (column + 0.5))) <= 0.5 + 1e-9
     assert abs(y - 300 * (0.02 + 0.12 * (row + 0.5))) <= 0.5 + 1e-9
-    literal_x, literal_y = argmax_point(literal_map(e))
+    literal_x, literal_y = argmax_point(literal.saliency_map(e))
     assert abs(x - literal_x) <= 1 and abs(y - literal_y) <= 1
 
 
@@ -130,7 +87,9 @@ def test_a_sharp_map_overshoots_where_pillow_cuts_it_off():
     e = np.full((8, 8), 0.25)
     e[2:5, 3] = 1
     found = release.upsample(e, Geometry.of(300, 300))
-    np.testing.assert_allclose(np.minimum(found, 1), literal_map(e), atol=0.035)  # the second resize of a steep slope
+    np.testing.assert_allclose(
+        np.minimum(found, 1), literal.saliency_map(e), atol=0.035
+    )  # the second resize of a steep slope
     one_cell = np.eye(8)[[0] * 8] * np.eye(8)[0][:, None]
     assert release.upsample(one_cell, Geometry.of(300, 300)).min() == 0  # the kernel's negative lobes
 

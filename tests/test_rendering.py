@@ -14,7 +14,7 @@ from s2vt.data.phrases import Phrase, phrases_at
 from s2vt.data.pictures import MediaError
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, figure, gallery, storyboard, video
-from s2vt.saliency import heatmaps
+from s2vt.saliency import heatmaps, release
 
 # T=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
 WORDS = ("a", "star")
@@ -112,15 +112,30 @@ def test_resized_geometry_is_the_same_place_of_the_picture():
     np.testing.assert_allclose(drawn.to_input(points * (3, 2)), geometry.to_input(points), rtol=1e-12, strict=True)
 
 
-@pytest.mark.parametrize("normalize", heatmaps.NORMALIZATIONS)
+@pytest.mark.parametrize("normalize", ["clip", "frame"])
 def test_what_is_drawn_reaches_from_0_to_1(normalize):
     evidence = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
     view = look(normalize=normalize)
     geometry = drawing.coarse(Geometry.of(64, 48))
-    drawn = heatmaps.upsample(drawing.e_to_draw(evidence, geometry, view), geometry, view.saliency.sigma_cells)
-    axes = {"clip": (1, 2, 3), "frame": (2, 3), "release": (0, 2, 3)}[normalize]
+    drawn = view.upsample(drawing.e_to_draw(evidence, geometry, view), geometry)
+    axes = {"clip": (1, 2, 3), "frame": (2, 3)}[normalize]
     np.testing.assert_allclose(drawn.min(axis=axes), 0, atol=1e-6)
     np.testing.assert_allclose(drawn.max(axis=axes), 1, atol=1e-6)
+
+
+def test_the_releases_maps_are_drawn_as_they_are():
+    said, view, geometry = starry(times=TIMES), look(normalize="release"), Geometry.of(64, 48)
+    phrases = [Phrase("star", (1,)), Phrase("a star", (0, 1))]
+    e, curve = drawing.drawn_evidence(said, phrases, view)
+    np.testing.assert_allclose(e[0], release.saliency(-losses()[0])[1], rtol=1e-5)  # beside "a", which is not drawn
+    np.testing.assert_allclose(e[1], release.saliency(-losses()[0].sum(axis=0)[None])[0], rtol=1e-5)
+    np.testing.assert_allclose(curve, e.mean(axis=(2, 3)))
+    assert drawing.e_to_draw(e, geometry, view) is e and view.sigma_frames == 0
+    np.testing.assert_array_equal(view.upsample(e, geometry), release.upsample(e, geometry))
+    with pytest.raises(UserError, match="attention.*space.*release"):
+        drawing.drawn_evidence(
+            starry(times=TIMES, **attention_over_time()), phrases, look("attention", normalize="release")
+        )
 
 
 def test_evidence_of_phrases_is_summed_and_its_shapes_are_checked():
@@ -149,10 +164,10 @@ def test_a_kind_without_values_for_the_medium_is_the_users_mistake():
 
 
 def test_legends_of_pictures_do_not_speak_of_frames():
-    for normalize in heatmaps.NORMALIZATIONS:
+    for normalize in drawing.NORMALIZATIONS:
         view = look(normalize=normalize)
         assert not {"frame", "clip", "sampled"} & set(view.scaling(moving=False).replace(";", "").split())
-        assert view.scaling() == heatmaps.NORMALIZATIONS[normalize]
+        assert view.scaling() == drawing.NORMALIZATIONS[normalize]
 
 
 def test_small_print_names_the_kind_of_map_and_what_is_marked():
@@ -425,6 +440,7 @@ def test_most_salient_frames():
     assert storyboard.most_salient([0.3, 0.2, 1.0]) == [2, 0, 1]  # neighbours where nothing else is left
     assert storyboard.most_salient([0.7]) == [0]
     assert storyboard.most_salient(np.zeros(9)) == [0, 2, 4]
+    assert storyboard.most_salient(np.arange(130)) == [129, 119, 109]  # of many frames, a thirteenth of the clip apart
 
 
 def test_storyboard_has_a_row_for_each_phrase(tmp_path):
@@ -581,7 +597,7 @@ def test_figure_of_many_long_phrases(tmp_path):
     assert page.shape[1] <= 2048 and (page[:, [0, -1]] == 255).all()
 
 
-@pytest.mark.parametrize("normalize", heatmaps.NORMALIZATIONS)
+@pytest.mark.parametrize("normalize", drawing.NORMALIZATIONS)
 @pytest.mark.parametrize("size", ((64, 64), (90, 160)))
 def test_no_note_is_cut_off(tmp_path, size, normalize):
     loss = np.random.default_rng(0).random((1, 8, 8))

@@ -16,11 +16,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import convolve1d
 
 import cfg
 import visualization
 from s2vt import command_line
 from s2vt.captioning.runs import Run
+from s2vt.config import SaliencyConfig
 from s2vt.data import sampling, video, video_writer
 from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry, resize
@@ -30,7 +32,7 @@ from s2vt.explaining import explainer
 from s2vt.features import inception
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
-from s2vt.saliency import heatmaps
+from s2vt.saliency import heatmaps, release
 from s2vt.saliency.maps import KINDS
 
 WORDS = ("red", "green", "blue")
@@ -482,6 +484,49 @@ def test_a_picture_read_as_a_clip_has_no_map_of_attention_over_frames(show, tmp_
     arguments = ("--media", tmp_path / "p.png", "--sentence", "red", "--output", tmp_path / "o.html")
     assert show(*arguments, model="soft_attention")[0] == 0
     assert list(page_data(tmp_path / "o.html")["maps"]) == ["nll", "kl", "likelihood"]
+
+
+# --- the release's steps
+
+
+def test_the_releases_steps_read_every_frame(show, tmp_path):
+    """From the frames to the video, beside SciPy's convolution and the maps of the numbers."""
+    frames = [box_picture((160, 120), (20 + 6 * k, 40, 60 + 6 * k, 80), 0 if k < 10 else 2) for k in range(14)]
+    source, size = write_clip(tmp_path / "clip.mp4", frames, rate=10), (160, 120)
+    arguments = ("--media", source, "--sentence", "red blue", "--normalize", "release", "--start", 0.1, "--end", 1.3)
+    arguments += ("--output", tmp_path / "o.mp4", "--save_maps", tmp_path / "m.npz", "--page")
+    status, _, err = show(*arguments)
+    assert status == 0, err
+    seen = np.stack([resize(frame, Geometry.of(*size)) for frame in decode(source)[1:13]])
+    cells = convolve1d(Network().cells(seen), np.ones(3, np.float32) / 3, axis=0)  # (12, 64, 3)
+    loss = np.stack([7 - 4 * cells[..., c].reshape(12, 8, 8) for c in (0, 2)])
+    with np.load(tmp_path / "m.npz") as arrays:
+        np.testing.assert_allclose(arrays["nll"], loss, atol=0.005)  # descriptors are kept in 16 bits
+        assert arrays["frame_indices"].tolist() == list(range(12)) and arrays["frame_nll"].shape == (2, 12)
+        np.testing.assert_allclose(arrays["frame_times"], np.arange(1, 13) / 10, atol=1e-6)
+        e = release.saliency(-arrays["nll"])
+    phrases = phrases_at(WORDS[::2], [(0,), (1,)])
+    view = drawing.Look(SaliencyConfig(normalize="release"))
+    notes = saliency_video._words_of(saliency_video.small_print(12, phrases, view))
+    tiles = saliency_video.arrange(WORDS[::2], 2, Geometry.of(*size), notes)
+    small, shown = drawing.resized(Geometry.of(*size), tiles.width, tiles.height), decode(tmp_path / "o.mp4")
+    assert len(shown) == 12
+    for k, word in ((4, 0), (11, 1)):
+        places = [tiles.corner(tile) for tile in (0, word + 1)]
+        pictures = [shown[k][y : y + tiles.height, x : x + tiles.width] for x, y in places]
+        expected = release.upsample(e[word, k], small)
+        assert expected.max() > 0.3 and np.quantile(np.abs(saliency_seen(*pictures) - expected), 0.95) < 0.05
+    data = page_data(tmp_path / "o.html")
+    assert (data["normalize"], list(data["normalizations"])) == ("release", ["release"])
+    assert len(data["times"]) == 12 and data["over_time"] is None
+    assert (tmp_path / "o_storyboard.png").exists()
+
+
+def test_the_releases_steps_of_many_media(show, tmp_path):
+    data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two")})
+    arguments = ("--media_id", "all", "--sentence", "red", "--normalize", "release", "--output", tmp_path / "out")
+    assert show(*arguments)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == ["one.mp4", "two.mp4"]
 
 
 # --- what is shown, and in which format

@@ -51,12 +51,13 @@ def explain(request, progress: Callable = _no_progress) -> Result:
             return _explain_many(planned.jobs, explainer, progress)
     (job,) = planned.jobs
     sampled = sample(job, request)
-    exhibit = _exhibit(explainer, job, sampled, *explainer.explain([job], sampled), progress("frame"))
+    explained, (explanation,) = explainer.explain([job], sampled, progress("frame"))
+    exhibit = _exhibit(explainer, job, explained, explanation, progress("frame"))
     return Result(_make(exhibit))
 
 
-def _exhibit(explainer, job, sampled, explanation, progress):
-    """The Exhibit of a job.
+def _exhibit(explainer, job, explained, explanation, progress):
+    """The Exhibit of a job. explained, explanation: from `Explainer.explain`.
 
     Raises:
         UserError: if there is no explanation, the captioner's own caption being empty.
@@ -64,7 +65,7 @@ def _exhibit(explainer, job, sampled, explanation, progress):
     if explanation is None:
         raise UserError(f"the captioner's own caption of {job.medium.path} is empty; give one with --sentence")
     words = tuple(explainer.vocabulary.words)
-    return Exhibit(explainer.request, job, sampled.distinct()[0], explanation, words, progress)
+    return Exhibit(explainer.request, job, explained, explanation, words, progress)
 
 
 def _make(exhibit):
@@ -115,13 +116,13 @@ def _exhibits(jobs, explainer, progress, failed):
     """Yields the Exhibit of each job about one medium; adds those that cannot be explained to `failed`."""
     try:
         sampled = sample(jobs[0], explainer.request)
-        explanations = explainer.explain(jobs, sampled)
+        explained, explanations = explainer.explain(jobs, sampled, progress("frame"))
     except UserError as error:
         failed.update({job.name: error for job in jobs})
         return
     for job, explanation in zip(jobs, explanations, strict=True):
         try:
-            yield _exhibit(explainer, job, sampled, explanation, progress("frame"))
+            yield _exhibit(explainer, job, explained, explanation, progress("frame"))
         except UserError as error:
             failed[job.name] = error
 

@@ -6,14 +6,18 @@ descriptors that the captioner reads, T words.
 
 import dataclasses
 import functools
+import io
 import sys
 
 import numpy as np
+from PIL import Image
 
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.sampling import sample_medium, together
+from s2vt.data.video import iterate_frames
 from s2vt.features import inception
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
+from s2vt.features.every_frame import every_frame
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import KINDS, find_evidence
@@ -37,6 +41,25 @@ def sample(job, request):
     return sample_medium(job.medium.path, kind, features.num_frames, excerpt.start, excerpt.end, convert)
 
 
+class Thumbnails:
+    """Small copies of a video's frames, (h, w, 3) uint8 by index, kept as JPEGs: some 20 kB a frame."""
+
+    def __init__(self):
+        self.files = []
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        return np.asarray(Image.open(io.BytesIO(self.files[index])))
+
+    def append(self, frame):
+        """Keeps a frame, (H, W, 3) uint8."""
+        file = io.BytesIO()
+        Image.fromarray(thumbnail(frame)).save(file, "JPEG", quality=92)
+        self.files.append(file.getvalue())
+
+
 class Explainer:
     """Explains media with one trained captioner.
 
@@ -58,7 +81,7 @@ class Explainer:
         """The network that makes descriptors."""
         return inception.FeatureExtractor(self.config.features)
 
-    def explain(self, jobs, sampled):
+    def explain(self, jobs, sampled, progress=lambda frames, total: frames):
         """What the captioner finds for each job's sentence, or for its own caption.
 
         Prints a warning on stderr if the medium is unlike those that the captioner was trained on.
@@ -66,21 +89,24 @@ class Explainer:
         Args:
             jobs: of one medium; their sentences are explained in one call.
             sampled: their SampledMedium, of `sample`.
+            progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
         Returns:
-            list of Explanation, of the m' distinct frames; None for an empty caption.
+            SampledMedium of the m' frames that are explained, with `frames["shown"]`: the distinct ones, or every one
+            (`saliency.normalize=release`); list of Explanation of these, None for an empty caption.
         """
         from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
         job = jobs[0]
-        distinct, first = sampled.distinct()
         descriptors = descriptors_of(self._cells(job, sampled), self.config)
         if warning := self.request.run.warning(job.medium.path.name, descriptors.v):
             print(warning, file=sys.stderr)
         sentences = [self._indices(job, descriptors.v) for job in jobs]
         asked = [y for y in sentences if y]
         if not asked:
-            return [None] * len(jobs)
-        evidence, log_p = self._evidence(jobs, descriptors, first, asked), [None] * len(asked)
+            return sampled, [None] * len(jobs)
+        explained, first, cells = self._explained(job, sampled, descriptors.cells, progress)
+        evidence = self._evidence(jobs, dataclasses.replace(descriptors, cells=cells), first, asked)
+        log_p = [None] * len(asked)
         if any(job.has_page for job in jobs):
             captioner = self.captioner
             log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
@@ -88,10 +114,30 @@ class Explainer:
 
         def explanation(y, maps, of_sentence):
             words = tuple(self.vocabulary.words[i] for i in y)
-            return Explanation(words, maps, geometry, distinct.indices, distinct.times, of_sentence)
+            return Explanation(words, maps, geometry, explained.indices, explained.times, of_sentence)
 
         found = map(explanation, asked, evidence, log_p)
-        return [next(found) if y else None for y in sentences]
+        return explained, [next(found) if y else None for y in sentences]
+
+    def _explained(self, job, sampled, cells, progress):
+        """The frames that are explained.
+
+        Args:
+            cells: of the sampled frames, (m, G*G, D).
+        Returns:
+            SampledMedium of the m' frames; which of the m frames each one is, (m',); their cells, (m', G*G, D).
+        """
+        if not (job.moving and self.request.look.of_release):
+            distinct, first = sampled.distinct()
+            return distinct, first, cells[first]
+        path, excerpt = job.medium.path, self.request.excerpt
+        thumbnails = Thumbnails()
+        frames = progress(iterate_frames(path, excerpt.start, excerpt.end), sampled.num_frames)
+        every = every_frame(frames, self.network, self.config.features, thumbnails.append)
+        explained = dataclasses.replace(
+            sampled, frames={"shown": thumbnails}, indices=every.indices, times=every.times, num_frames=len(every.times)
+        )
+        return explained, every.indices, every.cells
 
     def _cells(self, job, sampled):
         """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
@@ -111,19 +157,19 @@ class Explainer:
         return self.vocabulary.encode(job.sentence, max_words).tolist()
 
     def _evidence(self, jobs, descriptors, first, sentences):
-        """{kind: Evidence} of each sentence, of the distinct frames.
+        """{kind: Evidence} of each sentence, of the m' frames whose cells the descriptors have.
 
         Args:
-            first: which of the m frames each distinct one is, (m',).
+            first: which of the m frames each one is, (m',).
         """
         moving = jobs[0].moving
         kinds = self.request.kinds if any(job.has_page for job in jobs) else [self.request.look.kind]
         kinds = [kind for kind in kinds if ("video" if moving else "picture") in KINDS[kind].media]
-        if descriptors.order is None and not moving:  # attention over equal frames says nothing about a picture
+        # Attention over equal frames says nothing about a picture; attention over every frame would be another one.
+        if descriptors.order is None and (not moving or self.request.look.of_release):
             kinds = [kind for kind in kinds if KINDS[kind].loss]
         frame_input = self.config.saliency.frame_input if moving else None
-        of_distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
-        found = find_evidence(self.captioner, of_distinct, sentences, kinds, frame_input, self.vocabulary.words)
+        found = find_evidence(self.captioner, descriptors, sentences, kinds, frame_input, self.vocabulary.words)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
 

@@ -142,6 +142,11 @@ def _check_file(path):
 
 def _check_map(request, medium, moving):
     kind, name = KINDS[request.look.kind], request.look.kind
+    if moving and request.look.of_release and not kind.loss:
+        raise UserError(
+            f"--map {name}: a captioner of videos attends to frames, the release's maps need cells; choose another "
+            "kind, or --normalize clip"
+        )
     if moving or request.config.media == "picture" or not medium.path.exists():
         return
     if "picture" not in kind.media:

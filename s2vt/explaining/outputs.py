@@ -23,7 +23,7 @@ class Exhibit:
 
     Attributes:
         request: the ExplanationRequest.   job: the Job.
-        sampled: SampledMedium of the distinct frames, of `explainer.sample`.
+        sampled: SampledMedium of the frames that are explained, of `Explainer.explain`.
         explanation: the Explanation.
         vocabulary: the captioner's words, (V,).
         progress: (iterable of a video's frames, their number) -> iterable.

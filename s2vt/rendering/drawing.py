@@ -1,7 +1,8 @@
 """Overlays of maps over pictures, text that fits, and the page that figures are drawn on.
 
-Maps are drawn by `heatmaps.upsample`, as they are scored: each value stands at the centre of its cell's receptive
-field, whatever the size of the drawing. Words, times and scales stand beside the pictures, never over them.
+Maps are drawn by `Look.upsample`, as they are scored: each value stands at the centre of its cell's receptive field
+(or in the release's place), whatever the size of the drawing. Words, times and scales stand beside the pictures, never
+over them.
 
 Letters: K words or phrases; m sampled frames, 1 for a picture; G=8 grid; H, W height and width of the source, pixels;
 h, w of its drawn copy. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges, in source pixels.
@@ -21,9 +22,9 @@ from PIL import Image, ImageFont
 
 from s2vt.config import SaliencyConfig
 from s2vt.data.files import atomic_path
-from s2vt.data.phrases import FUNCTION_WORDS
+from s2vt.data.phrases import FUNCTION_WORDS, phrases_at
 from s2vt.errors import UserError
-from s2vt.saliency import heatmaps
+from s2vt.saliency import heatmaps, release
 from s2vt.saliency.maps import KINDS
 
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of saliency look equally large
@@ -38,10 +39,9 @@ class Look:
     """How an explanation is drawn.
 
     Attributes:
-        saliency: the kind of map (`map`) and the standard deviations of its interpolation (`sigma_cells`) and of its
-            smoothing over time (`sigma_frames`).
+        saliency: the kind of map (`map`), how it is scaled (`normalize`), and the standard deviations of its
+            interpolation (`sigma_cells`) and of its smoothing over time (`sigma_frames`).
         cmap: name of a matplotlib colour map; `palette` refuses an unknown one.
-        normalize: one of `heatmaps.NORMALIZATIONS`.
         layout: one of LAYOUTS: "grid", "strip" (one row), "single" (of a video, the map of the leading phrase; of a
             picture, the maps without the picture itself).
         limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, or `video.ANIMATION_LIMIT` of a GIF or
@@ -50,7 +50,6 @@ class Look:
 
     saliency: SaliencyConfig = SaliencyConfig()
     cmap: str = COLOUR_MAP
-    normalize: str = "clip"
     layout: str = "grid"
     limit: tuple[int, int] | None = None
 
@@ -64,12 +63,36 @@ class Look:
         """What that kind of map is, for legends."""
         return KINDS[self.kind].title
 
+    @property
+    def of_release(self):
+        """Whether maps are made in the steps of the 2017 release (`saliency.release`)."""
+        return self.saliency.normalize == "release"
+
+    @property
+    def sigma_frames(self):
+        """Standard deviation of the Gaussian that curves are smoothed with; the release's maps are smooth already."""
+        return 0 if self.of_release else self.saliency.sigma_frames
+
+    def interpolation(self, geometry, grid):
+        """How much each source column and row takes from each cell: A_x (W, G) and A_y (H, G)."""
+        if self.of_release:
+            return release.interpolation(geometry, grid)
+        return heatmaps.interpolation(geometry, grid, self.saliency.sigma_cells)
+
+    def upsample(self, e, geometry):
+        """Values on the grid, (..., G, G) -> maps over the pixels of a geometry, (..., H, W)."""
+        if self.of_release:
+            return release.upsample(e, geometry)
+        return heatmaps.upsample(e, geometry, self.saliency.sigma_cells)
+
     def scaling(self, moving=True):
         """How saliency is scaled, for legends; moving: of a video."""
-        return (heatmaps.NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS)[self.normalize]
+        return (NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS)[self.saliency.normalize]
 
     def smoothing(self):
         """How saliency over time is smoothed, for legends."""
+        if self.of_release:
+            return "mean of the map"
         sigma = self.saliency.sigma_frames
         return f"Gaussian smoothing with σ = {sigma:g} sampled frames" if sigma else "no smoothing"
 
@@ -80,10 +103,16 @@ class Look:
         return f"saliency over time, {title}{which}, scaled to [0, 1], {self.smoothing()}"
 
 
+NORMALIZATIONS = {  # the descriptions that stand beside the maps, of each value of `saliency.normalize`
+    "clip": "each word or phrase scaled to [0, 1] over the clip (Eq. 8)",
+    "frame": "each word or phrase scaled to [0, 1] in each sampled frame",
+    "release": "as the 2017 release: every frame, averaged over 3; each word over the clip, less its mean; "
+    "each frame over all words; Gaussian of 2 frames, 1 cell",
+}
 PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are the same
     "clip": "each word or phrase scaled to [0, 1] over the picture (Eq. 8)",
     "frame": "each word or phrase scaled to [0, 1] over the picture (Eq. 8)",
-    "release": "release's two steps: each word over the picture, less its mean; then over all words",
+    "release": "as the 2017 release: each word over the picture, less its mean; over all words; Gaussian of 1 cell",
 }
 
 
@@ -91,7 +120,7 @@ PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are th
 
 
 def drawn_evidence(explanation, phrases, look):
-    """Evidence for phrases (Eq. 9) by the kind of map that is drawn.
+    """Evidence for phrases (Eq. 9) by the kind of map that is drawn; of the release's maps, their saliency.
 
     Args:
         explanation: `s2vt.saliency.explanation.Explanation`; one with `times` is of a video.
@@ -112,6 +141,9 @@ def drawn_evidence(explanation, phrases, look):
     if (frames if num_times else cells) is None:
         medium, needed = ("video", "time") if num_times else ("picture", "space")
         raise UserError(f"{look.title} has no values in {needed}, which a {medium} needs; choose another kind of map")
+    if look.of_release:
+        cells = _of_release(explanation, phrases, look)
+        frames = release.over_time(cells)
     for values in (cells, frames if num_times else None):
         if values is not None and values.shape[1] != max(num_times, 1):
             raise ValueError(f"expected evidence for m = {max(num_times, 1)} frames, received {values.shape}")
@@ -121,20 +153,35 @@ def drawn_evidence(explanation, phrases, look):
     )
 
 
+def _of_release(explanation, phrases, look):
+    """Saliency of phrases in the release's steps, (K, m, G, G): each beside the sentence's other words."""
+    words, evidence = explanation.words, explanation.maps[look.kind]
+    if evidence.cells is None:
+        raise UserError(f"{look.title} has no values in space, which the release's maps need; choose another kind")
+    of_words, _ = evidence.of_phrases(phrases_at(words, [(t,) for t in range(len(words))]))
+    of_phrases, _ = evidence.of_phrases(phrases)
+    others = [[t for t in range(len(words)) if t not in phrase.words] for phrase in phrases]
+    pairs = zip(of_phrases, others, strict=True)
+    return np.stack([release.saliency_beside(cells, of_words[rest]) for cells, rest in pairs])
+
+
 def e_to_draw(evidence, geometry, look):
     """Saliency on the grid, scaled so that the drawn map reaches from 0 to 1, as the colour bar says.
 
-    `heatmaps.upsample` averages neighbouring cells, so a map drawn of `heatmaps.normalize`'s values can end short of
-    0 and 1. Scaling and averaging are both linear: the grid is scaled by the range of the maps instead of its own.
+    `heatmaps.upsample` averages neighbouring cells, so a map drawn of `heatmaps.scale`'s values can end short of 0 and
+    1. Scaling and averaging are both linear: the grid is scaled by the range of the maps instead of its own. The
+    release's maps are drawn as they are, their largest value below 1.
 
     Args:
-        evidence: of cells, (K, m, G, G).   geometry: of the source.   look: `Look`.
+        evidence: of cells, from `drawn_evidence`, (K, m, G, G).   geometry: of the source.   look: `Look`.
     Returns:
-        e, (K, m, G, G), for `heatmaps.upsample`; single cells can lie outside [0, 1].
+        e, (K, m, G, G), for `Look.upsample`; single cells can lie outside [0, 1].
     """
-    e = heatmaps.normalize(evidence, look.normalize)
-    axes = {"clip": (1, 2, 3), "frame": (2, 3), "release": (0, 2, 3)}[look.normalize]
-    maps = heatmaps.upsample(e, coarse(geometry), look.saliency.sigma_cells)
+    if look.of_release:
+        return evidence
+    axes = {"clip": (1, 2, 3), "frame": (2, 3)}[look.saliency.normalize]
+    e = heatmaps.scale(evidence, axes)
+    maps = look.upsample(e, coarse(geometry))
     low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
     return (e - low) / np.where(high - low > 1e-6, high - low, np.inf)
 

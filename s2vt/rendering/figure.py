@@ -31,11 +31,10 @@ def picture_figure(path, picture, explanation, phrases, look):
         ValueError: if there is no phrase or the shapes disagree.
     """
     cells, _ = drawing.drawn_evidence(explanation, phrases, look)
-    geometry, sigma = explanation.geometry, look.saliency.sigma_cells
+    geometry = explanation.geometry
     e_cells = drawing.e_to_draw(cells, geometry, look)[:, 0]
     stars = [  # a constant map has no maximum
-        np.array(heatmaps.argmax_point(heatmaps.upsample(e, geometry, sigma))) if np.ptp(e) > 0 else None
-        for e in e_cells
+        np.array(heatmaps.argmax_point(look.upsample(e, geometry))) if np.ptp(e) > 0 else None for e in e_cells
     ]
     note = f"saliency: {look.title}, {look.scaling(moving=False)}"
     sheet = Sheet.of(explanation, len(phrases), look.layout, note)
@@ -45,7 +44,7 @@ def picture_figure(path, picture, explanation, phrases, look):
         page.picture(backdrop.lit, *sheet.corner(0))
     drawn_geometry = drawing.resized(geometry, *sheet.panel)
     for k, phrase in enumerate(phrases):
-        e_map = heatmaps.upsample(e_cells[k], drawn_geometry, sigma)
+        e_map = look.upsample(e_cells[k], drawn_geometry)
         _draw_panel(page, sheet, k, phrase, drawing.overlay(backdrop, e_map, look.cmap), stars[k])
     marks = {"maximum": any(star is not None for star in stars), "box": any(len(phrase.boxes) for phrase in phrases)}
     _draw_legend(page, sheet, explanation.words, note, look.cmap, marks)
@@ -152,8 +151,8 @@ def _draw_panel(page, sheet, k, phrase, picture, star):
         (x1, y1), (x2, y2) = np.clip(np.reshape(box, (2, 2)) * sheet.ratio, 0, sheet.panel)
         page.box(x + x1, y + y1, x + x2, y + y2, 2 * sheet.unit)
     if star is not None:
-        # Maxima lie an eighth of the picture or more from its edges: the star stays inside.
-        radius = min(13 * sheet.unit, 0.09 * min(sheet.panel))
+        # Maxima lie a twelfth of the picture or more from its edges: the star stays inside.
+        radius = min(13 * sheet.unit, 0.08 * min(sheet.panel))
         page.star(x + star[0] * sheet.ratio[0], y + star[1] * sheet.ratio[1], radius)
 
 

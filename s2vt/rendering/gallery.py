@@ -141,14 +141,15 @@ def thumbnail(frames, explanation, phrases, look):
     cells, evidence = drawn_evidence(explanation, chosen, look)
     k = i = 0
     if evidence is not None:
-        alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
+        alpha = heatmaps.temporal_alpha(evidence, look.sigma_frames)
         k, i = np.unravel_index(alpha.argmax(), alpha.shape)
     geometry = explanation.geometry
     ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
     size = tuple(max(1, round(ratio * side)) for side in (geometry.width, geometry.height))
     e_map = None
     if cells is not None:
-        over_clip = dataclasses.replace(look, normalize="clip")  # the peak's map in full, whatever else is drawn
+        # The peak's map in full, whatever else is drawn.
+        over_clip = dataclasses.replace(look, saliency=dataclasses.replace(look.saliency, normalize="clip"))
         e = e_to_draw(cells[k : k + 1], geometry, over_clip)[0, i]
-        e_map = heatmaps.upsample(e, resized(geometry, *size), look.saliency.sigma_cells)
+        e_map = over_clip.upsample(e, resized(geometry, *size))
     return np.asarray(overlay(Backdrop(shrunk(frames[i], size)), e_map, look.cmap))

@@ -71,10 +71,27 @@ function range(values) {
   return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
 }
 
-/** The part of a word's e over the clip (Eq. 8) above its mean: the first of the 2017 release's two steps. */
-function aboveMean(e) {
-  const mean = e.reduce((a, b) => a + b) / e.length;
+/** The part of a word's e over the clip (Eq. 8) above its mean, as `release.time_normalization`. */
+function timeNormalization(evidence) {
+  const e = scale(evidence), mean = e.reduce((a, b) => a + b) / e.length;
   return e.map((value) => Math.max(value - mean, 0));
+}
+
+/** Gaussian along one axis of `length` values, `stride` apart, reflected at the ends; weights[d] at a distance d. */
+function gaussian(values, length, stride, weights) {
+  const reflected = (k) => { const at = ((k % (2 * length)) + 2 * length) % (2 * length); return Math.min(at, 2 * length - 1 - at); };
+  return values.map((_, i) => {
+    const at = Math.floor(i / stride) % length;
+    let sum = 0;
+    for (let d = 1 - weights.length; d < weights.length; d++)
+      sum += weights[Math.abs(d)] * values[i + (reflected(at + d) - at) * stride];
+    return sum;
+  });
+}
+
+/** The mean of each frame's cells: m values. */
+function meanOverCells(e) {
+  return Float64Array.from(page.times, (_, i) => e.subarray(i * G * G, (i + 1) * G * G).reduce((a, b) => a + b) / (G * G));
 }
 
 /** Smoothing over the sampled frames. */
@@ -89,12 +106,13 @@ function temporalAlpha(e) {
   return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
 }
 
-/** Values on the grid (G G) -> a map over the pixels, row by row (height width): A_y cells A_x^T. */
+/** Values on the grid (G G) -> a map over the pixels, row by row (height width): min + A_y (cells - min) A_x^T. */
 function upsample(cells, { x, y, width, height }) {
-  const map = new Float32Array(width * height), row = new Float64Array(G);
+  const [low] = range(cells); // rows of the release's A sum to less than 1: beyond the grid is a ring of its minimum
+  const map = new Float32Array(width * height).fill(low), row = new Float64Array(G);
   for (let j = 0, pixel = 0; j < height; j++) {
     row.fill(0);
-    for (let k = 0; k < G; k++) for (let l = 0; l < G; l++) row[l] += y[j * G + k] * cells[k * G + l];
+    for (let k = 0; k < G; k++) for (let l = 0; l < G; l++) row[l] += y[j * G + k] * (cells[k * G + l] - low);
     for (let i = 0; i < width; i++, pixel++)
       for (let l = 0; l < G; l++) map[pixel] += x[i * G + l] * row[l];
   }
@@ -126,7 +144,7 @@ const evidence = Object.fromEntries(Object.entries(page.evidence).map(([name, { 
   [name, { cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
 const maps = Object.fromEntries(Object.entries(page.maps).map(([kind, map]) => [kind, { ...map, ...evidence[map.of] }]));
 const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
-const smoothing = floats(page.over_time);
+const smoothing = page.over_time && floats(page.over_time);
 const geometry = interpolation("drawn"), coarse = interpolation("coarse");
 
 /** Size and matrices of one of the two sizes at which maps are made. */
@@ -165,26 +183,32 @@ function wordsShown() {
 }
 
 function makeScene() {
-  const { cells, frames } = maps[state.kind], words = wordsShown();
-  const e = frames ? scale(overTime(ofPhrase(state.kind, frames, words))) : Float64Array.of(1);
-  const drawn = cells ? saliency(cells, words) : { e: null, ends: ["", ""] };
+  const words = wordsShown();
+  const drawn = maps[state.kind].cells ? saliency(state.kind, words) : { e: null, ends: ["", ""] };
+  const e = momentsOf(state.kind, words, drawn.e);
   return { words, frames: e, beside: besideOf(state.kind, words), alpha: temporalAlpha(e), ...drawn };
 }
 
-/** The words' maps: scaled as `heatmaps.normalize` does, the drawn values from 0 to 1 (`drawing.e_to_draw`). */
-function saliency(cells, words) {
-  const unit = functionOf(state.kind, words) === "change" ? "nats a frame" : maps[state.kind].unit;
-  const evidence = ofPhrase(state.kind, cells, words), release = state.normalize === "release";
-  const e = release ? aboveMean(scale(evidence)) : scale(evidence), drawn = drawnRanges(e);
+/** When the words have their evidence: e of the frames (m); of the release's maps, the mean of each. */
+function momentsOf(kind, words, e) {
+  if (state.normalize === "release") return scale(meanOverCells(e));
+  const { frames } = maps[kind];
+  return frames ? scale(overTime(ofPhrase(kind, frames, words))) : Float64Array.of(1);
+}
+
+/** The words' maps: scaled as `drawing.e_to_draw` does, the drawn values from 0 to 1; or the release's. */
+function saliency(kind, words) {
+  const unit = functionOf(kind, words) === "change" ? "nats a frame" : maps[kind].unit;
+  if (state.normalize === "release") {
+    const ends = ["no evidence above the word’s mean", "most evidence for any word in the frame, before the Gaussian"];
+    return { ends, e: releaseSaliency(kind, words) };
+  }
+  const evidence = ofPhrase(kind, maps[kind].cells, words), e = scale(evidence), drawn = drawnRanges(e);
   let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
   if (state.normalize === "clip") {
     const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
     limits = drawn.map(() => limit);
     ends = limit.map((value) => described(smallest + value * (largest - smallest), unit));
-  } else if (release) { // all words of a frame together; those that are summed count as one
-    const others = rangesOfWords(state.kind).filter((_, t) => !words.includes(t));
-    limits = drawn.map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
-    ends = ["least evidence for any word in the frame", "most evidence for any word in the frame"];
   }
   return { ends, e: e.map((value, k) => {
     const [low, high] = limits[Math.floor(k / (G * G))];
@@ -206,10 +230,28 @@ function drawnRanges(e) {
   return page.times.map((_, i) => range(upsample(e.subarray(i * G * G, (i + 1) * G * G), coarse)));
 }
 
+/** The words' maps in the steps of the 2017 release (`release.phrase_saliency`): summed words count as one word. */
+function releaseSaliency(kind, words) {
+  const others = frameRanges(kind).filter((_, t) => !words.includes(t));
+  const above = timeNormalization(ofPhrase(kind, maps[kind].cells, words));
+  const limits = rangesOfFrames(above).map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
+  const e = above.map((value, k) => {
+    const [low, high] = limits[Math.floor(k / (G * G))];
+    return high > low ? (value - low) / (high - low) : 0;
+  });
+  const { frames, cells } = page.gaussian;
+  return gaussian(gaussian(gaussian(e, m, G * G, frames), G, G, cells), G, 1, cells);
+}
+
+/** Smallest and largest value of each frame: m pairs. */
+function rangesOfFrames(e) {
+  return page.times.map((_, i) => range(e.subarray(i * G * G, (i + 1) * G * G)));
+}
+
 const kept = {};
-/** `drawnRanges` of each word after the release's first step. */
-function rangesOfWords(kind) {
-  return kept[kind] ??= page.words.map((_, t) => drawnRanges(aboveMean(scale(ofPhrase(kind, maps[kind].cells, [t])))));
+/** `rangesOfFrames` of each word after the release's first normalisation. */
+function frameRanges(kind) {
+  return kept[kind] ??= page.words.map((_, t) => rangesOfFrames(timeNormalization(ofPhrase(kind, maps[kind].cells, [t]))));
 }
 
 /** The current map, height x width, row by row; null where the kind of map has no values in space. */
@@ -337,8 +379,8 @@ const wordElements = page.words.map((word, t) => {
   element.dataset.position = t;
   return element;
 });
-const momentOfWord = Object.fromEntries(Object.entries(maps).map(([kind, { frames }]) =>
-  [kind, frames && page.words.map((_, t) => scale(overTime(ofPhrase(kind, frames, [t]))))]));
+const momentOfWord = Object.fromEntries(Object.keys(maps).map((kind) => [kind, page.words.map((_, t) =>
+  momentsOf(kind, [t], state.normalize === "release" && releaseSaliency(kind, [t])))]));
 
 function choose(words, current) {
   if (words.length === 0) return; // something is always shown
@@ -543,7 +585,8 @@ function start() {
   $("instead").hidden = !page.alternatives;
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
-  $("between").textContent = page.between_cells;
+  $("scaled").hidden = Object.keys(page.normalizations).length < 2;
+  $("placement").textContent = page.placement;
   $("smoothing").textContent = page.smoothing;
   $("error").textContent = `Evidence is kept here in 16 bits, off by at most ${page.error.toExponential(0)}.`;
   if (moving) {

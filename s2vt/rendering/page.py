@@ -3,8 +3,8 @@
 The page is one file that needs nothing else, no network and no server. It holds the medium (a video as H.264, a
 picture as WebP) and the evidence of every kind of map of the explanation on the grid, so that any words can be summed
 (Eq. 9) and scaled (Eq. 8) in the browser. Interpolation between cells and smoothing over time are matrices of
-`heatmaps`, which the page's script multiplies with. `page.html`, `page.js` and `page.css` beside this file are its
-parts.
+`heatmaps`, which the page's script multiplies with; of maps in the release's steps, they come from `release`.
+`page.html`, `page.js` and `page.css` beside this file are its parts.
 
 Evidence is kept in 16 bits, word by word: off by at most (max - min) / 131070 of the word. A phrase of q words is off
 by at most the sum of its words' errors.
@@ -33,6 +33,7 @@ from s2vt.errors import UserError
 from s2vt.rendering.drawing import (
     COLOUR_MAP,
     DIMMED,
+    NORMALIZATIONS,
     PICTURE_NORMALIZATIONS,
     TINT,
     TINT_POWER,
@@ -42,7 +43,8 @@ from s2vt.rendering.drawing import (
     resized,
     shrunk,
 )
-from s2vt.saliency.heatmaps import NORMALIZATIONS, interpolation, over_time
+from s2vt.saliency import release
+from s2vt.saliency.heatmaps import over_time
 from s2vt.saliency.maps import KINDS
 
 COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
@@ -50,7 +52,7 @@ VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, 
 VIDEO_BYTES = 3_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
 KEYFRAME_INTERVAL = 10  # frames: what a browser decodes at most to show the one that the time line points at
-SCALED = {"clip": "per clip", "frame": "per frame", "release": "release"}  # the choices of the page's control
+SCALED = {"clip": "per clip", "frame": "per frame", "release": "release"}  # texts of the page's control
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,9 +160,7 @@ def _fields(path, explanation, content, look):
         raise UserError(f"cannot write {path}: expected a name that ends in .html; name another output")
     moving, words = bool(len(explanation.times)), [str(word) for word in explanation.words]
     colour_maps = {name: _base64(palette(name)) for name in dict.fromkeys((look.cmap, *COLOUR_MAPS))}
-    texts = NORMALIZATIONS if moving else {how: PICTURE_NORMALIZATIONS[how] for how in ("clip", "release")}
-    if look.normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {look.normalize!r}")
+    texts = _scalings(look, moving)
     chosen = sorted(set(content.chosen or (noun_phrases(words) or [range(len(words))])[0]))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
@@ -181,7 +181,7 @@ def _fields(path, explanation, content, look):
         "of_change": sorted(found[look.kind].of_change),
         "kind": look.kind,
         "error": max(steps) / 2,
-        "normalize": look.normalize if look.normalize in texts else "clip",
+        "normalize": look.saliency.normalize if look.saliency.normalize in texts else "clip",
         "normalizations": {  # the control's text, and the whole description
             how: (SCALED[how] if moving else SCALED[how].replace("clip", "picture"), text)
             for how, text in texts.items()
@@ -192,6 +192,15 @@ def _fields(path, explanation, content, look):
         "cmap": look.cmap,
         "colour_maps": colour_maps,
     }
+
+
+def _scalings(look, moving):
+    """{how saliency can be scaled on the page: its description}; the release's maps have evidence of their own."""
+    if look.saliency.normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {look.saliency.normalize!r}")
+    texts = NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS
+    offered = ("release",) if look.of_release else ("clip", "frame") if moving else ("clip",)
+    return {how: texts[how] for how in offered}
 
 
 def _alternatives(explanation, words, vocabulary):
@@ -252,22 +261,37 @@ def quantised(values):
 
 def _drawn(explanation, look, size):
     """The geometry of the copy that is drawn, and the matrices that make maps and curves (`heatmaps`)."""
-    geometry, sigma = resized(explanation.geometry, *size), look.saliency.sigma_cells
+    geometry = resized(explanation.geometry, *size)
     grids = {np.shape(evidence.cells)[-1] for evidence in explanation.maps.values() if evidence.cells is not None}
     if len(grids) > 1:
         raise ValueError(f"expected maps of one grid, received G = {sorted(grids)}")
     grid, m = max(grids, default=2), max(len(explanation.times), 1)
-    between = f"a mean of all cells, Gaussian weights of σ = {sigma:g} cells" if sigma else "bilinear interpolation"
     return geometry.to_json() | {
         "grid": grid,
         "interpolation": {
-            name: [_matrix(A) for A in interpolation(of, grid, sigma)]
+            name: [_matrix(A) for A in look.interpolation(of, grid)]
             for name, of in (("drawn", geometry), ("coarse", coarse(geometry)))
         },
-        "over_time": _matrix(over_time(np.eye(m), look.saliency.sigma_frames).T),
-        "between_cells": f"the map is {between}",
+        "gaussian": release.gaussian_weights() if look.of_release else None,
+        "over_time": None if look.of_release else _matrix(over_time(np.eye(m), look.sigma_frames).T),
+        "placement": _placement(look),
         "smoothing": look.smoothing(),
     }
+
+
+def _placement(look):
+    """Where values belong and what stands between them, and what the ends of the scale are."""
+    if look.of_release:
+        return (
+            "Values stand in the release’s places, cell k of 8 at .02 + .12 (k + 1/2) of the picture’s side; between "
+            "them the map is a bicubic interpolation."
+        )
+    sigma = look.saliency.sigma_cells
+    between = f"a mean of all cells, Gaussian weights of σ = {sigma:g} cells" if sigma else "bilinear interpolation"
+    return (
+        f"Values belong at the centres of the cells’ receptive fields; between them the map is {between}. The smallest "
+        "and the largest drawn value are the ends of the scale."
+    )
 
 
 def _matrix(A):

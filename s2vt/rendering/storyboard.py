@@ -62,9 +62,9 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
         raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
     cells, frames = drawn_evidence(explanation, phrases, look)
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
-    e_frames = heatmaps.temporal_saliency(frames, look.saliency.sigma_frames)
-    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.saliency.sigma_frames), ROWS)
-    beside = explanation.beside(look.kind, phrases, look.saliency.sigma_frames)
+    e_frames = heatmaps.temporal_saliency(frames, look.sigma_frames)
+    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.sigma_frames), ROWS)
+    beside = explanation.beside(look.kind, phrases, look.sigma_frames)
     notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
@@ -78,7 +78,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
         for rank, i in enumerate(plot.ranks):
             e_map = None
             if e_cells is not None:
-                e_map = heatmaps.upsample(e_cells[k, i], geometry, look.saliency.sigma_cells)
+                e_map = look.upsample(e_cells[k, i], geometry)
             picture = overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map, look.cmap)
             _draw_frame(page, board, row, rank, axis.times[i], picture)
     _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)
@@ -100,13 +100,15 @@ def most_concentrated(alpha, count):
 def most_salient(e, count=3):
     """The highest of e, best first; neighbours of a chosen one only when nothing else is left.
 
+    Of more than 26 frames, all within a thirteenth of the clip are neighbours.
+
     Example:
         >>> most_salient([0.1, 0.9, 1.0, 0.8, 0.3, 0.2])
         [2, 4, 0]
     """
     order = [int(i) for i in np.argsort(-np.asarray(e), kind="stable")]
     chosen = []
-    for distance in (2, 1):
+    for distance in (max(2, len(order) // 13), 1):
         for i in order:
             if len(chosen) < count and all(abs(i - j) >= distance for j in chosen):
                 chosen.append(i)

@@ -89,7 +89,7 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     """
     cells, evidence = drawn_evidence(explanation, phrases, look)
     e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
-    alpha = heatmaps.temporal_alpha(evidence, look.saliency.sigma_frames)
+    alpha = heatmaps.temporal_alpha(evidence, look.sigma_frames)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
     beside = explanation.beside(look.kind, phrases, look.saliency.sigma_frames)
     if beside:
@@ -173,11 +173,12 @@ def small_print(num_sampled, phrases, look, without_maps=False):
     """
     unit = "word" if all(len(phrase.words) == 1 for phrase in phrases) else "phrase"
     content = "content " if content_phrases(phrases) else ""
+    frames = f"{num_sampled} {'' if look.of_release else 'sampled '}frames"
     return (
         f"no map: {look.title} has values in time only"
         if without_maps
         else f"colour: saliency, {look.title}, {look.scaling()}",
-        f"bars: α of {num_sampled} sampled frames, each {unit}'s highest in full, {look.smoothing()}",
+        f"bars: α of {frames}, each {unit}'s highest in full, {look.smoothing()}",
         f"marked: the {content}{unit} with the largest α now",
     )
 
@@ -353,7 +354,7 @@ class _Scene:
         if maps is None:
             shown = [backdrop.lit] * (1 if self.single else len(self.phrases))
         else:
-            maps = heatmaps.upsample(maps, self.geometry, self.look.saliency.sigma_cells)
+            maps = self.look.upsample(maps, self.geometry)
             shown = [overlay(backdrop, e_map, self.look.cmap) for e_map in maps]
         return shown if self.single else [backdrop.lit, *shown]
 

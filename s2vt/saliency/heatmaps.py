@@ -56,41 +56,6 @@ def scale(evidence, axes=None):
     return (evidence - smallest) / np.where(span > 0, span, 1).astype(evidence.dtype)
 
 
-NORMALIZATIONS = {  # the descriptions that stand beside the maps
-    "clip": "each word or phrase scaled to [0, 1] over the clip (Eq. 8)",
-    "frame": "each word or phrase scaled to [0, 1] in each sampled frame",
-    "release": "release's two steps: each word over the clip, less its mean; then each frame over all words",
-}
-
-
-def normalize(evidence, how="clip"):
-    """Saliency of several words or phrases for display side by side.
-
-    "clip": Eq. 8 over all cells of all frames, each word by itself: brightness can be compared over a word's clip.
-    "frame": over the cells of each frame: where in a frame, whether or not the frame holds much evidence at all.
-    "release": the 2017 release's two steps. e_t = scale(-Loss) over the clip, less its mean, negative values to 0; then
-    all words of a frame together to [0, 1], so that words can be compared within a frame.
-
-    Args:
-        evidence: (K, m, G, G), K words or phrases, m frames.
-        how: one of NORMALIZATIONS.
-    Returns:
-        e, (K, m, G, G), in [0, 1].
-
-    Example:
-        >>> evidence = -np.array([[3.0, 1.0], [2.0, 2.0]]).reshape(1, 2, 1, 2)  # one word, two frames of 1 x 2 cells
-        >>> [normalize(evidence, how).reshape(2, 2).tolist() for how in NORMALIZATIONS]
-        [[[0.0, 1.0], [0.5, 0.5]], [[0.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]
-    """
-    e = scale(evidence, axes=(2, 3) if how == "frame" else (1, 2, 3))
-    if how == "release":
-        e = np.maximum(e - e.mean(axis=(1, 2, 3), keepdims=True), 0)
-        e = scale(e, axes=(0, 2, 3))
-    elif how not in NORMALIZATIONS:
-        raise ValueError(f"how is one of {', '.join(NORMALIZATIONS)}, not {how!r}")
-    return e
-
-
 def over_time(evidence, sigma):
     """Gaussian smoothing over the sampled frames; edge values are repeated.
 

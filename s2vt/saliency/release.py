@@ -1,17 +1,17 @@
 """The maps of the 2017 release's visualisation, step by step.
 
-    step                       the release's name          what it does
-    average_frames             temporal_feature_smoothing  mean of the descriptors of 3 neighbouring frames
-    time_normalization         time_normalization          each word over the clip, less its mean, clipped at 0
-    sentence_normalization     sentence_normalization      each frame over all words and cells
-    gaussian_filter_3d         gaussian_filter_3d          Gaussian of 2 frames and 1 cell
-    upsample                   generate_saliency           a ring of the map's minimum, bicubic interpolation
+    the release's name          here                         what it does
+    extract_all_features        `features.every_frame`       describes every frame
+    temporal_feature_smoothing  `features.every_frame`       descriptors averaged over 3 frames
+    time_normalization          time_normalization           each word over the clip, less its mean, clipped at 0
+    sentence_normalization      sentence_normalization       each frame over all words and cells
+    gaussian_filter_3d          gaussian_filter_3d           Gaussian of 2 frames and 1 cell
+    generate_saliency           upsample                     a ring of the map's minimum, bicubic interpolation
 
-The release explains every frame of a video, by its cells alone: the loss of a pooled frame (Eq. 13) is not used, and
-what changes over time is the mean of a frame's map. A picture is a clip of one frame, m = 1: of the steps above, the
-average and the Gaussian over time then change nothing.
+The release explains a frame by its cells alone; the loss of a pooled frame (Eq. 13) is not used. A picture is a clip
+of one frame, m = 1: the average and the Gaussian over time then change nothing.
 
-Letters: K words or phrases, m frames, G=8 grid, D=2048, H x W source pixels.
+Letters: K words or phrases, T words, m frames, G=8 grid, H x W source pixels.
 """
 
 import numpy as np
@@ -21,31 +21,6 @@ from s2vt.saliency.heatmaps import phrase_sum, scale
 
 SIGMA_FRAMES, SIGMA_CELLS = 2, 1  # of the Gaussian
 ENLARGED = 1.2  # the padded map is drawn this much larger than the picture, and its middle is shown
-
-
-def average_frames(frames):
-    """Descriptors averaged over 3 neighbouring frames; the first and the last frame are repeated at the ends.
-
-        v'_i = (v_{i-1} + v_i + v_{i+1}) / 3
-
-    Args:
-        frames: iterable of m arrays of any one shape, such as the frames of (m, G*G, D), a memory map or a stream from
-            the network. Three are held, as copies: a yielded frame may be written in the place of its original.
-    Yields:
-        m arrays of that shape, float32.
-
-    Example:
-        >>> [v.tolist() for v in average_frames(np.array([[0.0], [3.0], [9.0]]))]
-        [[1.0], [4.0], [7.0]]
-    """
-    before = now = None
-    for after in frames:
-        after = np.array(after, np.float32)
-        if now is not None:
-            yield (before + now + after) / 3
-        before, now = (after if now is None else now), after
-    if now is not None:
-        yield (before + now + now) / 3
 
 
 def time_normalization(evidence):
@@ -64,6 +39,20 @@ def gaussian_filter_3d(e):
     from scipy.ndimage import gaussian_filter  # its import takes 0.5 s: not at the top, for `--help`
 
     return gaussian_filter(e, sigma=(0, SIGMA_FRAMES, SIGMA_CELLS, SIGMA_CELLS), mode="reflect")
+
+
+def gaussian_weights():
+    """The Gaussian's weights at a distance of 0, 1, 2, ... {"frames", "cells"}: lists; it is cut off after 4 sigma.
+
+    Example:
+        >>> {name: [round(weight, 3) for weight in weights[:3]] for name, weights in gaussian_weights().items()}
+        {'frames': [0.199, 0.176, 0.121], 'cells': [0.399, 0.242, 0.054]}
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    impulse = np.eye(1, 33, 16)[0]
+    both = {name: gaussian_filter1d(impulse, s)[16:] for name, s in (("frames", SIGMA_FRAMES), ("cells", SIGMA_CELLS))}
+    return {name: weights[weights > 0].tolist() for name, weights in both.items()}
 
 
 def saliency(evidence):
@@ -91,12 +80,21 @@ def phrase_saliency(evidence, words):
         e, (m, G, G), in [0, 1].
     """
     evidence = np.asarray(evidence)
-    others = [t for t in range(len(evidence)) if t not in set(words)]
-    return saliency(np.concatenate([phrase_sum(evidence, words)[None], evidence[others]]))[0]
+    return saliency_beside(phrase_sum(evidence, words), evidence[[t for t in range(len(evidence)) if t not in words]])
+
+
+def saliency_beside(evidence, others):
+    """Saliency of one word or phrase, (m, G, G), beside others: `saliency` of all, of which the first is returned.
+
+    Args:
+        evidence: (m, G, G).   others: evidence of the other words, (K, m, G, G).
+    """
+    rows = np.concatenate([evidence[None], others])
+    return gaussian_filter_3d(sentence_normalization(time_normalization(rows))[:1])[0]
 
 
 def over_time(e):
-    """Saliency of each frame: the mean of its map's cells.
+    """Saliency of each frame: the mean of its cells, the level of its map in the release's video.
 
     Args:
         e: from `saliency` or `phrase_saliency`, (..., m, G, G).

@@ -125,7 +125,7 @@ def _add_localization(parser):
     """The flags of --localize."""
     for flag, values, what in (
         ("--map", "A,B,...", "kinds of map; all: those that each run can give (default: saliency.map)"),
-        ("--protocol", "A,B,...", "how maps are made and scored: paper, ours, torchray (default: ours)"),
+        ("--protocol", "A,B,...", "how maps are made and scored: paper, ours, release, torchray (default: ours)"),
     ):
         parser.add_argument(flag, metavar=values, help=f"with --localize: {what}")
     parser.add_argument(

@@ -111,6 +111,7 @@ class EvaluationConfig:
 
 # Named protocols: how maps are made and scored. A protocol overrides the data set's sections saliency and evaluation.
 _PAPER = {
+    "saliency.normalize": "clip",
     "saliency.frame_input": "pooled",
     "saliency.sigma_cells": 0.0,
     "saliency.sigma_frames": 0.0,
@@ -120,6 +121,7 @@ _PAPER = {
 PROTOCOLS = {
     "paper": _PAPER,  # the paper's text and nothing else
     "ours": {},  # the data set's own settings, cfg.py
+    "release": {**_PAPER, "saliency.normalize": "release"},  # the maps of the 2017 release's visualisation
     "torchray": {**_PAPER, "evaluation.tolerance": 15.0, "evaluation.average": "class"},  # the paper's maps
 }
 

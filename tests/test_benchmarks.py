@@ -177,10 +177,10 @@ def test_ablations_of_a_picture_vary_sigma_and_likelihood():
     rows, inputs = ablated("picture", Evidence("nll", cells, None), Mention(Phrase("red", (1,)), ((box,),)))
     assert rows["sigma_cells=0"]["pointing game"] == 1 and rows["sigma_cells=0.9"]["pointing game"] == 0
     assert (
-        rows["sigma_cells=0.75, likelihood"]["attention correctness"]
-        > rows["sigma_cells=0.75"]["attention correctness"]
+        rows["sigma_cells=0.75, likelihood"]["attention correctness, phrase"]
+        > rows["sigma_cells=0.75"]["attention correctness, phrase"]
     )
-    assert rows["phrases"] == {"pointing game": 1, "attention correctness": 1}
+    assert rows["phrases"] == {"pointing game": 1, "attention correctness, phrase": 1}
     assert list(rows)[-4:] == ["random", "center", "uniform", "phrases"] and set(inputs) == {None}
 
 

@@ -268,7 +268,7 @@ def test_the_example_of_a_map(monkeypatch):
     assert found.cells.shape == (2, 3, 2, 2) and found.frames.shape == (2, 3)
     assert found.cells[1, 2, 0, 1] == pytest.approx(norms[2, 1] / norms[2].sum())
     assert found.frames[0].sum() == pytest.approx(1)
-    assert found.space([0]).shape == (1, 3, 2, 2)
+    assert found.space([0]).shape == (3, 2, 2)
     (picture,) = maps.find_evidence(None, Descriptors(cells[:1], cells[0], np.arange(4)), [[1]], ["norm"], None)
     assert picture["norm"].cells.shape == (1, 1, 2, 2) and picture["norm"].frames is None
 

@@ -119,7 +119,7 @@ def test_localization_of_two_thousand_pictures(tmp_path):
     def find(medium, sentences):
         return find_evidence(captioner, store.descriptors(medium), sentences, ["nll"], None)
 
-    def annotated(medium):
+    def annotated(medium, protocol):
         return store.details(medium)[0], entities_mentions(tmp_path / "StillShapes", medium)
 
     scorer = Scorer([MapSource({"nll": "nll"}, vocabulary, config.text.max_words, find)], "picture", Protocol())

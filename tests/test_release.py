@@ -9,6 +9,7 @@ from s2vt.data.geometry import Geometry
 from s2vt.evaluation.protocol import Window
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import argmax_point
+from s2vt.saliency.maps import Evidence
 
 
 @pytest.fixture
@@ -48,10 +49,12 @@ def test_a_picture_has_no_steps_in_time(loss):
 
 def test_a_phrase_takes_the_place_of_its_words(loss):
     together = np.stack([loss[0] + loss[2], loss[1]])
-    np.testing.assert_allclose(release.phrase_saliency(-loss, [0, 2]), literal.saliency(together)[0], rtol=1e-10)
-    np.testing.assert_allclose(release.phrase_saliency(-loss, [1]), literal.saliency(loss)[1], rtol=1e-10)
+    np.testing.assert_allclose(
+        Evidence("nll", -loss, None).of_release([0, 2]), literal.saliency(together)[0], rtol=1e-10
+    )
+    np.testing.assert_allclose(Evidence("nll", -loss, None).of_release([1]), literal.saliency(loss)[1], rtol=1e-10)
     with pytest.raises(ValueError, match=r"positions 0\.\.2 of the sentence"):
-        release.phrase_saliency(-loss, [])
+        Evidence("nll", -loss, None).of_release([])
 
 
 def test_over_time_is_the_mean_of_the_cells():

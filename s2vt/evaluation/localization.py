@@ -5,6 +5,7 @@ protocol. While it works, a file beside it holds the scores of the media that ar
 resumed.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from s2vt.config import Config
 from s2vt.data import datasets
 from s2vt.data.files import write_json
+from s2vt.data.video import iterate_frames
 from s2vt.errors import UserError
 from s2vt.evaluation import published
 from s2vt.evaluation.mentions import ANNOTATIONS, FRAMES
@@ -21,7 +23,9 @@ from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
-from s2vt.saliency.maps import find_evidence, kinds_with
+from s2vt.features.every_frame import every_frame
+from s2vt.features.inception import FeatureExtractor
+from s2vt.saliency.maps import KINDS, find_evidence, kinds_with
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
     stores = _stores(request)
     media = with_descriptors(stores[0], media) if stores else media
 
-    sources, rows, checkpoints = _sources(request, stores, kinds)
+    reading = Reading(request, stores)
+    sources, rows, checkpoints = _sources(request, reading, kinds)
     scorers = [
         Scorer([source(protocol) for source in sources], config.media, protocol) for protocol in request.protocols
     ]
@@ -125,7 +130,7 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
     paths = [folder / f"{_name(request, protocol, checkpoints)}.json" for protocol in request.protocols]
     key = {**provenance, "protocols": [protocol.to_json() for protocol in request.protocols]}
     record = Record(paths[0].with_suffix(".partial.jsonl"), key)
-    score_media(media, _reader(request, stores), scorers, record, progress)
+    score_media(media, reading.annotated, scorers, record, progress)
 
     part = f"all {len(media)} media" if len(media) == len(all_media) else f"{len(media)} of {len(all_media)} media"
     found = []
@@ -145,16 +150,14 @@ def score_media(media, annotated, scorers, record=None, progress=iter):
 
     Args:
         media: list of Medium.
-        annotated: Medium -> (Geometry, iterable of AnnotatedCaption).
+        annotated: (Medium, Protocol) -> (Geometry, iterable of AnnotatedCaption).
         scorers: list of Scorer.
         record: a Record to resume from and to keep up to date; None: none.
         progress: wraps the list of media (tqdm).
     """
     num_done = record.resume(media, scorers) if record else 0
     for medium in progress(media[num_done:]):
-        geometry, captions = annotated(medium)
-        captions = list(captions)
-        tallies = [scorer.add(medium, geometry, captions) for scorer in scorers]
+        tallies = [scorer.add(medium, *annotated(medium, scorer.protocol)) for scorer in scorers]
         if record:
             record.add(medium, tallies)
 
@@ -199,55 +202,86 @@ def _kinds(run, config, wanted):
     return [kind for kind in possible if kind in wanted]
 
 
-def _sources(request, stores, kinds_of_runs):
+class Reading:
+    """What captioners read of media, and their annotations, under each protocol.
+
+    Args:
+        request: a LocalizationRequest.   stores: the DescriptorStore of each run; none without runs.
+    """
+
+    def __init__(self, request, stores):
+        self.config, self.stores = request.configs[0], stores
+        self.folder = Path(request.data_dir) / self.config.dataset
+        self.every_frame = functools.lru_cache(1)(self._every_frame)
+
+    def reads_every_frame(self, protocol):
+        """Whether every frame is read from the medium itself, instead of descriptors of the sampled frames."""
+        return protocol.of_release and self.config.media == "video"
+
+    def descriptors(self, store, medium, every_frame):
+        """Descriptors of a medium."""
+        descriptors = store.descriptors(medium)
+        return dataclasses.replace(descriptors, cells=self.every_frame(medium).cells) if every_frame else descriptors
+
+    def annotated(self, medium, protocol):
+        """(Geometry, iterable of AnnotatedCaption)."""
+        if not self.stores:
+            geometry, indices = FRAMES[self.config.annotations](self.folder, medium, self.config.features)
+        elif self.reads_every_frame(protocol):
+            every = self.every_frame(medium)
+            geometry, indices = every.geometry, every.indices.tolist()
+        else:
+            geometry, indices, _ = self.stores[0].details(medium)
+        return geometry, ANNOTATIONS[self.config.annotations](self.folder, medium, indices)
+
+    @functools.cached_property
+    def _network(self):
+        return FeatureExtractor(self.config.features)
+
+    def _every_frame(self, medium):
+        return every_frame(iterate_frames(medium.path), self._network, self.config.features)
+
+
+def _sources(request, reading, kinds_of_runs):
     """What is scored of each run.
 
     Returns:
         [Protocol -> MapSource], the provenance of each row, {run: number of its checkpoint}.
     """
     sources, rows, checkpoints = [], [], {}
-    for run, config, store, kinds in zip(request.runs, request.configs, stores, kinds_of_runs, strict=False):
+    for run, config, store, kinds in zip(request.runs, request.configs, reading.stores, kinds_of_runs, strict=False):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
         labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
-        find = finder(captioner, store, kinds, run.vocabulary().words)
-        sources.append(functools.partial(_source, labels, run.vocabulary(), config, find))
+        vocabulary = run.vocabulary()
+        find = finder(captioner, functools.partial(reading.descriptors, store), kinds, vocabulary.words)
+        sources.append(functools.partial(_source, reading, labels, vocabulary, config, find))
         identity = run.identity(checkpoints[run.name])
         rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
     return sources, rows, checkpoints
 
 
-def _source(labels, vocabulary, config, find, protocol):
+def _source(reading, labels, vocabulary, config, find, protocol):
     frames = None if config.media == "picture" else protocol.saliency.frame_input
-    return MapSource(labels, vocabulary, config.text.max_words, functools.partial(find, frames))
+    asked = functools.partial(find, reading.reads_every_frame(protocol), frames)
+    return MapSource(labels, vocabulary, config.text.max_words, asked)
 
 
-def finder(captioner, store, kinds, vocabulary=None):
-    """(encoder input for a frame in isolation or None, Medium, sentences) -> {kind: Evidence} of each sentence.
+def finder(captioner, descriptors, kinds, words):
+    """(every frame?, encoder input for a frame in isolation or None, Medium, sentences) -> {kind: Evidence} of each.
 
     Protocols that ask for the same evidence share one computation.
+
+    Args:
+        descriptors: (Medium, every frame?) -> Descriptors.   words: of the vocabulary.
     """
 
     @functools.lru_cache(4)
-    def found(frames, medium, sentences):
-        return find_evidence(captioner, store.descriptors(medium), sentences, kinds, frames, vocabulary)
+    def found(every_frame, frames, medium, sentences):
+        # Attention over the sampled frames says nothing about every frame.
+        possible = [kind for kind in kinds if KINDS[kind].loss] if every_frame else kinds
+        return find_evidence(captioner, descriptors(medium, every_frame), sentences, possible, frames, words)
 
-    return lambda frames, medium, sentences: found(frames, medium, tuple(tuple(y.tolist()) for y in sentences))
-
-
-def _reader(request, stores):
-    """Medium -> (Geometry, iterable of AnnotatedCaption)."""
-    config = request.configs[0]
-    folder = Path(request.data_dir) / config.dataset
-    read = ANNOTATIONS[config.annotations]
-
-    def annotated(medium):
-        if stores:
-            geometry, indices, _ = stores[0].details(medium)
-        else:
-            geometry, indices = FRAMES[config.annotations](folder, medium, config.features)
-        return geometry, read(folder, medium, indices)
-
-    return annotated
+    return lambda *asked: found(*asked[:-1], tuple(tuple(y.tolist()) for y in asked[-1]))
 
 
 def _name(request, protocol, checkpoints):

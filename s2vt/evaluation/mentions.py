@@ -27,6 +27,8 @@ class Mention:
             view. None: it names nothing with a place.
         in_view: (m,) bools, of an object that comes or goes: the frames that show it. None: any other phrase.
         happens: (m,) bools, of an event: the frames in which it happens. None: any other phrase.
+        elsewhere: (m,) bools, of an event at a moment: the frames in which another object comes or goes, and this one
+            does not. None: any other phrase, and where no other object does, or only at the same time.
         unscorable: why the moment cannot be scored; "" if it can.
     """
 
@@ -34,6 +36,7 @@ class Mention:
     boxes: tuple | None = None
     in_view: tuple[bool, ...] | None = None
     happens: tuple[bool, ...] | None = None
+    elsewhere: tuple[bool, ...] | None = None
     unscorable: str = ""
 
     def cut(self, window):
@@ -83,7 +86,7 @@ def tracks_mentions(folder, medium, indices):
             if phrase["object"] is None:
                 dropped["ground"] += 1
                 continue
-            mention = _track_mention(tokens, phrase, annotations["objects"][phrase["object"]], indices)
+            mention = _track_mention(tokens, phrase, annotations["objects"], indices)
             if mention.happens is None and not any(mention.boxes):
                 dropped["never in view"] += 1
             else:
@@ -91,16 +94,27 @@ def tracks_mentions(folder, medium, indices):
         yield AnnotatedCaption(tokens, mentions, dict(dropped))
 
 
-def _track_mention(tokens, phrase, track, indices):
+def _track_mention(tokens, phrase, objects, indices):
     """The mention of an object, or of its event, by a phrase of `truth/<id>.json`."""
     first, end = phrase["tokens"]
+    track = objects[phrase["object"]]
     named = Phrase(" ".join(tokens[first:end]), tuple(range(first, end)), (track["event"],))
     passing = track["event"] in tracks.PASSING
     if phrase["kind"] == "event":
         happens = tuple(tracks.happens_at(track, indices))
-        return Mention(named, happens=happens, unscorable="" if passing else "event that lasts")
+        others = [
+            other for k, other in enumerate(objects) if k != phrase["object"] and other["event"] in tracks.PASSING
+        ]
+        elsewhere = _elsewhere(happens, [tracks.happens_at(other, indices) for other in others]) if passing else None
+        return Mention(named, None, None, happens, elsewhere, "" if passing else "event that lasts")
     boxes = tuple(tracks.boxes_at(track, indices))
     return Mention(named, boxes, in_view=tuple(map(bool, boxes)) if passing else None)
+
+
+def _elsewhere(happens, others):
+    """The frames of other events, without those of this one; None if there are none. others: (m,) bools of each."""
+    frames = tuple(any(of_frame) and not here for here, *of_frame in zip(happens, *others, strict=True))
+    return frames if any(frames) else None
 
 
 ANNOTATIONS = {"entities": entities_mentions, "tracks": tracks_mentions}  # the values of Config.annotations

@@ -58,6 +58,11 @@ class Protocol:
         return {"name": self.name, **settings, "resize": self.resize}
 
     @property
+    def of_release(self):
+        """Whether maps are made in the steps of the 2017 release, of a video from every frame."""
+        return self.saliency.normalize == "release"
+
+    @property
     def file_name(self):
         """The name as a part of a file's name.
 
@@ -80,18 +85,23 @@ class Protocol:
 
     def space_text(self):
         """The settings of maps in space, in words."""
+        if self.of_release:
+            text = "Maps in the steps of the 2017 release's visualisation (of a video: every frame)."
+            return text + self._region_text()
         sigma = self.saliency.sigma_cells
         between = f"a Gaussian of sigma {sigma:g} cells" if sigma else "bilinear"
-        text = f"Interpolation between cells: {between}."
-        if self.evaluation.region == "center_crop":
-            seen = "the network saw no more" if self.resize == "center_crop" else "the network saw the whole picture"
-            text += (
-                f" Only the centre crop counts ({seen}): boxes are cut to it, phrases without a box in it are dropped."
-            )
-        return text
+        return f"Interpolation between cells: {between}." + self._region_text()
+
+    def _region_text(self):
+        if self.evaluation.region == "picture":
+            return ""
+        seen = "the network saw no more" if self.resize == "center_crop" else "the network saw the whole picture"
+        return f" Only the centre crop counts ({seen}): boxes are cut to it, phrases without a box in it are dropped."
 
     def time_text(self):
         """The settings of saliency over time, in words."""
+        if self.of_release:
+            return "Saliency of a frame: the mean of its map in the steps of the 2017 release's visualisation."
         sigma = self.saliency.sigma_frames
         smoothing = f"a Gaussian of sigma {sigma:g} sampled frames" if sigma else "none"
         alone = {"pooled": "its pooled descriptor", "cells": "its 64 cells as a sequence"}[self.saliency.frame_input]

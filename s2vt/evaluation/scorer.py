@@ -25,7 +25,8 @@ class MapSource:
         rows: {kind of map: name of its row}.
         vocabulary: words unknown to it are left out of a sentence, as in training.
         max_words: number of decoder steps, END included: a sentence is cut to one word less.
-        find: (Medium, sentences, each word indices (T,)) -> {kind of map: Evidence} of each sentence.
+        find: (Medium, sentences, each word indices (T,)) -> {kind of map: Evidence} of each sentence; kinds
+            that the protocol has no values for are left out.
     """
 
     rows: dict[str, str]
@@ -104,7 +105,8 @@ class Scorer:
                 for source, caption, of_captions in zip(self.sources, encoded, found, strict=True):
                     words = caption.positions(mention.phrase.words)
                     for kind, row in source.rows.items():
-                        maps[row] = PhraseMap(of_captions[k][kind], words, window, self.protocol.saliency)
+                        if kind in of_captions[k]:
+                            maps[row] = PhraseMap(of_captions[k][kind], words, window, self.protocol.saliency)
                 for table in question.tables:
                     values = table.values(maps, mention, window, self.protocol)
                     self._tally(table, tallies).add(values, mention.phrase.categories, medium.id, question.unread)

@@ -18,13 +18,14 @@ from s2vt.evaluation import baselines
 from s2vt.evaluation.pointing import attention_correctness, hit_share, temporal_hit
 from s2vt.evaluation.protocol import Window
 from s2vt.evaluation.tally import Tally
+from s2vt.saliency import release
 from s2vt.saliency.heatmaps import argmax_point, over_time, upsample
 from s2vt.saliency.maps import Evidence
 
 
 @dataclass(frozen=True)
 class PhraseMap:
-    """Evidence for one phrase, in pixels and over time, computed once for all tables.
+    """Evidence for one phrase, in pixels and over time, computed once for all tables; where `has` says there is any.
 
     Attributes:
         evidence: for each word of the sentence.
@@ -38,30 +39,36 @@ class PhraseMap:
     window: Window
     saliency: SaliencyConfig
 
+    @property
+    def _of_release(self):
+        return self.saliency.normalize == "release"
+
     def has(self, domain):
         """Whether there are values in a `Table.domain`."""
-        return (self.evidence.frames if domain == "time" else self.evidence.cells) is not None
+        in_time = domain == "time" and not self._of_release
+        return (self.evidence.frames if in_time else self.evidence.cells) is not None
 
     @functools.cached_property
     def space(self):
-        """The phrase's map over the window's pixels, (m, H, W), see `Evidence.space`; None without values in space."""
-        return self._upsampled(self.evidence.space(self.words))
+        """The phrase's map over the window's pixels, (m, H, W), see `Evidence.space`."""
+        return self._map(self.words)
 
     @functools.cached_property
     def space_of_words(self):
-        """The map of each word by itself, (K, m, H, W); None without values in space."""
-        if len(self.words) == 1:
-            return None if self.space is None else self.space[None]
-        return self._upsampled(self.evidence.space_of_words(self.words))
-
-    def _upsampled(self, cells):
-        return None if cells is None else upsample(cells, self.window, self.saliency.sigma_cells)
+        """The map of each word by itself, (K, m, H, W)."""
+        return self.space[None] if len(self.words) == 1 else np.stack([self._map([t]) for t in self.words])
 
     @functools.cached_property
     def time(self):
-        """Smoothed evidence for each frame, (m,); None without values in time."""
-        frames = self.evidence.time(self.words)
-        return None if frames is None else over_time(frames, self.saliency.sigma_frames)
+        """Smoothed evidence for each frame, (m,)."""
+        if self._of_release:
+            return release.over_time(self.evidence.of_release(self.words))
+        return over_time(self.evidence.time(self.words), self.saliency.sigma_frames)
+
+    def _map(self, words):
+        if self._of_release:
+            return release.upsample(self.evidence.of_release(words), self.window)
+        return upsample(self.evidence.space(words), self.window, self.saliency.sigma_cells)
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,11 @@ def _moment_text(hit):
     return f"a hit: {hit} in the most salient of the clip's sampled frames. {baselines.TEMPORAL_BASELINES}"
 
 
+def _without_event(mention):
+    """The frames in which neither the event that a mention names nor that of another object happens, (m,) bools."""
+    return [not (here or there) for here, there in zip(mention.happens, mention.elsewhere, strict=True)]
+
+
 def _has_place(mention):
     return mention.boxes is not None
 
@@ -240,5 +252,22 @@ TABLES = (
         score=lambda saliency, mention, protocol: temporal_hit(saliency, mention.happens),
         baselines=lambda mention, window, protocol: baselines.temporal_rows(mention.happens),
         text=lambda protocol: _moment_text("the object is appearing or disappearing, half faded,"),
+    ),
+    *(
+        Table(
+            name=f"time: {which} event",
+            title=f"which event: {title}",
+            domain="time",
+            media=("video",),
+            asks=lambda mention: mention.elsewhere is not None,
+            score=lambda saliency, mention, protocol, frames=frames: temporal_hit(saliency, frames(mention)),
+            baselines=lambda mention, window, protocol, frames=frames: baselines.temporal_rows(frames(mention)),
+            text=lambda protocol, text=text: _moment_text(text),
+        )
+        for which, title, frames, text in (
+            ("right", "the one named", lambda mention: mention.happens, "the event that the phrase names happens"),
+            ("wrong", "another one", lambda mention: mention.elsewhere, "the event of another object happens"),
+            ("no", "none", _without_event, "no event happens"),
+        )
     ),
 )

@@ -22,7 +22,7 @@ from PIL import Image, ImageFont
 
 from s2vt.config import SaliencyConfig
 from s2vt.data.files import atomic_path
-from s2vt.data.phrases import FUNCTION_WORDS, phrases_at
+from s2vt.data.phrases import FUNCTION_WORDS
 from s2vt.errors import UserError
 from s2vt.saliency import heatmaps, release
 from s2vt.saliency.maps import KINDS
@@ -155,14 +155,10 @@ def drawn_evidence(explanation, phrases, look):
 
 def _of_release(explanation, phrases, look):
     """Saliency of phrases in the release's steps, (K, m, G, G): each beside the sentence's other words."""
-    words, evidence = explanation.words, explanation.maps[look.kind]
+    evidence = explanation.maps[look.kind]
     if evidence.cells is None:
         raise UserError(f"{look.title} has no values in space, which the release's maps need; choose another kind")
-    of_words, _ = evidence.of_phrases(phrases_at(words, [(t,) for t in range(len(words))]))
-    of_phrases, _ = evidence.of_phrases(phrases)
-    others = [[t for t in range(len(words)) if t not in phrase.words] for phrase in phrases]
-    pairs = zip(of_phrases, others, strict=True)
-    return np.stack([release.saliency_beside(cells, of_words[rest]) for cells, rest in pairs])
+    return np.stack([evidence.of_release(phrase.words) for phrase in phrases])
 
 
 def e_to_draw(evidence, geometry, look):

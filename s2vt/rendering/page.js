@@ -230,7 +230,7 @@ function drawnRanges(e) {
   return page.times.map((_, i) => range(upsample(e.subarray(i * G * G, (i + 1) * G * G), coarse)));
 }
 
-/** The words' maps in the steps of the 2017 release (`release.phrase_saliency`): summed words count as one word. */
+/** The words' maps in the steps of the 2017 release (`Evidence.of_release`): summed words count as one word. */
 function releaseSaliency(kind, words) {
   const others = frameRanges(kind).filter((_, t) => !words.includes(t));
   const above = timeNormalization(ofPhrase(kind, maps[kind].cells, words));

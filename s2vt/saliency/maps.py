@@ -17,6 +17,7 @@ import numpy as np
 
 from s2vt.data.phrases import words_of_change
 from s2vt.errors import UserError
+from s2vt.saliency import release
 from s2vt.saliency.heatmaps import phrase_sum, scale
 
 
@@ -61,6 +62,16 @@ class Evidence:
     def space_of_words(self, words):
         """The map of each of K words by itself, (K, m, G, G), >= 0; None where there are no values in space."""
         return None if self.cells is None else np.stack([self.space([t]) for t in words])
+
+    def of_release(self, words):
+        """Saliency of a phrase in the 2017 release's steps, beside the sentence's other words: (m, G, G), in [0, 1].
+
+        The release knows single words only. A phrase (Eq. 9) takes the place of its words, so that a phrase of one word
+        has that word's map.
+        """
+        others = [[t] for t in range(len(self.cells)) if t not in words]
+        rows = [self._of_phrase(self.cells, positions) for positions in (words, *others)]
+        return release.saliency(np.stack(rows), rows=slice(1))[0]
 
     def time(self, words):
         """Evidence for a phrase in each frame, (m,); None where there are no values in time."""

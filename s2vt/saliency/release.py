@@ -17,7 +17,7 @@ Letters: K words or phrases, T words, m frames, G=8 grid, H x W source pixels.
 import numpy as np
 
 from s2vt.data.geometry import Geometry
-from s2vt.saliency.heatmaps import phrase_sum, scale
+from s2vt.saliency.heatmaps import scale
 
 SIGMA_FRAMES, SIGMA_CELLS = 2, 1  # of the Gaussian
 ENLARGED = 1.2  # the padded map is drawn this much larger than the picture, and its middle is shown
@@ -55,49 +55,25 @@ def gaussian_weights():
     return {name: weights[weights > 0].tolist() for name, weights in both.items()}
 
 
-def saliency(evidence):
+def saliency(evidence, rows=slice(None)):
     """Saliency of the words of a sentence, as the release draws it: its two normalisations and its Gaussian.
 
     Departs from the release where all evidence is equal: e = 0 instead of 0 / 0.
 
     Args:
         evidence: -Loss of each cell (Eq. 7), (K, m, G, G), nats.
+        rows: the words to return; a word's values depend on all words.
     Returns:
-        e, (K, m, G, G), in [0, 1]; a word's values depend on the other words.
+        e, (K, m, G, G), in [0, 1].
     """
-    return gaussian_filter_3d(sentence_normalization(time_normalization(evidence)))
-
-
-def phrase_saliency(evidence, words):
-    """Saliency of a phrase: `saliency` of its summed evidence (Eq. 9) beside the sentence's other words.
-
-    The release knows single words only. A phrase takes the place of its words, so that a phrase of one word has that
-    word's map.
-
-    Args:
-        evidence: of all words of the sentence, (T, m, G, G).   words: positions of the phrase's words.
-    Returns:
-        e, (m, G, G), in [0, 1].
-    """
-    evidence = np.asarray(evidence)
-    return saliency_beside(phrase_sum(evidence, words), evidence[[t for t in range(len(evidence)) if t not in words]])
-
-
-def saliency_beside(evidence, others):
-    """Saliency of one word or phrase, (m, G, G), beside others: `saliency` of all, of which the first is returned.
-
-    Args:
-        evidence: (m, G, G).   others: evidence of the other words, (K, m, G, G).
-    """
-    rows = np.concatenate([evidence[None], others])
-    return gaussian_filter_3d(sentence_normalization(time_normalization(rows))[:1])[0]
+    return gaussian_filter_3d(sentence_normalization(time_normalization(evidence))[rows])
 
 
 def over_time(e):
     """Saliency of each frame: the mean of its cells, the level of its map in the release's video.
 
     Args:
-        e: from `saliency` or `phrase_saliency`, (..., m, G, G).
+        e: from `saliency`, (..., m, G, G).
     Returns:
         (..., m), in [0, 1].
     """

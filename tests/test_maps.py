@@ -45,7 +45,7 @@ def video(m=6, num_cells=4):
 def test_evidence_of_losses_by_hand():
     loss = np.array([[[[3.0, 1.0], [2.0, 3.0]]], [[[0.0, 0.0], [2.0, 1.0]]]])  # (T=2, m=1, 2, 2)
     evidence = Evidence("nll", -loss, -np.array([[1.0, 2.0], [4.0, 0.5]]))
-    np.testing.assert_allclose(evidence.space([0, 1]), [[[[1 / 3, 1], [0, 0]]]])  # e of 3 1 / 4 4
+    np.testing.assert_allclose(evidence.space([0, 1]), [[[1 / 3, 1], [0, 0]]])  # e of 3 1 / 4 4
     np.testing.assert_allclose(evidence.time([0, 1]), [-5, -2.5])
     assert evidence.is_loss and Evidence("kl", -loss, None).time([0]) is None
 
@@ -53,8 +53,8 @@ def test_evidence_of_losses_by_hand():
 def test_evidence_of_attention_by_hand():
     alpha = np.arange(8.0).reshape(2, 1, 2, 2)
     of_cells = Evidence("attention", alpha, None)
-    assert of_cells.space([1]).tolist() == alpha[1:].tolist()  # a map of each word, as it is
-    assert of_cells.space([0, 1]).shape == (2, 1, 2, 2) and of_cells.time([0]) is None
+    assert of_cells.space_of_words([1, 0]).tolist() == alpha[::-1].tolist()  # a map of each word, as it is
+    assert of_cells.space([0, 1]).tolist() == alpha.sum(axis=0).tolist() and of_cells.time([0]) is None
     of_frames = Evidence("attention", None, np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
     np.testing.assert_allclose(of_frames.time([0, 1]), [0.6, 0.4, 1.0])
     assert of_frames.space([0]) is None and not of_frames.is_loss
@@ -77,7 +77,7 @@ def test_likelihood_of_a_phrase_is_the_normalised_product_of_its_words():
     q = np.random.default_rng(2).uniform(0.01, 1, size=(3, 4, 2, 2))  # q_i(y_t), T = 3 words, m = 4 frames
     evidence = Evidence("likelihood", np.log(q), np.log(q[..., 0, 0]))
     product = q[0] * q[2]
-    (found,) = evidence.space([0, 2])  # one map, of the phrase
+    found = evidence.space([0, 2])
     np.testing.assert_allclose(found, product / product.sum(axis=(1, 2), keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(evidence.time([0, 2]), product[:, 0, 0] / product[:, 0, 0].sum(), rtol=1e-12)
     of_words = evidence.space_of_words([0, 2])  # two maps, each of a word by itself
@@ -86,13 +86,13 @@ def test_likelihood_of_a_phrase_is_the_normalised_product_of_its_words():
 
 def test_a_likelihood_too_small_for_floats_is_normalised():
     loss = np.array([[[[1000.0, 1000 + np.log(3)]]]])
-    np.testing.assert_allclose(Evidence("likelihood", -loss, None).space([0]), [[[[0.75, 0.25]]]])
+    np.testing.assert_allclose(Evidence("likelihood", -loss, None).space([0]), [[[0.75, 0.25]]])
 
 
 def test_change_of_a_phrase_by_a_loop():
     loss = np.random.default_rng(3).gamma(2, size=(3, 5, 2, 2))
     evidence = Evidence("change", -loss, -loss[..., 1, 0])
-    (found,), of_time = evidence.space([1, 2]), evidence.time([1, 2])
+    found, of_time = evidence.space([1, 2]), evidence.time([1, 2])
     for i in range(5):
         before, after = max(i - 1, 0), min(i + 1, 4)
         expected = np.abs(sum(loss[t, after] - loss[t, before] for t in (1, 2))) / 2
@@ -115,7 +115,7 @@ def test_maps_of_single_words_are_scaled_as_those_of_phrases():
         evidence = Evidence(kind, values, None)
         found = evidence.space_of_words([2, 0])
         assert found.shape == (2, 4, 2, 2) and (kind == "attention" or found.min() >= 0)
-        np.testing.assert_array_equal(found, np.concatenate([evidence.space([2]), evidence.space([0])]))
+        np.testing.assert_array_equal(found, np.stack([evidence.space([2]), evidence.space([0])]))
         assert Evidence(kind, None, values[..., 0, 0]).space_of_words([0]) is None
 
 

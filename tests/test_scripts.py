@@ -148,14 +148,13 @@ def test_one_command_compares_captioners_and_maps(place, capsys):
     names = "StillShapes", "StillShapes-soft_attention"
     arguments = ("--localize", "--name", ",".join(names), "--map", "all", "--tolerance", 15, "--average", "class")
     assert place.run("run_s2vt", *arguments, "--center_crop", dataset="StillShapes") == 0
-    out = capsys.readouterr().out
-    rows = [f"{name}: {kind}" for name in names for kind in ("nll", "kl")] + [f"{names[1]}: attention"]
+    out, of_losses = capsys.readouterr().out, ("nll", "kl", "likelihood")
+    rows = [f"{name}: {kind}" for name in names for kind in of_losses] + [f"{names[1]}: attention"]
     assert all(f"| {row} |" in out for row in rows)
     (path,) = (place.experiments / names[0] / "scores").glob("localization_*+*.json")
     record = read_json(path)
     assert [(row["model"], row["map"]) for row in record["rows"]] == [
-        ("s2vt", "nll"), ("s2vt", "kl"), ("soft_attention", "nll"), ("soft_attention", "kl"),
-        ("soft_attention", "attention"),
+        *(("s2vt", kind) for kind in of_losses), *(("soft_attention", kind) for kind in (*of_losses, "attention")),
     ]  # fmt: skip
     evaluation = config.EvaluationConfig(tolerance=15.0, average="class", region="center_crop")
     assert dataclasses.asdict(evaluation).items() <= record["protocol"].items()
@@ -267,7 +266,7 @@ def test_a_mistake_is_one_line_and_status_2_in_the_shell(place):
         ("run_s2vt", ["--train", "--name", "new", "--weights", "imagenet"], ["no descriptors", "preprocessing.py"]),
         ("run_s2vt", ["--train", "--model", "transformer"], ["transformer", "soft_attention"]),
         ("run_s2vt", ["--localize", "--map", "attention"], ["attention", "s2vt", "nll, kl"]),
-        ("run_s2vt", ["--localize", "--map", "kl,gradient"], ["kl,gradient", "nll, kl, attention"]),
+        ("run_s2vt", ["--localize", "--map", "kl,gradient"], ["kl,gradient", "nll, kl, likelihood"]),
         ("run_s2vt", ["--localize", "--map", "kl,kl"], ["each once"]),
         ("run_s2vt", ["--localize", "--tolerance", "-1"], ["--tolerance -1", "0 or more"]),
         ("run_s2vt", ["--localize", "--average", "picture"], ["--average picture", "phrase, class"]),

@@ -36,7 +36,7 @@ MODULES = {
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }
 COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown"}
-COMMANDS = {"s2vt.synthetic.__main__", "s2vt.synthetic.pretraining"}  # run with python -m
+COMMANDS = {"s2vt.synthetic.__main__", "s2vt.synthetic.pretraining", "s2vt.evaluation.report"}  # run with python -m
 
 
 def name_of(path):

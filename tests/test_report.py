@@ -66,7 +66,7 @@ def result(tables, runs, kinds=("nll",), dataset="StillShapes", categories=CATEG
     rows = [{"row": label(run, kind), "map": kind, "run": run} for run in runs for kind in kinds]
     found = {}
     for name, values in tables.items():
-        tally = Tally(name, "a hit.")
+        tally = Tally(name, "a hit.", categories=("people",))
         for k, of_rows in enumerate(zip(*values.values(), strict=True)):
             tally.add(dict(zip(values, of_rows, strict=True)), (categories[k],), f"medium{k}")
         found[name] = tally.to_json()

@@ -32,10 +32,11 @@ MODULES = {
     "s2vt.errors": set(),
     "s2vt.engine": set(),
     "s2vt.markdown": set(),
+    "s2vt.provenance": set(),
     "s2vt.config": {"s2vt.errors", "s2vt.data.files"},
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }
-COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown"}
+COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.provenance"}
 COMMANDS = {"s2vt.synthetic.__main__", "s2vt.synthetic.pretraining", "s2vt.evaluation.report"}  # run with python -m
 
 

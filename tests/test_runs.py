@@ -14,7 +14,8 @@ import pytest
 from processes import stand_in
 from small_runs import CONFIG, Place
 
-from s2vt.captioning import coco_format, fitting, training
+from s2vt import provenance
+from s2vt.captioning import coco_format, fitting
 from s2vt.captioning.testing import ScoringRequest, score_captions
 from s2vt.data import datasets
 from s2vt.data.files import read_json, write_json
@@ -150,7 +151,7 @@ def test_the_record_holds_all_that_a_repetition_needs(place, monkeypatch):
     assert record["weights"] == DescriptorStore(CONFIG, place.data).meta()["weights"]
     assert {"python", "keras", "numpy", record["engine"]} <= set(record["versions"])
     monkeypatch.setenv("PATH", "")  # no git
-    assert training.git_revision() is None
+    assert provenance.git_revision() is None
 
 
 # --- caption scores -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from s2vt.config import Config
 from s2vt.data import datasets
 from s2vt.data.files import write_json
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
+from s2vt.provenance import versions
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def score_captions(request: ScoringRequest, progress: Callable = iter) -> Captio
             coco_format.write_annotations(folder / "annotations" / f"{run.name}_{request.split}.json", references)
             coco_format.write_results(folder / "results" / f"{name}.json", candidates)
         record = {**run.identity(number), "split": request.split, "beam": request.beam, "media": len(media),
-                  "scores": scores}  # fmt: skip
+                  "versions": versions(), "scores": scores}  # fmt: skip
         path = run.folder / "scores" / f"captions_{name}.json"
         write_json(path, record)
         records[f"{run.name}, checkpoint {number}"] = record

@@ -1,13 +1,9 @@
 """Training a run: everything that can fail without the engine is checked first, then `fitting` trains."""
 
 import dataclasses
-import os
-import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from s2vt.captioning.runs import Run
@@ -18,8 +14,7 @@ from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.domain import Domain
-
-PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy", "av", "pillow")  # versions recorded with each run
+from s2vt.provenance import git_revision, machine, versions
 
 
 @dataclass(frozen=True)
@@ -188,30 +183,12 @@ def provenance(store, seed, command):
     """Provenance of a run, for config.json: what repeating it needs besides its config."""
     import keras
 
-    versions = {name: version for name in PACKAGES if (version := _version(name))}
     return {
         "seed": seed,
         "command": command,
         "weights": store.meta()["weights"],
         "engine": keras.backend.backend(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **versions},
+        "machine": machine(),
+        "versions": versions(),
         "git": git_revision(),
     }
-
-
-def git_revision():
-    """The commit of this source file, with "-dirty" if files differ from it; None without git or a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return git.stdout.strip() or None
-
-
-def _version(package):
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

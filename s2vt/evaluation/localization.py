@@ -25,6 +25,7 @@ from s2vt.evaluation.tally import Tally
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.every_frame import every_frame
 from s2vt.features.inception import FeatureExtractor
+from s2vt.provenance import versions
 from s2vt.saliency.maps import KINDS, find_evidence, kinds_with
 
 
@@ -137,7 +138,8 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
     for protocol, scorer, path in zip(request.protocols, scorers, paths, strict=True):
         tallies = scorer.ordered_tallies()
         tables = {name: tally.to_json() for name, tally in tallies.items()}
-        write_json(path, {**provenance, "protocol": protocol.to_json(), "media": len(media), "tables": tables})
+        settings = {"protocol": protocol.to_json(), "versions": versions(), "media": len(media)}
+        write_json(path, {**provenance, **settings, "tables": tables})
         absent = absent_rows(tallies, rows)
         data, media_text = (config.dataset, request.split), f"{part} of {request.split}"
         found.append(LocalizationScores(data, protocol, tallies, absent, checkpoints, media_text, path))

@@ -154,7 +154,8 @@ def upsample(cells, geometry, sigma):
     """
     cells = np.asarray(cells, "float32")
     A_x, A_y = interpolation(geometry, cells.shape[-1], sigma)
-    return A_y @ cells @ A_x.T
+    low = cells.min(axis=(-2, -1), keepdims=True)  # interpolating the rest keeps equal values equal, to the bit
+    return low + A_y @ (cells - low) @ A_x.T
 
 
 def interpolation(geometry, grid, sigma):

@@ -9,6 +9,7 @@ media_id<TAB>sentence, explains many, with an index page.
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 
@@ -21,12 +22,15 @@ def main():
 
     from s2vt.captioning.runs import Run
     from s2vt.data.text import tokenize
+    from s2vt.evaluation.protocol import Protocol
     from s2vt.explaining.explain import explain
     from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
     from s2vt.rendering.drawing import Look
 
     run = Run(command.run_folder(options.name)).require()
-    config = command.config_of(run)
+    (settings, usual), config = command.under_protocol(options.protocol), command.config_of(run)
+    config = dataclasses.replace(config, saliency=settings.saliency)
+    protocol = Protocol.of(config, options.protocol, usual, usual.features.resize).name
     phrases = [tuple(tokenize(name)) for name in [*(options.words or "").split(","), *options.phrases] if name.strip()]
     request = ExplanationRequest(
         run=run,
@@ -36,7 +40,7 @@ def main():
         selection=Selection(options.media, options.media_id, options.split, options.limit, options.sentence),
         phrases=tuple(phrases),
         excerpt=Excerpt(options.start, options.end, options.stride),
-        look=Look(config.saliency, options.cmap, options.layout, options.size),
+        look=Look(config.saliency, options.cmap, options.layout, options.size, protocol),
         output=options.output,
         page=options.page,
         save_maps=options.save_maps,
@@ -100,6 +104,7 @@ def _add_drawing(parser):
         "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
         "to frame of a video; moment: change of verbs such as appears, else nll; attention: of attention models",
     )
+    parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(
         "--layout",
         choices=("grid", "strip", "single"),

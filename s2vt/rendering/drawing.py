@@ -46,12 +46,14 @@ class Look:
             picture, the maps without the picture itself).
         limit: (width, height) of a video's canvas, pixels; None: `video.LIMIT`, or `video.ANIMATION_LIMIT` of a GIF or
             WebP.
+        protocol: name of the settings in `saliency`, one of `config.PROTOCOLS` with what was changed.
     """
 
     saliency: SaliencyConfig = SaliencyConfig()
     cmap: str = COLOUR_MAP
     layout: str = "grid"
     limit: tuple[int, int] | None = None
+    protocol: str = "ours"
 
     @property
     def kind(self):
@@ -88,6 +90,10 @@ class Look:
     def scaling(self, moving=True):
         """How saliency is scaled, for legends; moving: of a video."""
         return (NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS)[self.saliency.normalize]
+
+    def legend(self, moving=True):
+        """What is drawn, how it is scaled, and under which protocol; moving: of a video."""
+        return f"{self.title}, {self.scaling(moving)}; protocol {self.protocol}"
 
     def smoothing(self):
         """How saliency over time is smoothed, for legends."""

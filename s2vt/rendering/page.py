@@ -274,7 +274,7 @@ def _drawn(explanation, look, size):
         },
         "gaussian": release.gaussian_weights() if look.of_release else None,
         "over_time": None if look.of_release else _matrix(over_time(np.eye(m), look.sigma_frames).T),
-        "placement": _placement(look),
+        "placement": f"{_placement(look)} Protocol {look.protocol}.",
         "smoothing": look.smoothing(),
     }
 

@@ -237,7 +237,7 @@ class Plot:
 def _notes(look, cells, beside):
     """What curves and maps mean: of the curve, of the map and, if any row has one, of the second curve."""
     curve = f"curve and greys: saliency over time, each word or phrase scaled to [0, 1] (Eq. 8), {look.smoothing()}"
-    of_map = f"map: {look.title}, {look.scaling()}"
+    of_map = f"map: {look.legend()}"
     if cells is None:
         of_map = f"frames without a map: {look.title} has values in time only"
     second = (f"dashed: {look.beside()}",) if beside else ()

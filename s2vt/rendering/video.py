@@ -175,9 +175,7 @@ def small_print(num_sampled, phrases, look, without_maps=False):
     content = "content " if content_phrases(phrases) else ""
     frames = f"{num_sampled} {'' if look.of_release else 'sampled '}frames"
     return (
-        f"no map: {look.title} has values in time only"
-        if without_maps
-        else f"colour: saliency, {look.title}, {look.scaling()}",
+        f"no map: {look.title} has values in time only" if without_maps else f"colour: saliency, {look.legend()}",
         f"bars: α of {frames}, each {unit}'s highest in full, {look.smoothing()}",
         f"marked: the {content}{unit} with the largest α now",
     )

@@ -9,6 +9,7 @@ import pytest
 import cfg
 from s2vt.config import EvaluationConfig, SaliencyConfig
 from s2vt.data import datasets, tracks
+from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase
 from s2vt.data.text import Vocabulary
@@ -227,6 +228,29 @@ def test_mentions_of_a_clip_by_hand(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("objects, expected", [
+    ([("appear", 0, 1), ("disappear", 3, 4)], ["000110", "110000"]),
+    ([("appear", 0, 1), ("spin", 0, 5), ("disappear", 3, 4)], ["000110", None, "110000"]),  # an event that lasts
+    ([("appear", 0, 0), ("appear", 2, 3), ("disappear", 5, 5)], ["001101", "100001", "101100"]),
+    ([("appear", 1, 3), ("disappear", 2, 4)], ["000010", "010000"]),  # they overlap
+    ([("appear", 1, 3), ("disappear", 2, 2)], [None, "010100"]),  # one happens during the other
+    ([("appear", 1, 3), ("left", 0, 5)], [None, None]),
+    ([("appear", 1, 3)], [None]),
+])  # fmt: skip
+def test_the_frames_of_other_events_by_hand(tmp_path, objects, expected):
+    """A caption that names the event of every object, in a clip of six frames that are all sampled."""
+    tracks_of = [
+        {"event": event, "happens": [first, last], "boxes": [[1, 2, 3, 4]] * 6, "seen": [1] * 6}
+        for event, first, last in objects
+    ]
+    phrases = [{"tokens": [k, k + 1], "kind": "event", "object": k} for k in range(len(objects))]
+    caption = {"caption": "w " * len(objects), "phrases": phrases}
+    write_json(tmp_path / "truth" / "v.json", {"num_frames": 6, "objects": tracks_of, "captions": [caption]})
+    ((_, mentions, _),) = ANNOTATIONS["tracks"](tmp_path, datasets.Medium("v", tmp_path, "test", ()), range(6))
+    found = [mention.elsewhere and "".join("01"[there] for there in mention.elsewhere) for mention in mentions]
+    assert found == expected
+
+
 def test_captions_on_the_unrelated_list_are_dropped(data, picture_vocabulary, tmp_path):
     folder = tmp_path / "StillShapes"
     shutil.copytree(data / "StillShapes", folder)
@@ -247,6 +271,42 @@ def test_boxes_of_what_the_captions_of_a_picture_name(data):
     assert boxes and all(name in " / ".join(first.captions) and len(found) for name, found in boxes.items())
     assert named_boxes("none", folder, first) == named_boxes("tracks", folder, first) == {}
     assert named_boxes("entities", folder, datasets.Medium("unknown", folder, "test", ())) == {}
+
+
+# --- which event of several -----------------------------------------------------------------------------------------
+
+WHICH_EVENT = tuple(f"time: {which} event" for which in ("right", "wrong", "no"))
+
+
+def which_event(tmp_path, curve, happens, elsewhere):
+    """{row: (right, wrong, no event)} of the evidence over time for one word, which names an event."""
+    mention = Mention(Phrase("w", (0,), ("appear",)), happens=happens, elsewhere=elsewhere)
+    told = source(lambda medium, words: (None, curve[None]), Vocabulary([".", "w"], [1, 1]), "ours", "attention")
+    tally = Scorer([told], "video", Protocol(SaliencyConfig(sigma_frames=0)))
+    medium = datasets.Medium("m", tmp_path, "test", ("w",))
+    tally.add(medium, Geometry.of(*writers.CLIP_SIZE), [AnnotatedCaption(["w"], [mention], {})])
+    tallies = tally.ordered_tallies()
+    averages = [tallies[name].averages() for name in WHICH_EVENT]
+    return {row: tuple(average[row][0] for average in averages) for row in averages[0]}
+
+
+@pytest.mark.parametrize("peak, expected", [(1, (1, 0, 0)), (4, (0, 1, 0)), (3, (0, 0, 1))])
+def test_a_curve_finds_the_event_named_or_another_or_none(tmp_path, peak, expected):
+    """Seven frames: two of the event named, one of another, four of none; the middle one has none."""
+    happens, elsewhere = ([bit == "1" for bit in bits] for bits in ("0110000", "0000100"))
+    found = which_event(tmp_path, np.eye(7)[peak], happens, elsewhere)
+    assert found["ours"] == expected
+    assert found["random"] == pytest.approx((2 / 7, 1 / 7, 4 / 7)) and found["middle"] == (0, 0, 1)
+
+
+def test_right_wrong_and_no_event_sum_to_one(tmp_path):
+    rng = np.random.default_rng(7)
+    for m in (1, 2, 5, 26):
+        for _ in range(10):
+            here, there = rng.random((2, m)) < 0.4
+            found = which_event(tmp_path, rng.random(m), here, there & ~here)
+            assert found.keys() == {"ours", "random", "middle"}
+            assert [sum(scores) for scores in found.values()] == pytest.approx([1, 1, 1])
 
 
 # --- the literal way: every mention by loops over pixels ------------------------------------------------------------

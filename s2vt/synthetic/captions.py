@@ -54,8 +54,8 @@ def caption(scene, rng, kind="moving"):
             tokens.append(piece)
             continue
         words = _words_of(piece, scene, rng)
-        kind, k = piece[0], (piece[1] if len(piece) > 1 else None)
-        phrases.append({"tokens": [len(tokens), len(tokens) + len(words)], "kind": kind, "object": k})
+        names, k = piece[0], (piece[1] if len(piece) > 1 else None)
+        phrases.append({"tokens": [len(tokens), len(tokens) + len(words)], "kind": names, "object": k})
         tokens += words
     return tokens, phrases
 
@@ -71,7 +71,10 @@ def _moving(scene, order):
 
 
 def _sequence(scene, order):
-    """Sentences about objects that appear or disappear one after the other: each says which event comes first."""
+    """Sentences about objects that appear or disappear one after the other: of two or three, in which order.
+
+    The order is that among the events named: "first" does not say that no unnamed event comes earlier.
+    """
     named = [[("object", k), ("event", k)] for k in sorted(order[:2], key=lambda k: scene.shapes[k].moment)]
     (first, second), ground = named, ["on", ("ground",)]
     sentences = 2 * [[*first, "and", "then", *second], ["first", *first, "and", "then", *second]]

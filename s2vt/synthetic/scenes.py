@@ -80,20 +80,18 @@ def sample_scene(rng, num_shapes, moving, aspect=4 / 3):
     )  # fmt: skip
 
 
-MOMENTS, APART = (
-    (0.12, 0.88),
-    0.22,
-)  # range of the moments in a sequence, and how far apart they are, shares of the clip
+MOMENTS = (0.12, 0.88)  # range of the moments of a sequence, shares of the clip
+APART = 0.22  # smallest distance between two of them, share of the clip; more than FADE: no two events share a frame
 
 
 def sample_sequence(rng, num_shapes):
     """Draws a scene whose objects appear or disappear one after the other, at clearly different times.
 
     Args:
-        rng: numpy Generator.   num_shapes: objects in the scene, at most 4.
+        rng: numpy Generator.   num_shapes: objects in the scene, 2 to 4.
     """
     scene, moments = sample_scene(rng, num_shapes, moving=False), np.zeros(num_shapes)
-    while np.diff(np.sort(moments)).min(initial=1) < APART:
+    while np.diff(np.sort(moments)).min() < APART:
         moments = rng.uniform(*MOMENTS, num_shapes)
     events = rng.choice(["appear", "disappear"], num_shapes)
     timed = zip(scene.shapes, events, moments, strict=True)

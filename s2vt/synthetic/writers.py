@@ -33,7 +33,6 @@ class _Job:
     split: str
     index: int  # within the split
     name: str
-
     kind: str = "still"  # of scene
 
     def scene(self):
@@ -53,9 +52,9 @@ def _scene(seed, split, index, kind):
     rng = np.random.default_rng([seed, split, index, list(NUM_SHAPES).index(kind)])
     numbers, probabilities = NUM_SHAPES[kind]
     num_shapes = int(rng.choice(numbers, p=probabilities))
-    return sample_sequence(rng, num_shapes) if kind == "sequence" else sample_scene(
-        rng, num_shapes, kind == "moving"
-    ), rng
+    if kind == "sequence":
+        return sample_sequence(rng, num_shapes), rng
+    return sample_scene(rng, num_shapes, moving=kind == "moving"), rng
 
 
 def _numbers(sizes, split):

@@ -69,7 +69,7 @@ MOVING_SHAPES = Config(
         frame_as_image_share=0.5,
         score_every=4,
     ),
-    saliency=SaliencyConfig(frame_input="cells", sigma_frames=1.5),  # docs/ablations.md, "Level or change"
+    saliency=SaliencyConfig(frame_input="cells"),
 )
 
 # Two or three events at clearly different times, to tell the right moment from any moment of change (docs/results.md).

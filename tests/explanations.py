@@ -3,7 +3,7 @@
 import numpy as np
 
 from s2vt.config import SaliencyConfig
-from s2vt.data.phrases import phrases_at
+from s2vt.data.phrases import Change, phrases_at
 from s2vt.rendering.drawing import Look
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import KINDS, Evidence
@@ -21,7 +21,7 @@ def explanation(words, maps, geometry, times=(), log_p=None, of_change=()):
     for kind, pair in maps.items():
         sign = -1 if KINDS[kind].loss else 1
         cells, frames = (None if values is None else sign * np.asarray(values) for values in pair)
-        evidence[kind] = Evidence(kind, cells, frames, frozenset(of_change))
+        evidence[kind] = Evidence(kind, cells, frames, dict.fromkeys(of_change, Change()))
     return Explanation(tuple(words), evidence, geometry, times=np.array(times), log_p=log_p)
 
 

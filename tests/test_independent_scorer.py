@@ -166,19 +166,22 @@ def zero_to_one(values):
 
 def of_phrase(kind, losses, words, verbs):
     """What a kind of map shows of a phrase, (m, G, G) or (m,), of the losses (or attention) of all words, (T, ...)."""
+    said = [verbs[t] for t in words if t in verbs] if kind == "moment" else []
+    words = said[0].subject or words if said else words
     total = 0
     for t in words:  # Eq. 9
         total = total + losses[t].astype(np.float64)
-    if kind == "moment":
-        kind = "change" if set(words) & set(verbs) else "nll"
+    last = len(total) - 1
+    fall = np.array([(total[max(i - 1, 0)] - total[min(i + 1, last)]) / 2 for i in range(last + 1)])
+    if said and said[0].direction:  # the evidence of what comes rises, the evidence of what goes falls
+        return np.maximum(said[0].direction * fall, 0)
+    if said or kind == "change":
+        return abs(fall)
     if kind == "attention":
         return total
     if kind == "likelihood":
         likelihood = np.exp(-total)
         return np.array([of_frame / of_frame.sum() for of_frame in likelihood])
-    if kind == "change":
-        last = len(total) - 1
-        return np.array([abs(total[min(i + 1, last)] - total[max(i - 1, 0)]) / 2 for i in range(last + 1)])
     return zero_to_one(-total)  # Eq. 8
 
 

@@ -11,7 +11,7 @@ from toys import Counted, with_random_weights
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.soft_attention import SoftAttention
 from s2vt.config import SaliencyConfig
-from s2vt.data.phrases import Phrase, words_of_change
+from s2vt.data.phrases import Change, Phrase, words_of_change
 from s2vt.data.tracks import PASSING
 from s2vt.errors import UserError
 from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
@@ -123,25 +123,35 @@ def test_maps_of_single_words_are_scaled_as_those_of_phrases():
 # Verbs of change
 
 
-def test_moment_is_the_change_of_phrases_with_a_verb_of_change():
-    loss = np.random.default_rng(5).gamma(2, size=(4, 5, 2, 2))
-    pair = -loss, -loss[..., 0, 1]
-    moment, level, changing = (Evidence(kind, *pair, frozenset({2, 3})) for kind in ("moment", "nll", "change"))
-    for words, same in (([1], level), ([0, 1], level), ([2], changing), ([2, 3], changing), ([0, 1, 3], changing)):
+def test_moment_is_the_change_of_the_subject_of_a_verb_of_change():
+    """Words 2 and 3 are a verb that says that words 0 and 1 come into view; 4 is a verb without a known subject."""
+    loss = np.random.default_rng(5).gamma(2, size=(5, 6, 2, 2))
+    comes = Change((0, 1), 1)
+    pair = -loss, -loss[..., 0, 1], {2: comes, 3: comes, 4: Change()}
+    moment, level, changing = (Evidence(kind, *pair) for kind in ("moment", "nll", "change"))
+    for words, same in (([1], level), ([0, 1], level), ([4], changing)):
         np.testing.assert_array_equal(moment.time(words), same.time(words))
         drawn, expected = (evidence.of_phrases([Phrase("x", tuple(words))]) for evidence in (moment, same))
         np.testing.assert_array_equal(drawn[0], expected[0])
     np.testing.assert_array_equal(moment.space([1]), level.space([1]))
+    of_subject = loss[0] + loss[1]
+    for words in ([2], [2, 3], [0, 1, 3]):
+        for i in range(6):
+            fall = of_subject[max(i - 1, 0)] - of_subject[min(i + 1, 5)]  # of its loss, where it comes into view
+            np.testing.assert_allclose(moment.time(words)[i], max(fall[0, 1] / 2, 0), rtol=1e-12)
+    goes = Evidence("moment", *pair[:2], {2: Change((0, 1), -1)})
+    np.testing.assert_allclose(moment.time([2]) + goes.time([2]), changing.time([0, 1]), rtol=1e-12)
+    assert not (moment.time([2]) * goes.time([2])).any()
 
 
 def test_a_second_curve_stands_beside_verbs_of_change_and_beside_every_change():
     frames = -np.array([[5.0, 5, 1, 1], [2.0, 2, 3, 4]])
-    nll, change, moment, kl = (Evidence(k, None, frames, frozenset({1})) for k in ("nll", "change", "moment", "kl"))
+    said = {1: Change((0,), 1)}
+    nll, change, moment, kl = (Evidence(k, None, frames, said) for k in ("nll", "change", "moment", "kl"))
     assert nll.beside([0]) is None and kl.beside([1]) is None and moment.beside([0]) is None
-    assert nll.beside([1]).tolist() == change.time([1]).tolist() == [0, 0.5, 1, 0.5]
-    assert nll.beside([0, 1]).tolist() == [0, 1.5, 1, 0.5]
+    assert nll.beside([1]).tolist() == nll.beside([0, 1]).tolist() == [0, 2, 2, 0]  # the fall of word 0's loss
     assert change.beside([0]).tolist() == [-5, -5, -1, -1] and moment.beside([1]).tolist() == [-2, -2, -3, -4]
-    assert Evidence("nll", -np.ones((1, 1, 8, 8)), None, frozenset({0})).beside([0]) is None  # a picture
+    assert Evidence("nll", -np.ones((1, 1, 8, 8)), None, {0: Change()}).beside([0]) is None  # a picture
 
 
 def test_verbs_of_change_are_found_by_the_words_of_the_vocabulary(captioner):
@@ -158,7 +168,9 @@ def test_verbs_of_change_are_found_by_the_words_of_the_vocabulary(captioner):
 def test_events_of_moving_shapes_are_verbs_of_change(verbs):
     for verb in verbs:
         words = ["a", "star", *verb.split(), "on", "grass"]
-        assert words_of_change(words) == set(range(2, 2 + len(verb.split())))
+        assert set(words_of_change(words)) == set(range(2, 2 + len(verb.split())))
+        direction = 1 if verb in VERBS["appear"] else -1
+        assert set(words_of_change(words).values()) == {Change((0, 1), direction)}
 
 
 def test_events_that_last_and_nouns_are_no_verbs_of_change():
@@ -173,7 +185,23 @@ def test_events_that_last_and_nouns_are_no_verbs_of_change():
         "green leaves",
     ):
         assert not words_of_change(text.split()), text
-    assert words_of_change("The door OPENS and a light turns on".split()) == {2, 6, 7}
+    assert set(words_of_change("The door OPENS and a light turns on".split())) == {2, 6, 7}
+
+
+def test_the_subject_of_a_verb_of_change_is_the_noun_phrase_before_it():
+    for text, verb, subject, direction in (
+        ("there is a red ring that fades in", "fades", "a red ring", 1),
+        ("after a star goes out of view a big box comes into view", "comes", "a big box", 1),
+        ("after a star goes out of view a big box comes into view", "out", "a star", -1),
+        ("on the sand a moon vanishes before a cross appears", "vanishes", "a moon", -1),
+        ("first a moon vanishes and then a cross appears", "appears", "a cross", 1),
+        ("a man goes out of sight and vanishes", "vanishes", "a man", -1),
+        ("the door opens", "opens", "the door", 0),
+        ("vanishes", "vanishes", "", -1),
+    ):
+        words = text.split()
+        change = words_of_change(words)[words.index(verb)]
+        assert (" ".join(words[t] for t in change.subject), change.direction) == (subject, direction), text
 
 
 # Losses

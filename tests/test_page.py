@@ -19,7 +19,7 @@ from explanations import look
 from PIL import Image
 
 from s2vt.data.geometry import Geometry
-from s2vt.data.phrases import Phrase, phrases_at
+from s2vt.data.phrases import Change, Phrase, phrases_at
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
 from s2vt.saliency import heatmaps
@@ -327,7 +327,8 @@ MADE_OF_A_LOSS = {kind: losses(1) for kind in ("nll", "likelihood", "change", "m
 def with_verbs_of_change(*positions):
     """All kinds of map that are made of one loss, of a sentence with verbs of change at these positions."""
     said = explanation(kl=None, **MADE_OF_A_LOSS)
-    maps = {k: dataclasses.replace(evidence, of_change=frozenset(positions)) for k, evidence in said.maps.items()}
+    changes = dict(zip(positions, (Change((1,), -1), Change()), strict=False))
+    maps = {k: dataclasses.replace(evidence, of_change=changes) for k, evidence in said.maps.items()}
     return dataclasses.replace(said, maps=maps)
 
 
@@ -381,10 +382,10 @@ def test_the_second_curve_is_drawn_and_named(visit, tmp_path):
     assert curve.get_attribute("d") == "" and not note.is_visible()
     place = centre(tab, 3)
     tab.evaluate("choose([3], 3)")
-    assert note.is_visible() and note.text_content() == "change of the loss"
+    assert note.is_visible() and note.text_content() == "change of the loss of the verb's subject"
     assert centre(tab, 3) == place  # words stay where they are under the mouse
     path = np.array(re.findall(r"[\d.e-]+", curve.get_attribute("d")), float).reshape(-1, 2)
-    same(1 - path[:, 1] / 100, heatmaps.temporal_saliency(said.maps["change"].time([3]), SIGMA))
+    same(1 - path[:, 1] / 100, heatmaps.temporal_saliency(said.maps["moment"].time([3]), SIGMA))
     tab.get_by_label("likelihood").check()
     assert not note.is_visible() and curve.get_attribute("d") == ""
 

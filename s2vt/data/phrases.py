@@ -1,6 +1,7 @@
 """Words and phrases of a sentence: where they stand, which are function words, verbs of change, a noun phrase."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from s2vt.errors import UserError
 
@@ -20,36 +21,67 @@ FUNCTION_WORDS = ARTICLES | frozenset(
     "and but or nor which who it its there .".split()
 )
 
-# Verbs that say that something comes or goes, begins or ends, opens or closes, breaks or falls: their evidence is where
-# a video changes. Forms that are nouns or adjectives as often (open, closed, leaves, stop, end) are left out.
-VERBS_OF_CHANGE = frozenset(
-    "appear appears appearing appeared disappear disappears disappearing disappeared reappear reappears reappearing "
-    "reappeared vanish vanishes vanishing vanished emerge emerges emerging emerged arrive arrives arriving arrived "
-    "enter enters entering entered exits exiting exited leaving departs departing departed escapes escaping escaped "
-    "opens opening opened closes closing shuts shutting begins beginning began starts starting started stops stopping "
-    "stopped ends ending ended finishes finishing finished explodes exploding exploded bursts bursting burst erupts "
-    "erupting erupted collapses collapsing collapsed breaks breaking broke shatters shattering shattered falls falling "
-    "fell drops dropping dropped".split()
-)
-# Verbs that do so with a particle.
-PARTICLES_OF_CHANGE = {
-    form: tuple(particles.split(", "))
-    for forms, particles in (
-        ("show shows showing showed", "up"),
-        ("pop pops popping popped", "up, out"),
-        ("light lights lighting lit", "up"),
-        ("come comes coming came", "into view, into sight, in, out, back"),
-        ("go goes going went", "out of view, out of sight, out, away, off"),
-        ("move moves moving moved", "into view, into sight, out of view, out of sight"),
-        ("fade fades fading faded", "in, out, away, into view, out of view"),
-        ("turn turns turning turned switch switches switching switched", "on, off"),
-        ("take takes taking took", "off"),
-        ("blow blows blowing blew", "up, out"),
-        ("sit sits sat lie lies lay", "down"),
-        ("stand stands stood get gets getting got wake wakes waking woke", "up"),
+# Verbs that say that something comes or goes, begins or ends, opens or closes, breaks or falls: a video changes there.
+# Forms that are nouns or adjectives as often (open, closed, leaves, stop, end) are left out. {form: direction}: its
+# subject comes into view (1), goes out of view (-1), or is in view before and after (0).
+VERBS_OF_CHANGE = {
+    form: direction
+    for direction, forms in (
+        (
+            1,
+            "appear appears appearing appeared reappear reappears reappearing reappeared emerge emerges emerging "
+            "emerged arrive arrives arriving arrived enter enters entering entered",
+        ),
+        (
+            -1,
+            "disappear disappears disappearing disappeared vanish vanishes vanishing vanished exits exiting exited "
+            "leaving departs departing departed escapes escaping escaped",
+        ),
+        (
+            0,
+            "opens opening opened closes closing shuts shutting begins beginning began starts starting started stops "
+            "stopping stopped ends ending ended finishes finishing finished explodes exploding exploded bursts "
+            "bursting burst erupts erupting erupted collapses collapsing collapsed breaks breaking broke shatters "
+            "shattering shattered falls falling fell drops dropping dropped",
+        ),
     )
     for form in forms.split()
 }
+# Verbs that do so with a particle: {form: {particle: direction}}.
+PARTICLES_OF_CHANGE = {
+    form: {particle: direction for direction, listed in particles.items() for particle in listed.split(", ")}
+    for forms, particles in (
+        ("show shows showing showed", {1: "up"}),
+        ("pop pops popping popped", {1: "up, out"}),
+        ("light lights lighting lit", {0: "up"}),
+        ("come comes coming came", {1: "into view, into sight, in, out, back"}),
+        ("go goes going went", {-1: "out of view, out of sight, out, away", 0: "off"}),
+        ("move moves moving moved", {1: "into view, into sight", -1: "out of view, out of sight"}),
+        ("fade fades fading faded", {1: "in, into view", -1: "out, away, out of view"}),
+        ("turn turns turning turned switch switches switching switched", {0: "on, off"}),
+        ("take takes taking took", {0: "off"}),
+        ("blow blows blowing blew", {0: "up, out"}),
+        ("sit sits sat lie lies lay", {0: "down"}),
+        ("stand stands stood get gets getting got wake wakes waking woke", {0: "up"}),
+    )
+    for form in forms.split()
+}
+
+
+# Content words that stand between a verb of change and its subject.
+BEFORE_VERBS = frozenset("that then first now again also suddenly slowly quickly finally".split())
+
+
+class Change(NamedTuple):
+    """What a verb of change says.
+
+    Attributes:
+        subject: positions of the words that name what changes, by a rule; (): not known.
+        direction: 1, it comes into view; -1, it goes out of view; 0, neither, or not known.
+    """
+
+    subject: tuple[int, ...] = ()
+    direction: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,19 +112,33 @@ def content_words(words):
 
 
 def words_of_change(words):
-    """Positions of a sentence's verbs of change, with the particles that make them one; a frozenset.
+    """Positions of a sentence's verbs of change, with the particles that make them one: {position: Change}.
+
+    The subject is, by a rule, the noun phrase that precedes the verb most closely.
 
     Example:
-        >>> sorted(words_of_change("a star comes into view while a box disappears and a car comes closer".split()))
-        [2, 3, 4, 8]
+        >>> found = words_of_change("a star comes into view while a box disappears and a car comes closer".split())
+        >>> sorted(found), found[2], found[8]
+        ([2, 3, 4, 8], Change(subject=(0, 1), direction=1), Change(subject=(6, 7), direction=-1))
     """
-    found = set()
-    for k, word in enumerate(words):
-        particles = [p.split() for p in PARTICLES_OF_CHANGE.get(word.lower(), ())]
-        lengths = [len(p) for p in particles if [*words[k + 1 : k + 1 + len(p)]] == p]
-        if lengths or word.lower() in VERBS_OF_CHANGE:
-            found.update(range(k, k + 1 + max(lengths, default=0)))
-    return frozenset(found)
+    verbs = {}  # position of a verb: (number of its words, direction)
+    for k, word in enumerate(word.lower() for word in words):
+        if word in VERBS_OF_CHANGE:
+            verbs[k] = 1, VERBS_OF_CHANGE[word]
+        for particle, direction in PARTICLES_OF_CHANGE.get(word, {}).items():
+            length = 1 + len(particle.split())
+            if " ".join(words[k + 1 : k + length]) == particle and length > verbs.get(k, (1,))[0]:
+                verbs[k] = length, direction
+    spans = {k: range(k, k + length) for k, (length, _) in verbs.items()}
+    taken = {position for span in spans.values() for position in span}
+    names = [k for k, word in enumerate(words) if k not in taken and word.lower() not in BEFORE_VERBS]
+    groups = [[k for k in group if k in names] for group in noun_phrases(words)] if verbs else []
+    found = {}
+    for k, span in spans.items():
+        before = [group for group in ([j for j in group if j < k] for group in groups) if group]
+        change = Change(tuple(before[-1]) if before else (), verbs[k][1])
+        found.update(dict.fromkeys(span, change))
+    return found
 
 
 def phrases_at(words, groups):

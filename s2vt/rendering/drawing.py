@@ -104,7 +104,7 @@ class Look:
 
     def beside(self):
         """What the second curve over time is (`Evidence.beside`), for legends."""
-        title = KINDS[KINDS[self.kind].beside].title
+        title = KINDS[KINDS[self.kind].beside].curve
         which = "" if self.kind == "change" else ", of phrases with a verb of change"
         return f"saliency over time, {title}{which}, scaled to [0, 1], {self.smoothing()}"
 

@@ -27,37 +27,46 @@ const ofSum = {
     return shares;
   },
 
-  /** |difference of the frames after and before| / 2; edge values are repeated. */
-  change(evidence) {
+  /** Difference of the frames after and before, halved: its size, or its rise (1) or fall (-1) alone. Edge values are
+   * repeated. */
+  change(evidence, direction = 0) {
     const size = evidence.length / m, at = (i, k) => evidence[Math.min(Math.max(i, 0), m - 1) * size + k];
-    return evidence.map((_, j) => Math.abs(at(Math.floor(j / size) + 1, j % size) - at(Math.floor(j / size) - 1, j % size)) / 2);
+    const rise = evidence.map((_, j) => (at(Math.floor(j / size) + 1, j % size) - at(Math.floor(j / size) - 1, j % size)) / 2);
+    return rise.map((value) => (direction ? Math.max(direction * value, 0) : Math.abs(value)));
   },
 };
 
 /** The evidence of the words at these positions, summed, as a kind of map shows it. evidence: T arrays. */
 function ofPhrase(kind, evidence, words) {
-  return ofSum[functionOf(kind, words)](phraseSum(evidence, words));
+  return shown(maps[kind], evidence, words);
 }
 
-function functionOf(kind, words) {
-  return hasChange(words) ? maps[kind].of_change : maps[kind].of_sum;
+function shown({ of_sum, of_change }, evidence, words) {
+  const said = of_change && changeOf(words);
+  if (!said) return ofSum[of_sum](phraseSum(evidence, words));
+  return ofSum[of_change](phraseSum(evidence, said.subject.length ? said.subject : words), said.direction);
 }
 
-/** Whether one of these words is a verb of change. */
-function hasChange(words) {
-  return words.some((t) => page.of_change.includes(t));
+/** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */
+function changeOf(words) {
+  return words.map((t) => page.of_change[t]).find(Boolean);
+}
+
+function unitOf(kind, words) {
+  const { of_sum, of_change, unit } = maps[kind];
+  return of_sum === "change" || (of_change && changeOf(words)) ? "nats a frame" : unit;
 }
 
 /** Whether these words have a second curve over time: `Evidence.beside`. */
 function hasBeside(kind, words) {
   const { frames, beside, of_sum } = maps[kind];
-  return Boolean(frames && beside && (of_sum === "change" || hasChange(words)));
+  return Boolean(frames && beside && (of_sum === "change" || changeOf(words)));
 }
 
 /** e of the second curve (m); null if there is none. */
 function besideOf(kind, words) {
   if (!hasBeside(kind, words)) return null;
-  return scale(overTime(ofSum[maps[kind].beside.of_sum](phraseSum(maps[kind].frames, words))));
+  return scale(overTime(shown(maps[kind].beside, maps[kind].frames, words)));
 }
 
 /** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
@@ -198,7 +207,7 @@ function momentsOf(kind, words, e) {
 
 /** The words' maps: scaled as `drawing.e_to_draw` does, the drawn values from 0 to 1; or the release's. */
 function saliency(kind, words) {
-  const unit = functionOf(kind, words) === "change" ? "nats a frame" : maps[kind].unit;
+  const unit = unitOf(kind, words);
   if (state.normalize === "release") {
     const ends = ["no evidence above the word’s mean", "most evidence for any word in the frame, before the Gaussian"];
     return { ends, e: releaseSaliency(kind, words) };

@@ -178,7 +178,7 @@ def _fields(path, explanation, content, look):
         "words": words,
         "evidence": kept,
         "maps": {kind: _map(kind) for kind in found},
-        "of_change": sorted(found[look.kind].of_change),
+        "of_change": {t: change._asdict() for t, change in found[look.kind].of_change.items()},
         "kind": look.kind,
         "error": max(steps) / 2,
         "normalize": look.saliency.normalize if look.saliency.normalize in texts else "clip",
@@ -214,10 +214,14 @@ def _map(name):
         "title": kind.title,
         "unit": kind.unit,
         "of": kind.loss or name,
-        "of_sum": kind.of_sum.__name__,
-        "of_change": (kind.of_change or kind.of_sum).__name__,
-        "beside": beside and {"title": beside.title, "of_sum": beside.of_sum.__name__},
+        **_functions(kind),
+        "beside": beside and {"title": beside.curve, **_functions(beside)},
     }
+
+
+def _functions(kind):
+    """Names of the functions of the words' sum; the page's script has them, too."""
+    return {"of_sum": kind.of_sum.__name__, "of_change": kind.of_change and kind.of_change.__name__}
 
 
 def _kept(evidence, words, moving):

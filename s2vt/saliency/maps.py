@@ -11,11 +11,11 @@ it.
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2vt.data.phrases import words_of_change
+from s2vt.data.phrases import Change, words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import phrase_sum, scale
@@ -29,13 +29,13 @@ class Evidence:
         kind: name of the kind of map, a key of KINDS.
         cells: of each cell, (T, m, G, G): -Loss, or a share of attention; None for a kind that has no values in space.
         frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
-        of_change: positions of the sentence's verbs of change, `s2vt.data.phrases.words_of_change`.
+        of_change: the sentence's verbs of change, {position: Change}, from `s2vt.data.phrases.words_of_change`.
     """
 
     kind: str
     cells: np.ndarray | None
     frames: np.ndarray | None
-    of_change: frozenset[int] = frozenset()
+    of_change: dict[int, Change] = field(default_factory=dict)
 
     def of_phrases(self, phrases):
         """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
@@ -89,7 +89,11 @@ class Evidence:
 
     def has_change(self, words):
         """Whether one of these words is a verb of change, or a particle of one."""
-        return not self.of_change.isdisjoint(words)
+        return self._said(words) is not None
+
+    def _said(self, words):
+        """The Change that these words say first; None if they have no verb of change."""
+        return next((self.of_change[t] for t in words if t in self.of_change), None)
 
     @property
     def is_loss(self):
@@ -98,9 +102,10 @@ class Evidence:
 
     def _of_phrase(self, values, words):
         """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
-        kind = KINDS[self.kind]
-        of_sum = kind.of_change if kind.of_change and self.has_change(words) else kind.of_sum
-        return of_sum(phrase_sum(values, words))
+        kind, said = KINDS[self.kind], self._said(words)
+        if kind.of_change and said:
+            return kind.of_change(phrase_sum(values, said.subject or words), said.direction)
+        return kind.of_sum(phrase_sum(values, words))
 
 
 # --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
@@ -130,22 +135,26 @@ def likelihood(evidence):
     return softmax(evidence, axis=tuple(range(1, evidence.ndim)) or 0)
 
 
-def change(evidence):
+def change(evidence, direction=0):
     """Change of the phrase's loss from frame to frame: large where its evidence comes or goes.
 
         |Loss(i + 1) - Loss(i - 1)| / 2
 
     Args:
         evidence: -Loss of the phrase, (m, G, G) or (m,). Edge values are repeated.
+        direction: 1, the evidence's rise alone; -1, its fall alone; 0, both.
     Returns:
-        nats a sampled frame, of the same shape.
+        nats a sampled frame, >= 0, of the same shape.
 
     Example:
         >>> change(np.array([-4.0, -4.0, -1.0, 0.0])).tolist()
         [0.0, 1.5, 2.0, 0.5]
+        >>> change(np.array([-4.0, 0.0, -4.0]), direction=-1).tolist()
+        [0.0, 0.0, 2.0]
     """
     first, last = evidence[:1], evidence[-1:]
-    return np.abs(np.concatenate([evidence[1:], last]) - np.concatenate([first, evidence[:-1]])) / 2
+    rise = (np.concatenate([evidence[1:], last]) - np.concatenate([first, evidence[:-1]])) / 2
+    return np.maximum(direction * rise, 0) if direction else np.abs(rise)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -164,7 +173,8 @@ class Kind:
         loss: the loss that it is made of, an attribute of `information_loss.InformationLoss`; None: it is of none.
         of_sum: evidence of a phrase, the sum over its words (Eq. 9), (m, G, G) or (m,) -> what is shown, of the same
             shape.
-        of_change: the function in the place of `of_sum` for a phrase with a verb of change; None: the same.
+        of_change: of a phrase with a verb of change, (evidence of the verb's subject, `Change.direction`) -> what is
+            shown, in the place of `of_sum`; None: no such phrase is an exception.
         beside: the kind, made of the same loss, whose curve over time is drawn beside this one's, see
             `Evidence.beside`; None: none.
         media: the kinds of media that have it.
@@ -179,6 +189,11 @@ class Kind:
     of_change: Callable | None = None
     beside: str | None = None
     media: tuple[str, ...] = ("picture", "video")
+
+    @property
+    def curve(self):
+        """What its curve over time is, drawn beside another's of a phrase with a verb of change, for legends."""
+        return "change of the loss of the verb's subject" if self.of_change else self.title
 
 
 def find_losses(captioner, descriptors, sentences, frames, kinds):
@@ -218,14 +233,14 @@ def find_attention(captioner, descriptors, sentences, frames, kinds):
 
 LOSSES = ("encode", "step")
 KINDS = {
-    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="change"),
+    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="moment"),
     "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, "kl"),
     "likelihood": Kind("likelihood exp(-Loss)", "share", LOSSES, find_losses, "nll", likelihood),
     "change": Kind(
         "change of the loss", "nats a frame", LOSSES, find_losses, "nll", change, beside="nll", media=("video",)
     ),
     "moment": Kind(
-        "query loss (Eq. 7), of verbs of change its change",
+        "query loss (Eq. 7), of verbs of change the change of their subject's",
         "nats",
         LOSSES,
         find_losses,
@@ -299,8 +314,8 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
         together = [kind for kind in kinds if KINDS[kind].find is find]
         for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
             of_sentence.update(more)
-    positions = [words_of_change([vocabulary[w] for w in y] if vocabulary else ()) for y in sentences]
+    changes = [words_of_change([vocabulary[w] for w in y] if vocabulary else ()) for y in sentences]
     return [
         {kind: dataclasses.replace(of_sentence[kind], of_change=of_change) for kind in kinds}
-        for of_sentence, of_change in zip(found, positions, strict=True)
+        for of_sentence, of_change in zip(found, changes, strict=True)
     ]

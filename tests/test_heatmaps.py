@@ -144,11 +144,17 @@ def test_upsample_by_hand():
     cells = np.random.default_rng(1).normal(size=(8, 8)).astype("float32")
     pixel_map = upsample(cells, Geometry.of(299, 299), sigma=0)
     assert pixel_map.shape == (299, 299) and pixel_map.dtype == np.float32
-    np.testing.assert_allclose(pixel_map[37::32, 37::32][:8, :8], cells, rtol=1e-6)
+    np.testing.assert_allclose(pixel_map[37::32, 37::32][:8, :8], cells, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(pixel_map[69, 101 + 8], 0.75 * cells[1, 2] + 0.25 * cells[1, 3], rtol=1e-5)
     np.testing.assert_allclose(pixel_map[69 + 16, 101], (cells[1, 2] + cells[2, 2]) / 2, rtol=1e-5)
     np.testing.assert_allclose(pixel_map[:38, :38], np.full((38, 38), cells[0, 0]), rtol=1e-6)
     np.testing.assert_allclose(pixel_map[261:, 133], np.full(38, cells[7, 3]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0, 0.75])
+def test_equal_cells_stay_equal_to_the_bit(sigma):
+    pixel_map = upsample(np.full((8, 8), 1 / 64), Geometry.of(75, 55), sigma)
+    assert (pixel_map == 1 / 64).all() and argmax_point(pixel_map) == (37.5, 27.5)
 
 
 @pytest.mark.parametrize("sigma", [0.6, 0.75, 3])

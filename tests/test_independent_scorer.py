@@ -24,7 +24,7 @@ from s2vt.config import PROTOCOLS
 from s2vt.data import datasets
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import words_of_change
-from s2vt.data.text import Vocabulary, tokenize
+from s2vt.data.text import Vocabulary
 from s2vt.evaluation.mentions import ANNOTATIONS, AnnotatedCaption
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
@@ -34,6 +34,7 @@ from s2vt.synthetic import writers
 PICTURE_SIZE, CLIP_SIZE = (75, 55), (64, 48)  # width, height, pixels: small, so that loops are fast
 INDICES = [0, 15, 30, 44, 59, 74]  # of the sampled frames
 KINDS = {"picture": ("nll", "likelihood", "attention"), "video": ("nll", "change", "moment")}
+CONFIGS = {"picture": (cfg.STILL_SHAPES,), "video": (cfg.MOVING_SHAPES, cfg.SHAPE_SEQUENCES)}
 NUM_PHRASES, MAX_WORDS = 50, 9
 CORRECTNESS = tuple(f"attention correctness{how}" for how in ("", ", mean of words", ", phrase"))
 
@@ -55,7 +56,7 @@ class Settings:
 
 SETTINGS = {
     "paper": Settings(),
-    "ours": Settings(sigma_cells=0.75, sigma_frames=1.5),  # of the two sets in cfg.py; a picture has one frame
+    "ours": Settings(sigma_cells=0.75, sigma_frames=0.75),
     "torchray": Settings(tolerance=15.0, average="class"),
     "release": Settings(release=True),
 }
@@ -304,9 +305,11 @@ def data(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writers, "PICTURE_SIZE", PICTURE_SIZE)
         patch.setattr(writers, "CLIP_SIZE", CLIP_SIZE)
-        writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 10}, "test", processes=1)
-        sizes = {"train": 1, "validate": 1, "test": 8}
+        writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 8}, "test", processes=1)
+        sizes = {"train": 1, "validate": 1, "test": 3}
         writers.write_moving_shapes(folder / "MovingShapes", sizes, "test", processes=1)
+        sizes = {"train": 5, "validate": 5, "test": 4}  # other numbers than those of MovingShapes
+        writers.write_shape_sequences(folder / "ShapeSequences", sizes, "test", processes=1)
     return folder
 
 
@@ -382,15 +385,17 @@ class Case:
     """50 random phrases of one kind of media under one protocol, scored both ways."""
 
     def __init__(self, data, media, protocol, settings, resize="squash"):
-        config, questions = {
-            "picture": (cfg.STILL_SHAPES, picture_questions), "video": (cfg.MOVING_SHAPES, clip_questions)
-        }[media]  # fmt: skip
-        folder, self.media, self.settings = data / config.dataset, media, settings
-        all_media = datasets.select(datasets.read_media(config, data), "test")
-        everything = [(medium, *each) for medium in all_media for each in questions(folder, medium)]
+        self.media, self.settings = media, settings
+        questions = picture_questions if media == "picture" else clip_questions
+        everything = [
+            (medium, *each)
+            for config in CONFIGS[media]
+            for medium in datasets.select(datasets.read_media(config, data), "test")
+            for each in questions(data / config.dataset, medium)
+        ]
         rng = np.random.default_rng(5)
         self.phrases = [everything[k] for k in sorted(rng.permutation(len(everything))[:NUM_PHRASES])]
-        words = sorted({word for medium in all_media for caption in medium.captions for word in tokenize(caption)})
+        words = sorted({word for _, tokens, _, _ in everything for word in tokens})
         self.vocabulary = Vocabulary(
             [".", *words[1::2]], np.ones(1 + len(words[1::2]))
         )  # half of all words are unknown
@@ -432,8 +437,7 @@ class Case:
 
 
 def protocol_of(media, name):
-    config = {"picture": cfg.STILL_SHAPES, "video": cfg.MOVING_SHAPES}[media]
-    return Protocol.of(config.with_settings(PROTOCOLS[name]), name)
+    return Protocol.of(CONFIGS[media][0].with_settings(PROTOCOLS[name]), name)
 
 
 CASES = [(media, name) for name in PROTOCOLS for media in ("picture", "video")]
@@ -467,17 +471,23 @@ def scored(data):
 def test_every_score_of_50_random_phrases_agrees(scored, media, name):
     _, found = scored(media, name)
     assert len(found) == NUM_PHRASES
-    rows = {}
     for medium, _, _, fast, slow in found:
         assert fast.keys() == slow.keys(), medium
         for table, expected in slow.items():
             assert list(fast[table]) == list(expected), (medium, table)
             for row, value in expected.items():
                 assert fast[table][row] == pytest.approx(value, abs=1e-6), (medium, table, row)
-                rows.setdefault((table, row), set()).add(round(value, 6))
-    num_tables = 4 if media == "picture" else 6
-    assert len({table for table, _ in rows}) == num_tables
-    assert all(len(values) > 1 for values in rows.values())  # no row is the same for all phrases
+
+
+@pytest.mark.parametrize("media, num_tables", [("picture", 4), ("video", 6)])
+def test_the_phrases_reach_every_table_with_hits_and_misses(scored, media, num_tables):
+    _, found = scored(media, "paper")
+    of_maps = {}  # {table: the scores of all maps}
+    for *_, slow in found:
+        for table, values in slow.items():
+            of_maps.setdefault(table, set()).update(values[kind] for kind in KINDS[media])
+    assert len(of_maps) == num_tables
+    assert all(len(scores) > 1 for scores in of_maps.values())
 
 
 @pytest.mark.parametrize("unknown", ["drop", "miss"])

@@ -284,7 +284,6 @@ def test_media_without_captions_are_left_out_and_counted(tmp_path, capsys):
         (cfg.MSR_VTT, MSR_VTT, "train_val_videodatainfo.json", "ms-multimedia-challenge.com"),
         (cfg.MSR_VTT, MSR_VTT, "test_videodatainfo.json", "ms-multimedia-challenge.com"),
         (cfg.FLICKR30K, FLICKR30K, "results_20130124.token", "shannon.cs.illinois.edu"),
-        (cfg.FLICKR30K, FLICKR30K, "imgs_val.txt", "shannon.cs.illinois.edu"),
         (cfg.MSVD, MSVD_LISTS, "youtube_mapping.txt", "cs.utexas.edu"),
         (cfg.MSVD, MSVD_LISTS, "sents_val_lc_nopunc.txt", "cs.utexas.edu"),
         (cfg.MSVD, MSVD_CSV, "MSR Video Description Corpus.csv", "microsoft.com"),
@@ -299,6 +298,14 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path, config, files, m
     message = error_of(config, data)
     assert message.startswith(f"{tmp_path / config.dataset / missing} is missing; get ")
     assert f"//{owner}" in message.replace("www.", "") and message.endswith("DATA/README.md shows")
+
+
+def test_lists_of_other_splits_are_not_needed(tmp_path):
+    write(tmp_path / "Flickr30k", {name: text for name, text in FLICKR30K.items() if "train" not in name})
+    media = datasets.read_media(cfg.FLICKR30K, tmp_path)
+    assert {medium.split for medium in media.values()} == {"val", "test"}
+    with pytest.raises(UserError, match="no media in split 'train'; there are: test, val"):
+        datasets.select(media, "train")
 
 
 def test_a_missing_folder_of_media_is_named(tmp_path):

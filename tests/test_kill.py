@@ -150,7 +150,7 @@ def assert_same(folder, whole):
         np.testing.assert_equal(content(found[name]), content(path), name)
 
 
-GROWING = (".json", ".csv", ".html", "training_state.npz")  # written anew, whole, as the command goes on
+GROWING = (".json", ".jsonl", ".csv", ".html", "training_state.npz")  # written anew, whole, as the command goes on
 
 
 def assert_whole(folder, whole):

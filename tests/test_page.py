@@ -382,7 +382,7 @@ def test_the_second_curve_is_drawn_and_named(visit, tmp_path):
     assert curve.get_attribute("d") == "" and not note.is_visible()
     place = centre(tab, 3)
     tab.evaluate("choose([3], 3)")
-    assert note.is_visible() and note.text_content() == "change of the loss of the verb's subject"
+    assert note.is_visible() and note.text_content() == "change of the subject's loss"
     assert centre(tab, 3) == place  # words stay where they are under the mouse
     path = np.array(re.findall(r"[\d.e-]+", curve.get_attribute("d")), float).reshape(-1, 2)
     same(1 - path[:, 1] / 100, heatmaps.temporal_saliency(said.maps["moment"].time([3]), SIGMA))

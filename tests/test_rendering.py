@@ -320,7 +320,9 @@ def test_the_small_print_names_the_second_curve_where_there_is_one():
         said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), TIMES, of_change=of_change)
         sizes.append(video.saliency_frames(clip, 25, said, each(WORDS), look())[0])
     assert sizes[1][1] > sizes[0][1]  # a line more
-    assert look().beside().startswith("saliency over time, change of the loss, of phrases with a verb of change")
+    assert (
+        look().beside().startswith("saliency over time, change of the subject's loss, of phrases with a verb of change")
+    )
     assert look("change").beside().startswith("saliency over time, query loss (Eq. 7), scaled")
 
 

@@ -120,7 +120,15 @@ def test_test_scores_the_captions_and_writes_cocos_formats(place, capsys):
     ("dataset", "tables"),
     [
         ("MovingShapes", {"space": "center", "time: object": "middle", "time: event": "middle"}),
-        ("StillShapes", {"space": "center", "attention correctness": "uniform"}),
+        (
+            "StillShapes",
+            {
+                "space": "center",
+                "attention correctness": "uniform",
+                "attention correctness, mean of words": "uniform",
+                "attention correctness, phrase": "uniform",
+            },
+        ),
     ],
 )
 def test_localize_prints_the_scores_that_it_writes(place, capsys, dataset, tables):

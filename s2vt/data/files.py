@@ -51,8 +51,25 @@ def atomic_path(path):
         others = {str(name) for name in (error.filename, error.filename2) if name} - {str(temporary), str(path)}
         if others - {str(parent) for parent in path.parents}:
             raise  # about another file, which the block was reading
-        reason = " ".join(str(error.strerror or error).split())
-        raise UserError(f"cannot write {path}: {reason}; choose another place or make room") from error
+        raise _unwritable(path, error) from error
+
+
+def append_text(path, text):
+    """Appends text to a file, UTF-8. A killed process can leave a part of it.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path, error):
+    reason = " ".join(str(error.strerror or error).split())
+    return UserError(f"cannot write {path}: {reason}; choose another place or make room")
 
 
 def reserve(path, num_bytes):

@@ -47,7 +47,8 @@ def interval(samples, level=LEVEL):
         samples: (B,); resamples in which the statistic is undefined are NaN and left out.
 
     Example:
-        >>> interval(np.arange(201.0))
+        >>> low, high = interval(np.arange(201.0))
+        >>> round(low, 6), round(high, 6)
         (5.0, 195.0)
     """
     low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from s2vt.config import Config
 from s2vt.data import datasets
-from s2vt.data.files import write_json
+from s2vt.data.files import append_text, atomic_path, write_json
 from s2vt.data.video import iterate_frames
 from s2vt.errors import UserError
 from s2vt.evaluation import published
@@ -318,8 +318,8 @@ class Record:
         key, *done = map(json.loads, lines) if lines else [None]
         if key != self.key or [entry["medium"] for entry in done] != [medium.id for medium in media[: len(done)]]:
             done = []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in [self.key, *done]), "utf-8")
+        with atomic_path(self.path) as temporary:
+            temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in [self.key, *done]), "utf-8")
         for entry in done:
             for scorer, tables in zip(scorers, entry["tables"], strict=False):
                 scorer.merge({name: Tally.from_sums(sums) for name, sums in tables.items()})
@@ -328,8 +328,7 @@ class Record:
     def add(self, medium, tallies):
         """Appends a medium. tallies: of each scorer, {name of a table: Tally}."""
         tables = [{name: tally.sums() for name, tally in of_scorer.items()} for of_scorer in tallies]
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"medium": medium.id, "tables": tables}) + "\n")
+        append_text(self.path, json.dumps({"medium": medium.id, "tables": tables}) + "\n")
 
     def remove(self):
         """Deletes the file."""

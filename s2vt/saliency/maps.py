@@ -193,7 +193,7 @@ class Kind:
     @property
     def curve(self):
         """What its curve over time is, drawn beside another's of a phrase with a verb of change, for legends."""
-        return "change of the loss of the verb's subject" if self.of_change else self.title
+        return "change of the subject's loss" if self.of_change else self.title
 
 
 def find_losses(captioner, descriptors, sentences, frames, kinds):

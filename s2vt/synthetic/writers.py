@@ -101,7 +101,7 @@ def write_clips(kind, folder, sizes, split=None, limit=None, seed=1, processes=N
         ("train_val_videodatainfo.json", ("train", "validate")),
         ("test_videodatainfo.json", ("test",)),
     ):
-        write_json(folder / file, _video_info(kind, folder.name, sizes, members, seed))
+        write_json(folder / file, _video_info(kind, sizes, members, seed))
     jobs = [
         _Job(folder, seed, member, index, f"video{number}", kind)
         for member in ([split] if split else sizes)
@@ -110,7 +110,7 @@ def write_clips(kind, folder, sizes, split=None, limit=None, seed=1, processes=N
     return _render(_render_clip, [job for job in jobs if not _annotation_path(job).exists()], processes)
 
 
-def _video_info(kind, name, sizes, splits, seed):
+def _video_info(kind, sizes, splits, seed):
     """The contents of a `videodatainfo.json` that lists some splits."""
     videos, sentences = [], []
     for split in splits:
@@ -123,7 +123,7 @@ def _video_info(kind, name, sizes, splits, seed):
             sentences += [{"caption": text, "video_id": f"video{number}"} for text, _ in captions(scene, rng, 15, kind)]
     for sen_id, sentence in enumerate(sentences):
         sentence["sen_id"] = sen_id
-    return {"info": {"description": name}, "videos": videos, "sentences": sentences}
+    return {"info": {"description": f"rendered shapes: {kind}"}, "videos": videos, "sentences": sentences}
 
 
 def _annotation_path(job):

@@ -86,7 +86,7 @@ class SaliencyConfig:
     """Losses to maps (section 4, Eq. 8)."""
 
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
-    # from frame to frame | moment, change of verbs of change, else nll | attention (Eq. 5).
+    # from frame to frame | moment, change of a verb's subject, else nll | attention (Eq. 5).
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
@@ -105,7 +105,7 @@ class EvaluationConfig:
     tolerance: float = 0.0  # distance from a box at which a point still hits, source pixels (paper: 0; TorchRay: 15)
     average: Literal["phrase", "class"] = "phrase"  # over phrases (paper) | mean of the categories' (TorchRay)
     region: Literal["picture", "center_crop"] = "picture"  # scored part: the whole (Table 1) | its centre (Table 2)
-    # Phrases that a captioner cannot read: left out (ours) | misses, as where all phrases are scored (paper)
+    # Phrases that a captioner cannot read: left out (ours) | misses, as published numbers count them
     unknown: Literal["drop", "miss"] = "drop"
 
 

@@ -301,6 +301,7 @@ SMALL = ("training.epochs=1", "training.batch_size=16", "model.units=8", "model.
          "training.score_every=1")  # fmt: skip
 CAPTIONS = {  # one more in the training split of each set, with the words of the docs' sentences
     "MovingShapes": "a white circle appears",
+    "ShapeSequences": "a white circle appears",
     "MSR-VTT": "a man drives a red car and is driving down a road",
     "StillShapes": "a blue ring",
     "Flickr30k": "a dog on a beach",
@@ -326,12 +327,12 @@ def worker(server, tmp_path_factory):
 
 
 def write_media(folder):
-    """Four data sets in the layouts of the two synthetic ones; clips, pictures, lists; evaluate.py."""
+    """Five data sets in the layouts of the synthetic ones; clips, pictures, lists; evaluate.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writers, "NUM_CLIP_FRAMES", NUM_FRAMES)
         for dataset, caption in CAPTIONS.items():
             place = folder / "DATA" / dataset
-            if dataset in ("MovingShapes", "MSR-VTT"):
+            if dataset in ("MovingShapes", "ShapeSequences", "MSR-VTT"):
                 writers.write_moving_shapes(place, {"train": 2, "validate": 1, "test": 1}, processes=1)
                 path = place / "train_val_videodatainfo.json"
                 info = json.loads(path.read_text())

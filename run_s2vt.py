@@ -22,6 +22,8 @@ def main():
     folders = [command.run_folder(name) for name in names]
     if options.beam < 1:
         parser.error(f"--beam {options.beam}: expected 1 or more")
+    if options.baselines_only and not (options.localize and options.name is None):
+        parser.error("--baselines_only is for --localize, and has no --name")
     if len(set(folders)) < len(folders) or (options.train and len(folders) > 1):
         parser.error(f"--name {options.name}: expected {'one run' if options.train else 'each run once'}")
 
@@ -79,7 +81,7 @@ def localize(runs, configs, options, command):
     from s2vt.saliency.maps import parse_kinds
 
     resize = configs[0].features.resize if configs else None
-    protocols = [(name, command.under_protocol(name)) for name in (options.protocol or "ours").split(",")]
+    protocols = [(name, command.under_protocol(name)) for name in options.protocol.split(",")]
     request = localization.LocalizationRequest(
         runs=runs,
         configs=configs or (command.config,),
@@ -123,11 +125,10 @@ def _parser():
 
 def _add_localization(parser):
     """The flags of --localize."""
-    for flag, values, what in (
-        ("--map", "A,B,...", "kinds of map; all: those that each run can give (default: saliency.map)"),
-        ("--protocol", "A,B,...", "how maps are made and scored: paper, ours, release, torchray (default: ours)"),
-    ):
-        parser.add_argument(flag, metavar=values, help=f"with --localize: {what}")
+    kinds = "with --localize: kinds of map; all: those that each run can give (default: saliency.map)"
+    protocols = "with --localize: how maps are made and scored: paper, ours, release, torchray"
+    parser.add_argument("--map", metavar="A,B,...", help=kinds)
+    parser.add_argument("--protocol", metavar="A,B,...", default="ours", help=protocols)
     parser.add_argument(
         "--baselines_only",
         action="store_true",

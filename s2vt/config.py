@@ -97,6 +97,11 @@ class SaliencyConfig:
     # visualisation, from every frame of a video; neither sigma is used then.
     normalize: Literal["clip", "frame", "release"] = "clip"
 
+    @property
+    def of_release(self):
+        """Whether maps are made in the steps of the 2017 release (`s2vt.saliency.release`)."""
+        return self.normalize == "release"
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:

@@ -255,12 +255,23 @@ def test_a_killed_localization_is_resumed(data, run):
     assert list((run.folder / "scores").iterdir()) == [scores.path]
 
 
+@pytest.mark.parametrize("damage", [b"\xff\n", b'{"key": 1\n', b"[]\nnot JSON\n"])
+def test_a_damaged_record_is_started_again(data, run, damage):
+    (whole,) = localize(request(data, run))
+    record = whole.path.with_suffix(".partial.jsonl")
+    record.write_bytes(damage)
+    (again,) = localize(request(data, run))
+    assert again.path.read_bytes() == whole.path.read_bytes() and not record.exists()
+
+
 def test_what_cannot_be_scored_is_refused(data, run):
     blind = dataclasses.replace(CONFIG, annotations="none")
     with pytest.raises(UserError, match="StillShapes does not say what its captions name"):
         localize(request(data, dataclasses.replace(run, known=blind)))
     with pytest.raises(UserError, match="colours has no attention maps.*s2vt.*nll, kl"):
         localize(request(data, run, kinds=("attention",)))
+    with pytest.raises(UserError, match="--protocol ours,ours: expected each protocol once"):
+        request(data, run, protocols=(Protocol(), Protocol()))
     with pytest.raises(UserError, match="colours has no change maps of a picture.*nll, kl, likelihood"):
         localize(request(data, run, kinds=("change",)))
     cropped = beside(run, known=CONFIG.replace(["features.resize=center_crop"]))

@@ -394,6 +394,16 @@ def test_intervals_equal_those_of_resampled_lists_of_phrases(average):
     assert tally.intervals() == tally.intervals()  # the draws have a seed
 
 
+def test_intervals_follow_further_phrases():
+    tally = tally_of({"a": [("x", 1, 0, "")], "b": [("x", 0, 0, "")]})
+    assert tally.intervals()["map"] == (0, 1)
+    tally.merge(tally_of({"b": [("x", 1, 0, "")] * 3}))
+    assert tally.intervals()["map"] == (0.75, 1)
+    for _ in range(4):
+        tally.add({"map": 1, "random": 0}, (), "b")
+    assert tally.intervals()["map"] == (0.875, 1)
+
+
 def test_phrases_of_one_medium_are_drawn_together():
     """Two media, all of whose phrases agree: the interval reaches from one medium's value to the other's."""
     media = {"a": [("x", 1, 0, "")] * 50, "b": [("x", 0, 0, "")] * 50}

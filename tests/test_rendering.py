@@ -496,6 +496,12 @@ def test_storyboard_of_attention_has_plain_frames(tmp_path):
     assert (read(tmp_path / "s.png") == (120, 90, 60)).all(axis=-1).sum() == 2 * 3 * width * height
 
 
+def test_the_releases_maps_have_no_second_curve():
+    said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), (0.0, 0.5, 1.0), of_change=(1,))
+    assert list(drawing.second_curves(said, each(WORDS), look())) == [1]
+    assert drawing.second_curves(said, each(WORDS), look(normalize="release")) == {}
+
+
 def test_storyboard_has_a_second_curve_for_verbs_of_change_alone(tmp_path):
     pages, frames = [], np.zeros((3, 48, 64, 3), np.uint8)
     for of_change in ((), (1,)):

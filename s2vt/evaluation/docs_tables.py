@@ -136,7 +136,7 @@ class Grid:
     common: Mapping = field(default_factory=dict)
 
     def cells(self):
-        """The Cells, a list for each row."""
+        """One list of Cells for each row of the table."""
         return [[Cell(**{**self.common, **row, **column}) for _, column in self.columns] for _, row in self.rows]
 
     def files(self):

@@ -57,6 +57,9 @@ class LocalizationRequest:
     limit: int | None = None
 
     def __post_init__(self):
+        names = [protocol.name for protocol in self.protocols]
+        if len(set(names)) < len(names):
+            raise UserError(f"--protocol {','.join(names)}: expected each protocol once")
         if not self.protocols:
             usual = self.runs[0].config() if self.runs else None
             object.__setattr__(self, "protocols", (Protocol.of(self.configs[0], usual=usual),))
@@ -218,7 +221,7 @@ class Reading:
 
     def reads_every_frame(self, protocol):
         """Whether every frame is read from the medium itself, instead of descriptors of the sampled frames."""
-        return protocol.of_release and self.config.media == "video"
+        return protocol.saliency.of_release and self.config.media == "video"
 
     def descriptors(self, store, medium, every_frame):
         """Descriptors of a medium."""
@@ -314,8 +317,7 @@ class Record:
 
     def resume(self, media, scorers):
         """Adds the scores of the media that are done to the scorers, and returns the number of those media."""
-        lines = [] if not self.path.exists() else self.path.read_text("utf-8").split("\n")[:-1]  # whole lines
-        key, *done = map(json.loads, lines) if lines else [None]
+        key, *done = self._lines() or [None]
         if key != self.key or [entry["medium"] for entry in done] != [medium.id for medium in media[: len(done)]]:
             done = []
         with atomic_path(self.path) as temporary:
@@ -324,6 +326,13 @@ class Record:
             for scorer, tables in zip(scorers, entry["tables"], strict=False):
                 scorer.merge({name: Tally.from_sums(sums) for name, sums in tables.items()})
         return len(done)
+
+    def _lines(self):
+        """The values of the whole lines; none of a file that is missing or damaged."""
+        try:
+            return [json.loads(line) for line in self.path.read_text("utf-8").split("\n")[:-1]]
+        except (OSError, ValueError):
+            return []
 
     def add(self, medium, tallies):
         """Appends a medium. tallies: of each scorer, {name of a table: Tally}."""

@@ -58,11 +58,6 @@ class Protocol:
         return {"name": self.name, **settings, "resize": self.resize}
 
     @property
-    def of_release(self):
-        """Whether maps are made in the steps of the 2017 release, of a video from every frame."""
-        return self.saliency.normalize == "release"
-
-    @property
     def file_name(self):
         """The name as a part of a file's name.
 
@@ -85,7 +80,7 @@ class Protocol:
 
     def space_text(self):
         """The settings of maps in space, in words."""
-        if self.of_release:
+        if self.saliency.of_release:
             text = "Maps in the steps of the 2017 release's visualisation (of a video: every frame)."
             return text + self._region_text()
         sigma = self.saliency.sigma_cells
@@ -100,7 +95,7 @@ class Protocol:
 
     def time_text(self):
         """The settings of saliency over time, in words."""
-        if self.of_release:
+        if self.saliency.of_release:
             return "Saliency of a frame: the mean of its map in the steps of the 2017 release's visualisation."
         sigma = self.saliency.sigma_frames
         smoothing = f"a Gaussian of sigma {sigma:g} sampled frames" if sigma else "none"

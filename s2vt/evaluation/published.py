@@ -17,11 +17,6 @@ TABLE_2 = {
     "soft attention, supervised (Liu et al.)": 0.433,
     "the paper's model": 0.473,
 }
-# Table 3: METEOR, times 100.
-TABLE_3 = {
-    "the paper's model": {"MSVD": 31.0, "MSR-VTT": 25.9, "Flickr30k": 18.3},
-    "soft attention": {"MSVD": 30.0, "MSR-VTT": 25.4, "Flickr30k": 18.5},
-}
 
 
 def beside(dataset, split, table):

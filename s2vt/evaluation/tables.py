@@ -39,13 +39,9 @@ class PhraseMap:
     window: Window
     saliency: SaliencyConfig
 
-    @property
-    def _of_release(self):
-        return self.saliency.normalize == "release"
-
     def has(self, domain):
         """Whether there are values in a `Table.domain`."""
-        in_time = domain == "time" and not self._of_release
+        in_time = domain == "time" and not self.saliency.of_release
         return (self.evidence.frames if in_time else self.evidence.cells) is not None
 
     @functools.cached_property
@@ -61,12 +57,12 @@ class PhraseMap:
     @functools.cached_property
     def time(self):
         """Smoothed evidence for each frame, (m,)."""
-        if self._of_release:
+        if self.saliency.of_release:
             return release.over_time(self.evidence.of_release(self.words))
         return over_time(self.evidence.time(self.words), self.saliency.sigma_frames)
 
     def _map(self, words):
-        if self._of_release:
+        if self.saliency.of_release:
             return release.upsample(self.evidence.of_release(words), self.window)
         return upsample(self.evidence.space(words), self.window, self.saliency.sigma_cells)
 
@@ -192,6 +188,37 @@ def _has_place(mention):
     return mention.boxes is not None
 
 
+def _correctness_table(how, domain, score, summary):
+    """A table of attention correctness. how: end of its name.   Others: as in `Table` and `_correctness_text`."""
+    name = f"attention correctness{how}"
+    text = _correctness_text(summary)
+    return Table(name, name, domain, ("picture",), _has_place, score, _correctness_baselines, text)
+
+
+def _moment_table(name, title, frames, hit, asks=None):
+    """A table of right moments.
+
+    Args:
+        frames: Mention -> the frames that are right, (m,) bools, or None.
+        hit: which frames are right, in words.
+        asks: Mention -> whether the question applies to it; None: if it has such frames.
+    """
+    return Table(
+        name=f"time: {name}",
+        title=title,
+        domain="time",
+        media=("video",),
+        asks=asks or (lambda mention: frames(mention) is not None),
+        score=lambda saliency, mention, protocol: temporal_hit(saliency, frames(mention)),
+        baselines=lambda mention, window, protocol: baselines.temporal_rows(frames(mention)),
+        text=lambda protocol: _moment_text(hit),
+    )
+
+
+def _has_other_events(mention):
+    return mention.elsewhere is not None
+
+
 TABLES = (
     Table(
         name="space",
@@ -203,71 +230,43 @@ TABLES = (
         baselines=_pointing_baselines,
         text=_pointing_text,
     ),
-    Table(
-        name="attention correctness",
-        title="attention correctness",
-        domain="space_of_words",
-        media=("picture",),
-        asks=_has_place,
-        score=_correctness_of_words(max),
-        baselines=_correctness_baselines,
-        text=_correctness_text("the maximum over the maps of the phrase's words (Liu et al. 2017)"),
+    _correctness_table(
+        "",
+        "space_of_words",
+        _correctness_of_words(max),
+        "the maximum over the maps of the phrase's words (Liu et al. 2017)",
     ),
-    Table(
-        name="attention correctness, mean of words",
-        title="attention correctness, mean of words",
-        domain="space_of_words",
-        media=("picture",),
-        asks=_has_place,
-        score=_correctness_of_words(np.mean),
-        baselines=_correctness_baselines,
-        text=_correctness_text("the mean over the maps of the phrase's words"),
+    _correctness_table(
+        ", mean of words",
+        "space_of_words",
+        _correctness_of_words(np.mean),
+        "the mean over the maps of the phrase's words",
     ),
-    Table(
-        name="attention correctness, phrase",
-        title="attention correctness, phrase",
-        domain="space",
-        media=("picture",),
-        asks=_has_place,
-        score=_correctness,
-        baselines=_correctness_baselines,
-        text=_correctness_text("the map of the phrase (Eq. 9)"),
+    _correctness_table(", phrase", "space", _correctness, "the map of the phrase (Eq. 9)"),
+    _moment_table(
+        "object",
+        "right moment, objects that come or go",
+        lambda mention: mention.in_view,
+        "the phrase's object, which appears or disappears, is in view",
     ),
-    Table(
-        name="time: object",
-        title="right moment, objects that come or go",
-        domain="time",
-        media=("video",),
-        asks=lambda mention: mention.in_view is not None,
-        score=lambda saliency, mention, protocol: temporal_hit(saliency, mention.in_view),
-        baselines=lambda mention, window, protocol: baselines.temporal_rows(mention.in_view),
-        text=lambda protocol: _moment_text("the phrase's object, which appears or disappears, is in view"),
+    _moment_table(
+        "event",
+        "right moment, the event itself",
+        lambda mention: mention.happens,
+        "the object is appearing or disappearing, half faded,",
     ),
-    Table(
-        name="time: event",
-        title="right moment, the event itself",
-        domain="time",
-        media=("video",),
-        asks=lambda mention: mention.happens is not None,
-        score=lambda saliency, mention, protocol: temporal_hit(saliency, mention.happens),
-        baselines=lambda mention, window, protocol: baselines.temporal_rows(mention.happens),
-        text=lambda protocol: _moment_text("the object is appearing or disappearing, half faded,"),
+    _moment_table(
+        "right event",
+        "which event: the one named",
+        lambda mention: mention.happens,
+        "the event that the phrase names happens",
+        _has_other_events,
     ),
-    *(
-        Table(
-            name=f"time: {which} event",
-            title=f"which event: {title}",
-            domain="time",
-            media=("video",),
-            asks=lambda mention: mention.elsewhere is not None,
-            score=lambda saliency, mention, protocol, frames=frames: temporal_hit(saliency, frames(mention)),
-            baselines=lambda mention, window, protocol, frames=frames: baselines.temporal_rows(frames(mention)),
-            text=lambda protocol, text=text: _moment_text(text),
-        )
-        for which, title, frames, text in (
-            ("right", "the one named", lambda mention: mention.happens, "the event that the phrase names happens"),
-            ("wrong", "another one", lambda mention: mention.elsewhere, "the event of another object happens"),
-            ("no", "none", _without_event, "no event happens"),
-        )
+    _moment_table(
+        "wrong event",
+        "which event: another one",
+        lambda mention: mention.elsewhere,
+        "the event of another object happens",
     ),
+    _moment_table("no event", "which event: none", _without_event, "no event happens", _has_other_events),
 )

@@ -66,6 +66,7 @@ class Tally:
         self.unread = {}  # reason why a captioner cannot read a phrase: number of phrases
         self._order = tuple(categories)
         self._rows = None
+        self._samples = {}  # {unknown: resampled averages}, while no phrase is added
         self._read, self._unread = {}, {}  # medium: {column: {row: sum over phrases, PHRASES: their number}}
 
     def add(self, values, categories=(), medium="", unread=""):
@@ -85,7 +86,7 @@ class Tally:
         for row, value in values.items():
             if not math.isfinite(value):
                 raise ValueError(f"the value of {row!r} is {value}: score it or drop the phrase")
-        self._rows = list(values)
+        self._rows, self._samples = list(values), {}
         of_medium = (self._unread if unread else self._read).setdefault(medium, {})
         for column in dict.fromkeys((ALL, *categories)):
             sums = of_medium.setdefault(column, dict.fromkeys((PHRASES, *values), 0))
@@ -192,10 +193,11 @@ class Tally:
 
     def _bootstrapped(self, unknown):
         """The average over all of each resample of the media, (B, K); None for fewer than two media."""
-        counts, sums = self._arrays(unknown)
-        if (counts[:, 0] > 0).sum() < 2 or (self.average == "class" and not self.categories):
-            return None
-        return bootstrap(counts, sums, self._overall)
+        if unknown not in self._samples:
+            counts, sums = self._arrays(unknown)
+            too_few = (counts[:, 0] > 0).sum() < 2 or (self.average == "class" and not self.categories)
+            self._samples[unknown] = None if too_few else bootstrap(counts, sums, self._overall)
+        return self._samples[unknown]
 
     # --- files and tables -------------------------------------------------------------------------------------------
 
@@ -278,7 +280,7 @@ class Tally:
         """Adds all that another tally of the same table holds."""
         if self._rows is not None and other._rows not in (None, self._rows):
             raise ValueError(f"every phrase needs a value for each of {self._rows}; received {other._rows}")
-        self._rows = self._rows or other._rows
+        self._rows, self._samples = self._rows or other._rows, {}
         for mine, its in ((self._read, other._read), (self._unread, other._unread)):
             for name, columns in its.items():
                 mine[name] = _sum(mine.get(name, {}), columns)

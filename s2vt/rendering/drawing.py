@@ -67,8 +67,8 @@ class Look:
 
     @property
     def of_release(self):
-        """Whether maps are made in the steps of the 2017 release (`saliency.release`)."""
-        return self.saliency.normalize == "release"
+        """Whether maps are made in the steps of the 2017 release."""
+        return self.saliency.of_release
 
     @property
     def sigma_frames(self):
@@ -157,6 +157,14 @@ def drawn_evidence(explanation, phrases, look):
         None if cells is None else np.asarray(cells, np.float32),
         np.asarray(frames, np.float32) if num_times else None,
     )
+
+
+def second_curves(explanation, phrases, look):
+    """The curves beside those of phrases with a verb of change (`Evidence.beside`), {index of a phrase: e (m,)}.
+
+    None beside the release's maps, whose curves are levels of the maps themselves.
+    """
+    return {} if look.of_release else explanation.beside(look.kind, phrases, look.sigma_frames)
 
 
 def _of_release(explanation, phrases, look):

@@ -57,10 +57,10 @@ function unitOf(kind, words) {
   return of_sum === "change" || (of_change && changeOf(words)) ? "nats a frame" : unit;
 }
 
-/** Whether these words have a second curve over time: `Evidence.beside`. */
+/** Whether these words have a second curve over time: `drawing.second_curves`. */
 function hasBeside(kind, words) {
   const { frames, beside, of_sum } = maps[kind];
-  return Boolean(frames && beside && (of_sum === "change" || changeOf(words)));
+  return Boolean(page.over_time && frames && beside && (of_sum === "change" || changeOf(words)));
 }
 
 /** e of the second curve (m); null if there is none. */

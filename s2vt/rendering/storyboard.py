@@ -22,6 +22,7 @@ from s2vt.rendering.drawing import (
     overlay,
     resized,
     scale_width,
+    second_curves,
     shrunk,
     size_of,
     text_height,
@@ -64,7 +65,7 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     e_frames = heatmaps.temporal_saliency(frames, look.sigma_frames)
     drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.sigma_frames), ROWS)
-    beside = explanation.beside(look.kind, phrases, look.sigma_frames)
+    beside = second_curves(explanation, phrases, look)
     notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))

@@ -23,6 +23,7 @@ from s2vt.rendering.drawing import (
     overlay,
     palette,
     resized,
+    second_curves,
     shrunk,
     wrap,
 )
@@ -91,7 +92,7 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
     e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
     alpha = heatmaps.temporal_alpha(evidence, look.sigma_frames)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
-    beside = explanation.beside(look.kind, phrases, look.saliency.sigma_frames)
+    beside = second_curves(explanation, phrases, look)
     if beside:
         notes = f"orange line: {look.beside()}", *notes
     notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes
@@ -159,7 +160,13 @@ class _Fade:
         self.step = min(1.0, 1 / (self.SECONDS * float(frame_rate)))
 
     def mix(self, maps, lead):
-        """One map (1, G, G) of K (K, G, G), a frame later; None of None."""
+        """The map to draw in the next frame: the mean of the K phrases' maps, weighted towards the leading phrase's.
+
+        Args:
+            maps: (K, G, G); None: there are no maps.   lead: index of the phrase that leads now.
+        Returns:
+            (1, G, G); None without maps.
+        """
         weights = self.wanted[lead] if self.weights is None else self.weights
         self.weights = weights + self.step * (self.wanted[lead] - weights)
         return None if maps is None else np.einsum("k,kyx->yx", self.weights, maps)[None]
@@ -209,7 +216,7 @@ class Tiling:
 
     @property
     def band(self):
-        """Height of a label."""
+        """Height of the label above a tile, pixels."""
         return round(1.75 * self.text)
 
     @property

@@ -116,7 +116,8 @@ def test_a_stopped_java_is_started_again(meteor, light_meteor_command, monkeypat
     os.kill(meteor._dialogue.process.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
         patch.setattr(meteor, "timeout", 0.5)
-        patch.setattr(java, "START_TIMEOUT", 0.01)  # too short for the second process
+        patch.setattr(java, "START_TIMEOUT", 0.01)
+        patch.setattr(java, "_meteor_command", lambda: [sys.executable, "-c", "import time; time.sleep(60)"])  # silent
         with pytest.raises(ScoringError, match="0.5 s.*0.01 s"):
             meteor.score_tokens({1: ["a man"]}, {1: "a man"})
     assert meteor.score_tokens(*tokens) == expected

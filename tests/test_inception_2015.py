@@ -271,6 +271,18 @@ def test_a_files_content_decides_which_network_it_is(folded_file, tmp_path):
     assert preprocess is inception.preprocess
 
 
+def test_a_network_of_2015_can_be_trained_on_and_saved(folded_file, tmp_path, pictures):
+    network, preprocess = inception.trainable(str(folded_file))
+    bias = network.layers[1].bias
+    bias.assign(bias + 1.0)
+    inception.save_weights(network, tmp_path / "trained.npz")
+    again, preprocess_again = inception.load(str(tmp_path / "trained.npz"))
+    assert preprocess_again is preprocess
+    expected, before = (n.predict(preprocess(pictures), verbose=0) for n in (network, inception.load(folded_file)[0]))
+    np.testing.assert_allclose(again.predict(preprocess(pictures), verbose=0), expected, atol=1e-2 * expected.max())
+    assert np.abs(expected - before).max() > 0.1
+
+
 def test_half_precision_weights_and_arithmetic(folded_file, pictures):
     network, preprocess = inception.load(str(folded_file))
     expected = network.predict(preprocess(pictures), verbose=0)

@@ -309,7 +309,13 @@ def test_windows_of_cells_cover_the_input():
 def test_batches_hold_pictures_and_labels_of_their_windows():
     pictures, labels = next(pretraining.batches(139, 2, batch_size=3, seed=0, pool_size=4))
     assert pictures.shape == (3, 139, 139, 3) and labels.shape == (3, 4, len(pretraining.LABELS))
-    assert -1 <= pictures.min() < 0 < pictures.max() <= 1 and set(np.unique(labels)) <= {-1, 0, 1}
+    assert 0 <= pictures.min() < 99 < 128 < pictures.max() <= 255 and set(np.unique(labels)) <= {-1, 0, 1}
+
+
+def test_labels_of_whole_frames_can_leave_out_where_things_are():
+    _, labels = next(pretraining.batches(299, 8, batch_size=3, seed=0, places=False, pool_size=4))
+    names = np.array(pretraining.LABELS)[(labels == pretraining.UNKNOWN).all(axis=(0, 1))]
+    assert {name.split()[-1] for name in names} == set(pretraining.PLACES) and len(names) == len(pretraining.PLACED)
 
 
 # --- the command

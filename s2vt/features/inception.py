@@ -81,16 +81,34 @@ def load(weights, precision=None):
     Raises:
         UserError: if the weights cannot be found, downloaded or read as those of InceptionV3.
     """
-    path = weights_file(weights)
+    network, preprocess = trainable(weights, precision=precision)
+    return (fold_batch_norm(network) if has_batch_norm(network) else network), preprocess
+
+
+def trainable(weights, precision=None, **size):
+    """As `load`, with the batch norm layers that the network has.
+
+    Args:
+        weights: as for `load`; None: random ones, of Keras' InceptionV3.
+        size: input_size=S, pixels; 299 if it is not given.
+    """
+    path = None if weights is None else weights_file(weights)
     if weights == "inception-2015" and not path.exists():
         _convert_2015(path)
     if path is not None:
         with _open_arrays(path) as arrays:
             if "conv/kernel" in arrays:  # the first scope of the 2015 graph
-                network = inception_2015.network(precision=precision)
+                network = inception_2015.network(precision=precision, **size)
                 _assign(inception_2015.named_variables(network), arrays)
                 return network, inception_2015.preprocess
-    return fold_batch_norm(inception_v3(weights, precision=precision)), preprocess
+    return inception_v3(weights, precision=precision, **size), preprocess
+
+
+def has_batch_norm(network):
+    """Whether a network has batch norm layers."""
+    import keras
+
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
 
 
 def preprocess(pictures):
@@ -179,11 +197,11 @@ def fold_batch_norm(network):
 
 
 def save_weights(network, path):
-    """Writes the weights of an `inception_v3` as one `.npz`: kernels as float16, batch norm's vectors as float32."""
+    """Writes the weights of a `trainable` network as one `.npz`: kernels as float16, vectors as float32."""
     from keras import ops
 
-    arrays = {}
-    for name, variable in _named_variables(network):
+    arrays, named = {}, _named_variables if has_batch_norm(network) else inception_2015.named_variables
+    for name, variable in named(network):
         value = ops.convert_to_numpy(variable)
         arrays[name] = value.astype(np.float16 if value.ndim == 4 else np.float32)
     with atomic_path(path) as partial, open(partial, "wb") as file:

@@ -29,10 +29,11 @@ import numpy as np
 from PIL import Image
 
 from s2vt import command_line
-from s2vt.features.inception import INPUT_SIZE, inception_v3, save_weights
+from s2vt.features.inception import INPUT_SIZE, save_weights, trainable
 from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
 from s2vt.synthetic.scenes import BACKGROUNDS, sample_scene
 
+HEIGHT, WIDTH = 240, 320  # of the rendered frames, pixels
 PLACES = ("left", "right", "top", "bottom")
 LABELS = (
     [f"{c} {s}" for c in COLOURS for s in SHAPES]
@@ -42,6 +43,7 @@ LABELS = (
     + [f"any {s}" for s in SHAPES]  # without these, shapes are told apart some 20,000 crops later
 )
 INDEX = {name: i for i, name in enumerate(LABELS)}
+PLACED = [INDEX[f"{colour} {place}"] for colour in COLOURS for place in PLACES]
 UNKNOWN = -1.0  # a label that the loss leaves out: of an object cut by the crop's edge, for instance
 REPORTED = {"place": PLACES, "size": ("small", "big", "fading"), "ground": BACKGROUNDS}  # labels by their last word
 
@@ -92,16 +94,17 @@ def windows(size, cells):
     return [(x, y, x + 32 * cells, y + 32 * cells) for y in starts for x in starts]
 
 
-def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=240, width=320):
-    """Yields (picture (S, S, 3) float32 in [-1, 1], labels of its windows (K, L)) without end.
+def examples(size, cells, seed, places=True, crops_per_frame=2, frames_per_ground=4):
+    """Yields (picture (S, S, 3) float32, pixels 0 ... 255, labels of its windows (K, L)) without end.
 
     Args:
-        size: S.   cells: side of the windows, in cells.   height, width: of the rendered frames, pixels.
+        size: S.   cells: side of the windows, in cells.
+        places: whether the labels of PLACES are known.
     """
     rng = np.random.default_rng(seed)
     while True:
         scene = sample_scene(rng, 1, moving=True)
-        renderer = Renderer(scene, height, width)
+        renderer = Renderer(scene, HEIGHT, WIDTH)
         for _ in range(frames_per_ground):
             other = sample_scene(rng, int(rng.choice([1, 2, 3], p=[0.2, 0.3, 0.5])), moving=True)
             renderer.scene = scene = type(scene)(
@@ -111,16 +114,18 @@ def examples(size, cells, seed, crops_per_frame=2, frames_per_ground=4, height=2
             if rng.random() < 0.3:  # moments of appearing and disappearing are drawn more often than others
                 moment = np.clip(scene.shapes[0].moment + rng.uniform(-0.06, 0.06), 0, 1)
             picture, boxes, seen = renderer.frame(moment)
-            sx, sy = INPUT_SIZE / width, INPUT_SIZE / height
+            sx, sy = INPUT_SIZE / WIDTH, INPUT_SIZE / HEIGHT
             boxes = [b and (b[0] * sx, b[1] * sy, b[2] * sx, b[3] * sy) for b in boxes]
             squashed = Image.fromarray(picture).resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)
-            pixels = np.asarray(squashed, np.float32) / 127.5 - 1
+            pixels = np.asarray(squashed, np.float32)
             for _ in range(crops_per_frame if size < INPUT_SIZE else 1):
                 x, y = _corner(rng, boxes, size)
                 crop = (x, y, x + size, y + size)
                 parts = [(x + a, y + b, x + c, y + d) for a, b, c, d in windows(size, cells)]
-                labels = [labels_of(scene, moment, boxes, seen, crop, part) for part in parts]
-                yield pixels[y : y + size, x : x + size], np.stack(labels)
+                labels = np.stack([labels_of(scene, moment, boxes, seen, crop, part) for part in parts])
+                if not places:
+                    labels[:, PLACED] = UNKNOWN
+                yield pixels[y : y + size, x : x + size], labels
 
 
 def _corner(rng, boxes, size):
@@ -133,10 +138,10 @@ def _corner(rng, boxes, size):
     return rng.integers(np.ceil(low).astype(int), np.maximum(high, np.ceil(low)).astype(int) + 1)
 
 
-def batches(size, cells, batch_size, seed, pool_size=256):
+def batches(size, cells, batch_size, seed, places=True, pool_size=256):
     """Yields batches (pictures (B, S, S, 3), labels (B, K, L)) without end, drawn from a pool of several scenes."""
     rng = np.random.default_rng(seed)
-    source = examples(size, cells, seed)
+    source = examples(size, cells, seed, places)
     pool = list(itertools.islice(source, pool_size))
     while True:
         picks = rng.choice(pool_size, batch_size, replace=False)
@@ -152,9 +157,10 @@ def main(arguments=None):
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
     network, head, model = _build(options)
-    held_out = list(itertools.islice(batches(options.size, options.window, 32, options.seed + 1_000_003), 3))
+    kind, places = (options.size, options.window), not options.no_places
+    held_out = list(itertools.islice(batches(*kind, 32, options.seed + 1_000_003, places), 3))
     pictures, labels = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
-    source = batches(options.size, options.window, options.batch_size, options.seed)
+    source = batches(*kind, options.batch_size, options.seed, places)
     start, recent = time.time(), []
     for step in range(1, options.steps + 1):
         recent.append(float(model.train_on_batch(*next(source))))
@@ -176,6 +182,7 @@ def _parse(arguments):
     parser.add_argument("--learning_rate", type=float, default=4e-4, help="Adam's highest rate")
     parser.add_argument("--precision", default="float32", help="Keras dtype policy")
     parser.add_argument("--weights", help="file to start from (default: random weights)")
+    parser.add_argument("--no_places", action="store_true", help="leave out the labels left, right, top and bottom")
     parser.add_argument("--output", required=True, help="the .npz to write at every report")
     parser.add_argument("--report_every", type=int, default=100, help="steps between two reports")
     parser.add_argument("--seed", type=int, default=0, help="random seed")
@@ -186,14 +193,15 @@ def _build(options):
     """(InceptionV3, the layer of label logits on windows of its cells, the compiled model of both)."""
     import keras
 
-    network = inception_v3(options.weights, options.size)
+    network, preprocess = trainable(options.weights, input_size=options.size)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9 if options.size < INPUT_SIZE else 0.97
-    pooled = keras.layers.AveragePooling2D(options.window, strides=1, dtype="float32")(network.output)
+    pictures = keras.Input(network.input.shape[1:])
+    pooled = keras.layers.AveragePooling2D(options.window, strides=1, dtype="float32")(network(preprocess(pictures)))
     pooled = keras.layers.Reshape((-1, network.output.shape[-1]), dtype="float32")(pooled)  # (B, K, D)
     head = keras.layers.Dense(len(LABELS), dtype="float32", bias_initializer=keras.initializers.Constant(-3.0))
-    model = keras.Model(network.input, head(pooled))
+    model = keras.Model(pictures, head(pooled))
     if options.weights and Path(options.weights + ".head.npy").exists():
         values = np.load(options.weights + ".head.npy", allow_pickle=False)
         head.kernel.assign(values[:-1])
@@ -236,7 +244,8 @@ def _evaluate(model, pictures, labels):
     scores = {"shapes": np.mean(recalls)}
     for name, words in REPORTED.items():
         columns = [INDEX[label] for label in LABELS if label.split()[-1] in words]
-        scores[name] = right[:, columns][known[:, columns]].mean()
+        if known[:, columns].any():
+            scores[name] = right[:, columns][known[:, columns]].mean()
     return scores
 
 

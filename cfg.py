@@ -78,7 +78,7 @@ SHAPE_SEQUENCES = dataclasses.replace(
     MOVING_SHAPES,
     dataset="ShapeSequences",
     source="run: python -m s2vt.synthetic --dataset ShapeSequences",
-    training=dataclasses.replace(MOVING_SHAPES.training, epochs=32),
+    training=dataclasses.replace(MOVING_SHAPES.training, epochs=80, score_every=8),
 )
 
 # Trained with: python run_s2vt.py --dataset StillShapes --train

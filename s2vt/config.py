@@ -122,6 +122,7 @@ _PAPER = {
     "saliency.sigma_frames": 0.0,
     "evaluation.tolerance": 0.0,
     "evaluation.average": "phrase",
+    "evaluation.unknown": "drop",
 }
 PROTOCOLS = {
     "paper": _PAPER,  # the paper's text and nothing else

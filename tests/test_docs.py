@@ -311,6 +311,7 @@ NUM_FRAMES = 20  # of a clip, 0.8 s
 SUBSTITUTES = {
     "video1050": "video3", "002500": "000003", "60": "0.2", "75": "0.6",
     "features.precision=mixed_bfloat16": "features.precision=float32", "inception.npz": "inception-shapes",
+    "frames.npz": "inception-shapes",
 }  # fmt: skip
 
 
@@ -342,6 +343,7 @@ def write_media(folder):
                 writers.write_still_shapes(place, {"train": 2, "val": 1, "test": 1}, processes=1)
                 with open(place / "results_20130124.token", "a") as file:
                     file.write(f"000000.jpg#9\t{caption}\n")
+    shutil.copytree(folder / "DATA" / "StillShapes", folder / "DATA-crop" / "StillShapes")
     for name in ("clip.mp4", "clip.avi"):
         shutil.copy(folder / "DATA" / "MSR-VTT" / "TestVideo" / "video3.mp4", folder / name)
     picture = folder / "DATA" / "Flickr30k" / "flickr30k-images" / "000003.jpg"

@@ -256,6 +256,11 @@ CORRECTNESS_ROWS = tuple(
         ("map of the phrase", "attention correctness, phrase"),
     )
 )
+BACKBONES = (  # what they were trained with, and the endings of the runs that read them
+    ("the renderer's boxes", ""),
+    ("ImageNet, then labels of whole frames", "-frames"),
+    ("ImageNet", "-imagenet"),
+)
 
 
 def _which_event(part):
@@ -357,7 +362,7 @@ TABLES = (
         rows=tuple(
             (f"{title}: {dataset}", {"captioner": f"{dataset}{ending}"})
             for dataset in ("StillShapes", "MovingShapes")
-            for title, ending in (("the renderer's boxes", ""), ("ImageNet", "-imagenet"))
+            for title, ending in BACKBONES
         ),
         columns=(
             (f"pointing, paper: {SEEDS}", {"part": "paper", "table": "space", "show": seeds}),

@@ -136,7 +136,14 @@ class Leader:
         self.now = None
 
     def at(self, time):
-        """The leading one's index at a time; times are asked for in order."""
+        """Index of the phrase with the largest alpha around a time, alpha smoothed by a Gaussian.
+
+        Another phrase takes over only when its alpha is 10 % larger than that of the present one, so that two equal
+        phrases do not alternate. The result depends on the calls before: call it with increasing times.
+
+        Args:
+            time: seconds.
+        """
         distance = ((self.times - time) / self.SIGMA) ** 2
         weights = np.exp(-0.5 * (distance - distance.min()))
         level = self.alpha[self.candidates] @ (weights / weights.sum())

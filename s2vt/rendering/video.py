@@ -136,14 +136,7 @@ class Leader:
         self.now = None
 
     def at(self, time):
-        """Index of the phrase with the largest alpha around a time, alpha smoothed by a Gaussian.
-
-        Another phrase takes over only when its alpha is 10 % larger than that of the present one, so that two equal
-        phrases do not alternate. The result depends on the calls before: call it with increasing times.
-
-        Args:
-            time: seconds.
-        """
+        """Index of the leading phrase at a time, seconds; depends on earlier calls: call it with increasing times."""
         distance = ((self.times - time) / self.SIGMA) ** 2
         weights = np.exp(-0.5 * (distance - distance.min()))
         level = self.alpha[self.candidates] @ (weights / weights.sum())

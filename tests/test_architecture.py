@@ -37,7 +37,9 @@ MODULES = {
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }
 COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.provenance"}
-COMMANDS = {"s2vt.synthetic.__main__", "s2vt.synthetic.pretraining", "s2vt.evaluation.report"}  # run with python -m
+COMMANDS = {  # run with python -m
+    "s2vt.synthetic.__main__", "s2vt.synthetic.pretraining", "s2vt.captioning.export", "s2vt.evaluation.report",
+}  # fmt: skip
 
 
 def name_of(path):

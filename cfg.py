@@ -36,7 +36,7 @@ FLICKR30K = Config(
     "(https://github.com/VisionLearningGroup/caption-guided-saliency) or dataset_flickr30k.json "
     "(https://cs.stanford.edu/people/karpathy/deepimagesent/), and lay them out as DATA/README.md shows",
     splits="29000/1014/1000 29783/1014/1000 29783/1000/1000",
-    features=FeatureConfig(layer="mixed_10"),
+    features=FeatureConfig(weights="inception-2015", layer="mixed_10"),
 )
 
 COCO = Config(
@@ -48,7 +48,7 @@ COCO = Config(
     "dataset_coco.json for Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent/), and lay them "
     "out as DATA/README.md shows",
     splits="113287/5000/5000 82783/40504/0 118287/5000/0",
-    features=FeatureConfig(layer="mixed_10"),
+    features=FeatureConfig(weights="inception-2015", layer="mixed_10"),
 )
 
 # Trained with: python run_s2vt.py --dataset MovingShapes --train   (README, "Measured", has hardware and scores)

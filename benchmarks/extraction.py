@@ -24,7 +24,7 @@ def measure(data_dir="DATA", clips=11, pictures=300, repeats=5):
     import cfg
     from s2vt.data import datasets
     from s2vt.features.extraction import sample_inputs
-    from s2vt.features.inception import FeatureExtractor
+    from s2vt.features.networks import FeatureExtractor
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:  # deleted last: ext4 creates files slowly after a mass deletion
@@ -53,11 +53,12 @@ def rates(config, media, inputs, extractor, folder, repeats):
     Args:
         media: list of Medium.   inputs: their pictures, (B, S, S, 3) uint8.   folder: for the descriptors.
     """
-    from s2vt.features.inception import inception_v3, load
+    from s2vt.features import networks
+    from s2vt.features.inception import inception_v3
 
     features = config.features
-    network, preprocess = load(features.weights, features.precision)
-    keras_network = inception_v3(features.weights, precision=features.precision)
+    network, preprocess = networks.load(features.weights, features.precision)
+    keras_network = inception_v3(networks.weights_file(features.weights), precision=features.precision)
     size = features.batch_size
     starts = range(0, len(inputs) // size * size, size)
     batches = [preprocess(inputs[k : k + size].astype(np.float32)) for k in starts]

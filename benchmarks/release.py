@@ -20,7 +20,7 @@ from s2vt.data.pictures import read_picture
 from s2vt.data.text import END
 from s2vt.data.video import iterate_frames
 from s2vt.data.video_writer import VIDEO_SUFFIXES
-from s2vt.features.inception import INPUT_SIZE
+from s2vt.features.inception import GRID
 
 
 def lstm_kernel(captioner):
@@ -117,7 +117,7 @@ def cells(path, extractor, num_frames=26):
         num_frames = (num_frames or len(files)) if video else 1
         chosen = np.round(np.linspace(0, len(files) - 1, num_frames)).astype(int)
         for k in chosen:
-            picture = np.asarray(Image.open(files[k]).resize((INPUT_SIZE, INPUT_SIZE)))
+            picture = np.asarray(Image.open(files[k]).resize((GRID.input_size, GRID.input_size)))
             found.extend(extractor.network.predict_on_batch(picture[None]))
     return np.stack(found)
 

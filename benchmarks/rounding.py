@@ -15,7 +15,7 @@ def measure(data_dir="DATA", experiments_dir="experiments", clips=5, pictures=10
     from s2vt.captioning.runs import Run
     from s2vt.data import datasets
     from s2vt.features.extraction import sample_inputs
-    from s2vt.features.inception import FeatureExtractor
+    from s2vt.features.networks import FeatureExtractor
 
     rows = {}
     for dataset, count in (("MovingShapes", clips), ("StillShapes", pictures)):

@@ -87,7 +87,11 @@ class ScriptParser(Parser):
             help="change a setting of cfg.py, such as model.units=512; may be repeated",
         )
         self.add_short_form(
-            "--weights", "features.weights", "W", "the network: imagenet, inception-2015, inception-shapes or a file"
+            "--weights",
+            "features.weights",
+            "W",
+            "the network: imagenet, inception-2015, inception-shapes, efficientnet-lite0 or a file; a run's network "
+            "is known by its digest",
         )
         self.add_argument("--seed", type=_seed, help="random seed (default: that of --config, else 0)")
 
@@ -172,6 +176,7 @@ def _find_folder(dataset, data_dir, known):
 
 # Settings that a trained run does not fix: neither changes what its captioner reads, up to rounding.
 FREE_SETTINGS = ("features.batch_size", "features.precision")
+NETWORK = "features.weights"  # a run's network is known by its digest, not by this name
 
 
 @dataclass(frozen=True)
@@ -226,10 +231,11 @@ class Command:
         """The Config to test or explain a trained run with.
 
         Features, text, model and training are the run's own; saliency, evaluation and FREE_SETTINGS are this
-        command's.
+        command's. The network is the one of the run's digest, whatever its name here (`Run.weights`).
 
         Raises:
-            UserError: if the run is of another data set, or a setting was given that differs from the run's.
+            UserError: if the run is of another data set, a setting was given that differs from the run's, or the run's
+                network is not here.
         """
         wanted, trained = self.config, run.config()
         if (wanted.dataset, wanted.media) != (trained.dataset, trained.media):
@@ -239,12 +245,13 @@ class Command:
             )
         kept = ("saliency", "evaluation")
         for key, (of_run, asked) in trained.differences(wanted).items():
-            if key in self.given and key not in FREE_SETTINGS and not key.startswith(kept):
+            if key in self.given and key not in (*FREE_SETTINGS, NETWORK) and not key.startswith(kept):
                 raise UserError(
                     f"{run.folder} was trained with {key}={of_run}, not {asked}; drop {self.given[key]}, or choose "
                     "another run with --name"
                 )
         free = {key.split(".")[1]: getattr(wanted.features, key.split(".")[1]) for key in FREE_SETTINGS}
+        free["weights"] = run.weights(wanted.features.weights, NETWORK in self.given)
         return dataclasses.replace(
             wanted,
             features=dataclasses.replace(trained.features, **free),

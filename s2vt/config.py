@@ -27,7 +27,10 @@ Sigma = Annotated[float, 100]
 class FeatureConfig:
     """Media to descriptors (Eq. 1)."""
 
-    weights: str = "imagenet"  # imagenet | inception-2015 (paper) | inception-shapes | a file (.npz, .pb)
+    # InceptionV3: imagenet | inception-2015 (paper) | inception-shapes | a file (.npz, .pb). EfficientNet-Lite0:
+    # efficientnet-lite0 | a file (.pth)
+    weights: str = "imagenet"
+    # Layers are called after InceptionV3's, whatever the network.
     # pool_3: one v_i a frame, the mean of its cells (paper, videos) | mixed_10: one v_i a cell (paper, pictures)
     layer: Literal["pool_3", "mixed_10"] = "pool_3"
     resize: Literal["squash", "center_crop"] = "squash"  # squash (paper, Table 1) | center_crop (release; Table 2)
@@ -77,7 +80,7 @@ class TrainingConfig:
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: Literal["constant", "cosine"] = "constant"  # constant (paper) | cosine: to 1/20 over the epochs (ours)
-    frame_as_image_share: Share = 0.0  # of the batches: read a video as the 64 cells of one frame (ours; paper: 0)
+    frame_as_image_share: Share = 0.0  # of the batches: read a video as the cells of one frame (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
 
 
@@ -88,7 +91,7 @@ class SaliencyConfig:
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
     # from frame to frame | moment, change of a verb's subject, else nll | attention (Eq. 5).
     map: str = "nll"
-    # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
+    # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
     frame_input: Literal["pooled", "cells"] = "pooled"
     sigma_cells: Sigma = 0.75  # Gaussian interpolation between cells, in cells; 0: bilinear (ours; release: 1)

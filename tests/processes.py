@@ -47,9 +47,9 @@ def stand_in(replace=setattr):
         replace: (object, name, value) -> None; a MonkeyPatch's `setattr` undoes it later.
     """
     from s2vt.captioning import java
-    from s2vt.features import inception
+    from s2vt.features import networks
 
-    replace(inception, "FeatureExtractor", Network)
+    replace(networks, "FeatureExtractor", Network)
     replace(java, "tokenize", lambda captions, timeout: [caption.lower() for caption in captions])
     replace(java.MeteorScorer, "score_tokens", lambda scorer, *captions: (shared_words(*captions), {}))
 

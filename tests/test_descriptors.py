@@ -22,10 +22,10 @@ def pictures(tmp_path):
 
 
 def test_the_snake_turns_round_in_every_second_row():
-    order = scan_order("snake").reshape(8, 8)
+    order = scan_order("snake", 8).reshape(8, 8)
     assert order[0].tolist() == list(range(8)) and order[1].tolist() == list(range(15, 7, -1))
     assert order[2].tolist() == list(range(16, 24))
-    assert scan_order("raster").tolist() == list(range(64))
+    assert scan_order("raster", 8).tolist() == list(range(64))
 
 
 def test_a_picture_is_read_cell_by_cell(pictures, tmp_path):
@@ -34,7 +34,7 @@ def test_a_picture_is_read_cell_by_cell(pictures, tmp_path):
     extract(store, media[:1], Extractor())
     np.testing.assert_array_equal(store.load(media[0])[:, 1], np.arange(64, dtype=np.float16), strict=True)
     found = store.descriptors(media[0])
-    np.testing.assert_array_equal(found.order, scan_order("snake"), strict=True)
+    np.testing.assert_array_equal(found.order, scan_order("snake", 8), strict=True)
     np.testing.assert_array_equal(found.cells, store.load(media[0])[None], strict=True)
     np.testing.assert_array_equal(found.v[:, 1], found.order.astype(np.float16), strict=True)
     np.testing.assert_array_equal(store.v(media[0]), found.v, strict=True)

@@ -27,10 +27,10 @@ from small_stores import (
 
 from s2vt.data.datasets import Medium
 from s2vt.data.files import read_json, write_json
-from s2vt.data.geometry import resize
+from s2vt.data.geometry import Grid, resize
 from s2vt.data.sampling import sample_video
 from s2vt.errors import UserError
-from s2vt.features import descriptors, extraction
+from s2vt.features import extraction, networks
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.features.extraction import extract, sample_inputs
 
@@ -348,7 +348,7 @@ def test_frames_are_resized_as_they_are_decoded(tmp_path):
         tracemalloc.stop()
     assert sampled.frames.shape == (12, 299, 299, 3) and sampled.size == (1280, 720)
     assert peak < 12 * one_input + 3 * one_frame
-    geometry = sampled.geometry("center_crop")
+    geometry = sampled.geometry("center_crop", Grid())
     expected = np.stack([resize(frame, geometry) for frame in sample_video(path, 12).frames])
     np.testing.assert_array_equal(sampled.frames, expected, strict=True)
 
@@ -368,6 +368,6 @@ def test_memory_does_not_grow_with_the_clips_length(tmp_path):
 
 def test_the_weights_are_digested_once_however_many_media_there_are(config, media, tmp_path, monkeypatch):
     digested = []
-    monkeypatch.setattr(descriptors, "weights_digest", lambda weights: digested.append(weights) or "sha256:0")
+    monkeypatch.setattr(networks, "digest", lambda weights: digested.append(weights) or "sha256:0")
     assert len(media) > 2 and not extract(DescriptorStore(config, tmp_path), media, Extractor)
     assert len(digested) <= 2  # to look whether descriptors are there, and to write them

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from s2vt.data.geometry import Geometry, resize
+from s2vt.data.geometry import Geometry, Grid, resize
 
 
 def test_squash_takes_the_whole_picture():
@@ -29,7 +29,7 @@ def test_center_crop_takes_seven_eighths_of_the_shorter_side():
 
 
 def test_geometry_survives_json():
-    geometry = Geometry.of(333, 217, resize="center_crop", size=139)
+    geometry = Geometry.of(333, 217, resize="center_crop", grid=Grid(3, 32, 37, 139))
     assert Geometry.from_json(json.loads(json.dumps(geometry.to_json()))) == geometry
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from s2vt.data.geometry import Geometry
+from s2vt.data.geometry import Geometry, Grid
 from s2vt.saliency.heatmaps import (
     argmax_point,
-    cell_centres,
     interpolation,
     over_time,
     phrase_sum,
@@ -135,8 +134,8 @@ def test_cell_centres_follow_from_the_layers_of_inception():
     for kernel, stride in unpadded:
         centre, step, size = centre + step * (kernel - 1) // 2, step * stride, (size - kernel) // stride + 1
     assert (centre, step, size) == (37, 32, 8)
-    np.testing.assert_array_equal(cell_centres(), [37, 69, 101, 133, 165, 197, 229, 261])
-    np.testing.assert_allclose((cell_centres() + 0.5).mean(), 299 / 2)
+    np.testing.assert_array_equal(Grid().centres(), [37, 69, 101, 133, 165, 197, 229, 261])
+    np.testing.assert_allclose((Grid().centres() + 0.5).mean(), 299 / 2)
 
 
 def test_upsample_by_hand():
@@ -205,7 +204,7 @@ def test_upsample_of_many_maps_is_one_by_one():
 
 def test_upsample_keeps_constants_and_straight_lines(geometry):
     np.testing.assert_allclose(upsample(np.full((8, 8), 3.0), geometry, SIGMA), 3.0, rtol=1e-6)
-    x, y = np.meshgrid(cell_centres() + 0.5, cell_centres() + 0.5)
+    x, y = np.meshgrid(Grid().centres() + 0.5, Grid().centres() + 0.5)
     points = np.stack(np.meshgrid(np.arange(geometry.width) + 0.5, np.arange(geometry.height) + 0.5), axis=-1)
     expected = np.clip(geometry.to_input(points), 37.5, 261.5)  # (H, W, 2): beyond the centres, the edge value
     np.testing.assert_allclose(upsample(x, geometry, sigma=0), expected[..., 0], rtol=1e-5)

@@ -44,11 +44,12 @@ def test_folded_batch_norm_changes_nothing_but_the_rounding(precision, tolerance
 
 def test_cells_are_the_scaled_pictures_maps_row_by_row():
     pytest.importorskip("keras")
-    from s2vt.features.inception import FeatureExtractor, inception_v3, preprocess
+    from s2vt.features.inception import inception_v3, preprocess
+    from s2vt.features.networks import FeatureExtractor, weights_file
 
     features = dataclasses.replace(cfg.CONFIGS["StillShapes"].features, precision="float32", batch_size=2)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 299, 299, 3), np.uint8)
-    network = inception_v3(features.weights)
+    network = inception_v3(weights_file(features.weights))
     maps = network.predict(preprocess(pictures.astype(np.float32)), verbose=0)  # (3, 8, 8, 2048)
     expected = np.stack([maps[:, row, column] for row in range(8) for column in range(8)], axis=1)
     cells = FeatureExtractor(features).cells(pictures)

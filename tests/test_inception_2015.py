@@ -17,7 +17,7 @@ import cfg
 import preprocessing
 from s2vt import command_line
 from s2vt.errors import UserError
-from s2vt.features import inception, inception_2015
+from s2vt.features import inception, inception_2015, networks
 from s2vt.features.inception_2015 import AVERAGE, HALVE, MAX, NETWORK, Conv, Mixed
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
@@ -152,11 +152,11 @@ def test_a_frozen_graph_and_its_conversion_give_the_same_numbers(small, pictures
     write_archive(small, graph)
     expected = frozen(pictures)
     assert expected.shape == (2, 1, 1, 18) and 0.2 < np.mean(expected > 0) <= 1
-    network, preprocess = inception.load("inception-2015")
+    network, preprocess = networks.load("inception-2015")
     np.testing.assert_allclose(network.predict(preprocess(pictures), verbose=0), expected, rtol=1e-4, atol=1e-5)
 
     (small / "inception-2015-12-05.tgz").unlink()  # once converted, the archive is not wanted again
-    network, _ = inception.load("inception-2015")
+    network, _ = networks.load("inception-2015")
     np.testing.assert_allclose(network.predict(preprocess(pictures), verbose=0), expected, rtol=1e-4, atol=1e-5)
     assert sorted(path.name for path in small.iterdir()) == ["inception-2015.npz"]
     with np.load(small / "inception-2015.npz") as arrays:
@@ -168,7 +168,7 @@ def test_another_graph_is_refused_by_name_and_read_as_a_file(small, pictures):
     graph = frozen.graph.SerializeToString()
     write_archive(small, graph)
     with pytest.raises(UserError, match="another graph .SHA-256 [0-9a-f]{64}, expected 009d6814.*give it to --weights"):
-        inception.load("inception-2015")
+        networks.load("inception-2015")
     path = small / "classify_image_graph_def.pb"
     path.write_bytes(graph)
     network, preprocess = inception.load(str(path))
@@ -179,8 +179,8 @@ def test_another_graph_is_refused_by_name_and_read_as_a_file(small, pictures):
 
 
 def test_tag_and_digest_of_2015_need_no_file(small):
-    assert inception.weights_tag("inception-2015") == "inception-2015"
-    assert inception.weights_digest("inception-2015") == f"sha256:{inception_2015.GRAPH_DIGEST}"
+    assert networks.network_of("inception-2015").tag == "inception-2015"
+    assert networks.digest("inception-2015") == f"sha256:{inception_2015.GRAPH_DIGEST}"
 
 
 def test_a_folded_batch_norm_by_hand():
@@ -332,26 +332,26 @@ def test_a_damaged_file_is_one_line(folded_file, how):
 def test_the_shipped_weights_are_found_beside_the_package_or_here(tmp_path, monkeypatch):
     shipped = Path("DATA/weights/inception-shapes.npz")
     monkeypatch.chdir(tmp_path)
-    assert inception.weights_file("inception-shapes") == Path(inception.__file__).parents[2] / shipped
-    monkeypatch.setattr(inception, "__file__", str(tmp_path / "site-packages/s2vt/features/inception.py"))
+    assert networks.weights_file("inception-shapes") == Path(networks.__file__).parents[2] / shipped
+    monkeypatch.setattr(networks, "__file__", str(tmp_path / "site-packages/s2vt/features/networks.py"))
     with pytest.raises(UserError, match=f"inception-shapes .*{shipped}.*repository.*--weights") as caught:
-        inception.weights_file("inception-shapes")
+        networks.weights_file("inception-shapes")
     assert "\n" not in str(caught.value)
     shipped.parent.mkdir(parents=True)
     shipped.touch()
-    assert inception.weights_file("inception-shapes") == tmp_path / shipped
+    assert networks.weights_file("inception-shapes") == tmp_path / shipped
 
 
 def test_unknown_weights_list_what_there_is():
     with pytest.raises(
-        UserError, match="no weights 'inception'; expected imagenet, inception-2015, inception-shapes, or"
+        UserError, match="no weights 'inception'; expected imagenet, inception-2015, inception-shapes, efficientnet"
     ):
-        inception.weights_digest("inception")
+        networks.digest("inception")
 
 
 def test_a_download_that_fails_says_what_to_fetch_and_where_to_put_it(small):
     with pytest.raises(UserError, match="fetch http.*tgz by hand, put it into .*models and run again"):
-        inception.load("inception-2015")
+        networks.load("inception-2015")
     assert list(small.iterdir()) == []
 
 
@@ -371,7 +371,7 @@ def test_a_wrong_archive_is_one_line_and_leaves_no_conversion(small, content, na
     else:
         write_archive(small, content, name)
     with pytest.raises(UserError, match=message) as caught:
-        inception.load("inception-2015")
+        networks.load("inception-2015")
     assert "\n" not in str(caught.value)
     assert [path.name for path in small.iterdir()] == ["inception-2015-12-05.tgz"]
 
@@ -405,6 +405,6 @@ def test_the_real_network_sees_real_pictures():
     )
     paths = sorted((REAL / "Flickr30k" / "flickr30k-images").iterdir())[:4]
     pictures = np.stack([np.asarray(Image.open(path).convert("RGB").resize((299, 299))) for path in paths])
-    cells = inception.FeatureExtractor(features).cells(pictures)
+    cells = networks.FeatureExtractor(features).cells(pictures)
     assert cells.shape == (4, 64, 2048) and cells.min() == 0
     assert 0.2 < cells.mean() < 0.5 and 0.5 < np.mean(cells == 0) < 0.8

@@ -10,7 +10,7 @@ import cfg
 from s2vt.config import EvaluationConfig, SaliencyConfig
 from s2vt.data import datasets, tracks
 from s2vt.data.files import write_json
-from s2vt.data.geometry import Geometry
+from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.phrases import Phrase
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
@@ -19,13 +19,12 @@ from s2vt.evaluation.localization import Record
 from s2vt.evaluation.mentions import ANNOTATIONS, AnnotatedCaption, Mention, entities_mentions, named_boxes
 from s2vt.evaluation.protocol import Protocol, Window
 from s2vt.evaluation.scorer import PARTLY_READ, MapSource, Scorer
-from s2vt.saliency.heatmaps import cell_centres
 from s2vt.saliency.maps import Evidence
 from s2vt.synthetic import drawing, writers
 
 INDICES = np.round(np.linspace(0, 74, 26)).astype(int).tolist()
 CORRECTNESS = tuple(f"attention correctness{how}" for how in ("", ", mean of words", ", phrase"))
-CENTRES = cell_centres() + 0.5
+CENTRES = Grid().centres() + 0.5
 
 
 @pytest.fixture(scope="module")

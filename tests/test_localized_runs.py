@@ -11,13 +11,13 @@ from s2vt.captioning.runs import Run
 from s2vt.config import PROTOCOLS, Config
 from s2vt.data import datasets
 from s2vt.data.files import read_json
+from s2vt.data.geometry import Grid
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.evaluation.localization import LocalizationRequest, localize
 from s2vt.evaluation.protocol import Protocol
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.features.extraction import extract
-from s2vt.saliency.heatmaps import cell_centres
 from s2vt.synthetic import writers
 from s2vt.synthetic.drawing import COLOURS
 
@@ -30,8 +30,8 @@ class ColourNetwork:
 
     def cells(self, pictures):
         cells = np.zeros((len(pictures), 8, 8, 2048), np.float32)
-        for row, y in enumerate(cell_centres()):
-            for column, x in enumerate(cell_centres()):
+        for row, y in enumerate(Grid().centres()):
+            for column, x in enumerate(Grid().centres()):
                 patch = pictures[:, y - 6 : y + 7, x - 6 : x + 7]
                 cells[:, row, column, :3] = patch.mean(axis=(1, 2)) / 255
         return cells.reshape(len(pictures), 64, 2048)

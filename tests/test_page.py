@@ -18,7 +18,7 @@ import pytest
 from explanations import look
 from PIL import Image
 
-from s2vt.data.geometry import Geometry
+from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.phrases import Change, Phrase, phrases_at
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, page
@@ -470,7 +470,7 @@ def test_the_pixel_under_the_hot_cell_is_hot(visit, tmp_path):
     tab.locator(".word").nth(2).click()
     pixels = stage(tab)
     height, width = pixels.shape[:2]
-    centres = (heatmaps.cell_centres() + 0.5) / 299
+    centres = (Grid().centres() + 0.5) / 299
     light = pixels.sum(axis=-1)[10:-10, 10:-10]
     hottest = np.argwhere(light == light.max()).mean(axis=0) + 10
     np.testing.assert_allclose(hottest, (centres[1] * height, centres[6] * width), atol=0.015 * width)

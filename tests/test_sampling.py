@@ -9,7 +9,7 @@ from painted import damage, numbers, painted, write_clip, write_twenty
 from PIL import Image
 
 from s2vt.data import sampling
-from s2vt.data.geometry import Geometry
+from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.pictures import MediaError
 from s2vt.data.sampling import sample_medium, sample_video, together
 from s2vt.data.video import iterate_frames
@@ -206,7 +206,7 @@ def test_several_things_are_kept_of_a_frame_and_the_sources_geometry(clip, resiz
 
     sampled = sample_medium(clip, "video", 4, convert=convert)
     assert sampled.frames["corner"].shape == (4, 2, 3, 3) and sampled.frames["mean"].dtype == np.float32
-    assert sampled.geometry(resize) == Geometry.of(64, 48, resize)
+    assert sampled.geometry(resize, Grid()) == Geometry.of(64, 48, resize)
 
 
 def test_an_unforeseen_error_of_a_decoder_is_the_mediums(clip):

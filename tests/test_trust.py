@@ -18,7 +18,7 @@ import cfg
 from s2vt.captioning import java as scoring
 from s2vt.data import datasets
 from s2vt.errors import UserError
-from s2vt.features import inception, inception_2015
+from s2vt.features import inception, inception_2015, networks
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.rendering.gallery import Gallery
 
@@ -160,7 +160,7 @@ def test_no_member_of_an_archive_leaves_it(tmp_path, monkeypatch, name, content)
 def test_keras_checks_the_digest_that_we_name():
     import keras
 
-    md5 = inception.weights_digest("imagenet").removeprefix("md5:")
+    md5 = networks.digest("imagenet").removeprefix("md5:")
     assert md5 in inspect.getsource(inspect.getmodule(keras.applications.InceptionV3))
 
 

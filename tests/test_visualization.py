@@ -29,7 +29,7 @@ from s2vt.data.geometry import Geometry, resize
 from s2vt.data.phrases import phrases_at
 from s2vt.data.text import Vocabulary
 from s2vt.explaining import explainer
-from s2vt.features import inception
+from s2vt.features import networks
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
 from s2vt.saliency import heatmaps, release
@@ -79,7 +79,7 @@ class AttentionCaptioner(Captioner):
 @pytest.fixture
 def show(tmp_path, monkeypatch, capsys):
     """(arguments) -> (exit status, stdout, stderr) of visualization.py on the captioner above."""
-    monkeypatch.setattr(inception, "FeatureExtractor", lambda features: Network())
+    monkeypatch.setattr(networks, "FeatureExtractor", lambda features: Network())
     monkeypatch.setattr(sys, "argv", [])
 
     def show(*arguments, media="video", resize="squash", num_frames=5, model="s2vt"):

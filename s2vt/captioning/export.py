@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 
 from s2vt import command_line
-from s2vt.captioning.runs import Run
-from s2vt.data.files import write_json
+from s2vt.captioning.runs import Run, portable
+from s2vt.data.files import read_json, write_json
 from s2vt.errors import UserError
 
-COPIED = ("config.json", "vocabulary.json", "log.csv", "descriptor_statistics.json")
+COPIED = ("vocabulary.json", "log.csv", "descriptor_statistics.json")
 
 
 def export(run, which, folder):
@@ -42,6 +42,7 @@ def export(run, which, folder):
         for name in COPIED:
             if (run.folder / name).exists():
                 shutil.copyfile(run.folder / name, partial / name)
+        write_json(partial / "config.json", portable(read_json(run.folder / "config.json")))
         weights = run.checkpoint_path(number)
         to_float16(weights, partial / "checkpoints" / weights.name)
         write_json(partial / "checkpoints" / "scores.json", {str(k): score for k, score in run.scores().items()})

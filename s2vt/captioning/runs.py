@@ -1,6 +1,7 @@
 """Runs: the folders of trained captioners.
 
-experiments/RUN/config.json         Config, seed, command, versions, digest of the backbone's weights, git revision
+experiments/RUN/config.json         Config, seed, command, versions, digest of the network's weights, git revision;
+                                    no path of the machine
                /vocabulary.json
                /log.csv             epoch, loss, val_METEOR, val_loss
                /tensorboard/
@@ -10,6 +11,7 @@ experiments/RUN/config.json         Config, seed, command, versions, digest of t
 """
 
 import contextlib
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from s2vt.data.files import file_digest, read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.features.domain import Domain
+from s2vt.features.networks import is_of, network_of, weights_for
 
 
 class Run:
@@ -60,6 +63,16 @@ class Run:
     def config(self):
         """The Config that the run was trained with."""
         return self.record()["config"]
+
+    def weights(self, wanted, given):
+        """The network to test or explain the run with, as `weights_for` of `s2vt.features.networks`."""
+        record = self.record()
+        return weights_for(self.folder, record["config"].features.weights, record["weights"], wanted, given)
+
+    def has_network(self, weights):
+        """Whether a value of `features.weights` names the network that the run was trained on."""
+        record = self.record()
+        return is_of(weights, record["config"].features.weights, record["weights"])
 
     def vocabulary(self):
         """The Vocabulary of its training captions."""
@@ -192,6 +205,33 @@ class Run:
             raise UserError(f"{path} does not fit {self.folder / 'config.json'} ({reason})") from None
 
 
+def portable(record):
+    """The contents of a config.json without the folders of this machine: files are named, not located.
+
+    Args:
+        record: {"config": as `Config.to_json`, "command": the command line (older runs: none), ...}.
+    """
+    features = record["config"]["features"]
+    config = {**record["config"], "features": {**features, "weights": network_of(features["weights"]).name}}
+    return {**record, "config": config, "command": portable_command(record.get("command", ""))}
+
+
+def portable_command(command):
+    """A command line in which paths that lead out of the current folder are cut to their last part.
+
+    Example:
+        >>> portable_command("python run.py --weights /home/me/w.npz --set a=/home/me/b --data_dir DATA/x")
+        'python run.py --weights w.npz --set a=b --data_dir DATA/x'
+    """
+
+    def cut(word):
+        name, equals, value = word.rpartition("=")
+        path = Path(value)
+        return f"{name}{equals}{path.name}" if path.is_absolute() or ".." in path.parts else word
+
+    return shlex.join(map(cut, shlex.split(command)))
+
+
 def new_model(config, vocabulary):
     """An untrained captioner for a Config and a Vocabulary."""
     from s2vt.captioning.captioners import CAPTIONERS  # imports the engine
@@ -199,5 +239,5 @@ def new_model(config, vocabulary):
     captioner = CAPTIONERS[config.model.name]
     settings = {name: getattr(config.model, name) for name in captioner.SETTINGS}
     model = captioner(len(vocabulary), word_log_frequencies=vocabulary.log_frequencies(), **settings)
-    model.build()
+    model.build({"v": (None, None, network_of(config.features.weights).num_channels)})
     return model

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2vt.captioning.runs import Run
+from s2vt.captioning.runs import Run, portable, portable_command
 from s2vt.config import Config, keys
 from s2vt.data import datasets
 from s2vt.data.files import lock, read_json, write_json
@@ -130,6 +130,8 @@ def _check_config(run, wanted):
     }
     if "training.epochs" in differences and differences["training.epochs"][0] < wanted.training.epochs:
         del differences["training.epochs"]
+    if "features.weights" in differences and run.has_network(wanted.features.weights):
+        del differences["features.weights"]
     if differences:
         named = ", ".join(f"{key}={of_run} (now {now})" for key, (of_run, now) in differences.items())
         flags = [f"--set {key}={of_run}" for key, (of_run, _) in differences.items() if key in keys()]
@@ -151,7 +153,7 @@ def _start(request, data):
     vocabulary = Vocabulary.from_captions(captions, request.config.text.min_count)
     vocabulary.save(run.folder / "vocabulary.json")
     record = {"config": request.config.to_json(), **provenance(data.store, request.seed, request.command)}
-    write_json(run.folder / "config.json", record)
+    write_json(run.folder / "config.json", portable(record))
     return request.seed, vocabulary
 
 
@@ -162,7 +164,8 @@ def _continue(request, first_epoch):
     if epochs > trained.training.epochs:
         config = dataclasses.replace(trained, training=dataclasses.replace(trained.training, epochs=epochs))
         record = read_json(path)
-        extended = {"epochs": trained.training.epochs, "done": first_epoch, "command": request.command}
+        extended = {"epochs": trained.training.epochs, "done": first_epoch}
+        extended["command"] = portable_command(request.command)
         record["extended"] = [*record.get("extended", []), extended]
         write_json(path, {**record, "config": config.to_json()})
     return run.record()["seed"], run.vocabulary()

@@ -1,6 +1,6 @@
-"""Geometry between a source picture and the network's input, and the resize that follows it.
+"""Geometry between a source picture, the network's input and its grid of cells, and the resize that follows it.
 
-Letters: H, W height and width of the source, pixels; S=299 side of the input.
+Letters: H, W height and width of the source, pixels; S side of the input, G cells a side of the grid, of the network.
 
 Points are (x, y) and boxes (x1, y1, x2, y2) in continuous pixel coordinates: (0, 0) is the upper left corner of the
 upper left pixel, the centre of pixel k is k + 0.5, and a box that covers the pixels 0..9 is 0..10 (x2 and y2
@@ -14,6 +14,47 @@ from PIL import Image
 
 
 @dataclasses.dataclass(frozen=True)
+class Grid:
+    """The cells of a network's last layer and where they look. Defaults: InceptionV3's mixed_10.
+
+    The receptive field of cell k, along x or y alike, is centred on input pixel number
+
+        stride k + offset,
+
+    whose centre has the continuous coordinate stride k + offset + 1/2.
+
+    Attributes:
+        side: G, cells along one side.
+        stride: input pixels from one cell's centre to the next one's.
+        offset: number of the input pixel on which cell 0 is centred, not necessarily a whole one.
+        input_size: S, the input's side, pixels.
+
+    Example:
+        >>> Grid().centres().tolist()
+        [37, 69, 101, 133, 165, 197, 229, 261]
+    """
+
+    side: int = 8
+    stride: int = 32
+    offset: float = 37
+    input_size: int = 299
+
+    def __post_init__(self):
+        values = self.side, self.stride, self.input_size
+        if min(values) < 1 or not 0 <= self.offset < self.input_size:
+            raise ValueError(f"a grid has cells, a stride and an input of 1 or more, and an offset in it, not {self}")
+
+    @property
+    def num_cells(self):
+        """G*G."""
+        return self.side**2
+
+    def centres(self):
+        """Number of the input pixel on which each cell's receptive field is centred, (G,)."""
+        return self.stride * np.arange(self.side) + self.offset
+
+
+@dataclasses.dataclass(frozen=True)
 class Geometry:
     """The part of a source picture that is resized to the network's input; maps points both ways.
 
@@ -22,7 +63,7 @@ class Geometry:
     Args:
         width, height: of the source picture as it is shown, pixels.
         crop: (x1, y1, x2, y2), the part that is resized, source pixels, not necessarily whole ones.
-        size: S, the input's side, pixels.
+        grid: the network's Grid, which has S.
     Raises:
         ValueError: if a side is below 1 pixel, or the crop is empty or leaves the picture.
 
@@ -34,19 +75,18 @@ class Geometry:
     width: int
     height: int
     crop: tuple[float, float, float, float]
-    size: int = 299
+    grid: Grid = Grid()
 
     def __post_init__(self):
         crop = tuple(float(edge) for edge in self.crop)
         object.__setattr__(self, "crop", crop)
-        if self.width < 1 or self.height < 1 or self.size < 1:
-            sizes = f"{self.width}, {self.height}, {self.size}"
-            raise ValueError(f"width, height and size are at least 1 pixel, not {sizes}")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"width and height are at least 1 pixel, not {self.width}, {self.height}")
         if len(crop) != 4 or not (0 <= crop[0] < crop[2] <= self.width and 0 <= crop[1] < crop[3] <= self.height):
             raise ValueError(f"crop is (x1, y1, x2, y2) inside {self.width}x{self.height}, not {crop}")
 
     @classmethod
-    def of(cls, width, height, resize="squash", size=299):
+    def of(cls, width, height, resize="squash", grid=Grid()):  # noqa: B008, it is immutable
         """The geometry of one of the two protocols, for a source of width x height pixels.
 
         Args:
@@ -55,12 +95,17 @@ class Geometry:
                 224 x 224).
         """
         if resize == "squash":
-            return cls(width, height, (0, 0, width, height), size)
+            return cls(width, height, (0, 0, width, height), grid)
         if resize == "center_crop":
             side = min(width, height) * 224 / 256
             x, y = (width - side) / 2, (height - side) / 2
-            return cls(width, height, (x, y, x + side, y + side), size)
+            return cls(width, height, (x, y, x + side, y + side), grid)
         raise ValueError(f'resize is "squash" or "center_crop", not {resize!r}')
+
+    @property
+    def size(self):
+        """S, the input's side, pixels."""
+        return self.grid.input_size
 
     @property
     def scale(self):
@@ -78,12 +123,15 @@ class Geometry:
 
     def to_json(self):
         """A dict of plain numbers and lists."""
-        return {"width": self.width, "height": self.height, "crop": list(self.crop), "size": self.size}
+        grid = {"side": self.grid.side, "stride": self.grid.stride, "offset": self.grid.offset}
+        picture = {"width": self.width, "height": self.height, "crop": list(self.crop), "size": self.size}
+        return {**picture, "grid": grid}
 
     @classmethod
     def from_json(cls, values):
-        """The inverse of `to_json`."""
-        return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), int(values["size"]))
+        """The inverse of `to_json`; without "grid", as older versions wrote it, the cells are InceptionV3's."""
+        grid = Grid(**values.get("grid", {}), input_size=int(values["size"]))
+        return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), grid)
 
 
 def resize(picture, geometry, resample=Image.Resampling.BILINEAR):

@@ -35,13 +35,13 @@ class SampledMedium:
     num_frames: int = 1
     duration: float = 0.0
 
-    def geometry(self, resize):
+    def geometry(self, resize, grid):
         """Geometry between the source and a network's input.
 
         Args:
-            resize: "squash" or "center_crop", as for `Geometry.of`.
+            resize: "squash" or "center_crop", as for `Geometry.of`.   grid: the network's Grid.
         """
-        return Geometry.of(*self.size, resize)
+        return Geometry.of(*self.size, resize, grid)
 
     def distinct(self):
         """The medium without the repeated frames that a clip of fewer than m frames has.

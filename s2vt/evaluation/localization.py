@@ -24,7 +24,7 @@ from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.every_frame import every_frame
-from s2vt.features.inception import FeatureExtractor
+from s2vt.features.networks import FeatureExtractor
 from s2vt.provenance import versions
 from s2vt.saliency.maps import KINDS, find_evidence, kinds_with
 

@@ -137,6 +137,11 @@ class Window:
         left, top, right, bottom = (math.ceil(edge - 0.5) for edge in crop)
         return cls(geometry, left, top, right - left, bottom - top)
 
+    @property
+    def grid(self):
+        """The network's Grid."""
+        return self.geometry.grid
+
     def to_input(self, points):
         """Points (..., 2) in the window's pixels -> (..., 2) in input pixels."""
         return self.geometry.to_input(np.asarray(points, float) + (self.left, self.top))

@@ -1,7 +1,7 @@
 """The Explainer: a captioner and its network, each loaded once, and what they find in a medium.
 
-Letters: m sampled frames (1 for a picture), m' distinct ones of them, S=299 input side, G*G=64 cells, D=2048, N
-descriptors that the captioner reads, T words.
+Letters: m sampled frames (1 for a picture), m' distinct ones of them; S input side, G*G cells and D channels of the
+network; N descriptors that the captioner reads, T words.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from PIL import Image
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.sampling import sample_medium, together
 from s2vt.data.video import iterate_frames
-from s2vt.features import inception
+from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
 from s2vt.features.every_frame import every_frame
 from s2vt.rendering.drawing import thumbnail
@@ -32,9 +32,10 @@ def sample(job, request):
         MediaError: if it cannot be decoded.
     """
     features, excerpt = request.config.features, request.excerpt
+    grid = networks.network_of(features.weights).grid
 
     def convert(frame):
-        geometry = Geometry.of(frame.shape[1], frame.shape[0], features.resize, inception.INPUT_SIZE)
+        geometry = Geometry.of(frame.shape[1], frame.shape[0], features.resize, grid)
         return together(input=resize(frame, geometry), shown=thumbnail(frame) if job.moving else frame)
 
     kind = "video" if job.moving else "picture"
@@ -79,7 +80,7 @@ class Explainer:
     @functools.cached_property
     def network(self):
         """The network that makes descriptors."""
-        return inception.FeatureExtractor(self.config.features)
+        return networks.FeatureExtractor(self.config.features)
 
     def explain(self, jobs, sampled, progress=lambda frames, total: frames):
         """What the captioner finds for each job's sentence, or for its own caption.
@@ -110,7 +111,8 @@ class Explainer:
         if any(job.has_page for job in jobs):
             captioner = self.captioner
             log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
-        geometry = sampled.geometry(self.config.features.resize)
+        features = self.config.features
+        geometry = sampled.geometry(features.resize, networks.network_of(features.weights).grid)
 
         def explanation(y, maps, of_sentence):
             words = tuple(self.vocabulary.words[i] for i in y)

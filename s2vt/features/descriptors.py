@@ -11,10 +11,12 @@ One float16 `.npy` a medium, made once:
 An `.npy` is renamed into place when all of a medium's files are written: it is there exactly if the medium is done.
 `extraction` writes these files.
 
-Letters: m frames (1 for a picture), G*G=64 cells row by row from the upper left, N descriptors, D=2048.
+Letters: m frames (1 for a picture), G*G cells row by row from the upper left and D channels of the network, N
+descriptors.
 """
 
 import dataclasses
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -26,7 +28,7 @@ from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.pictures import MAX_PIXELS
 from s2vt.errors import UserError, listed
-from s2vt.features.inception import GRID, INPUT_SIZE, NUM_CHANNELS, weights_digest, weights_tag
+from s2vt.features import networks
 
 # --- what the captioner reads ---------------------------------------------------------------------------------------
 
@@ -63,21 +65,22 @@ def descriptors_of(cells, config):
         return Descriptors(cells, np.repeat(v, config.features.num_frames, axis=0) if still else v, None)
     if config.media == "video":
         raise UserError("features.layer=mixed_10 is for pictures; a video's captioner reads pool_3")
-    order = scan_order(config.features.scan)
+    order = scan_order(config.features.scan, math.isqrt(cells.shape[1]))
     return Descriptors(cells, cells[0, order], order)
 
 
-def scan_order(scan):
+def scan_order(scan, side):
     """The order in which the encoder reads the cells of a picture, (G*G,), as indices into row-by-row order.
 
     Args:
         scan: "raster", row by row; "snake", every second row from right to left.
+        side: G.
 
     Example:
-        >>> scan_order("snake")[[7, 8, 15]].tolist()
+        >>> scan_order("snake", 8)[[7, 8, 15]].tolist()
         [7, 15, 8]
     """
-    order = np.arange(GRID * GRID).reshape(GRID, GRID)
+    order = np.arange(side * side).reshape(side, side)
     if scan == "snake":
         order[1::2] = order[1::2, ::-1]
     return order.reshape(-1)
@@ -90,7 +93,8 @@ class DescriptorStore:
     """Descriptor files of one data set, from one network, of one layer.
 
     Attributes:
-        config: the data set's Config.   layer: "pool_3" or "mixed_10".
+        config: the data set's Config.   network: the Network that its features come from.
+        layer: "pool_3" or "mixed_10".
         folder: of the files.
         num_pictures: m of every medium.
         shape: of one medium's `.npy`.
@@ -100,12 +104,12 @@ class DescriptorStore:
         """Args: layer: "pool_3" or "mixed_10"; None: the one that the captioner reads."""
         self.config = config
         self.layer = layer or config.features.layer
-        self.data_dir = Path(data_dir)
-        tag = weights_tag(config.features.weights)
-        self.folder = self.data_dir / config.dataset / "descriptors" / tag / self.layer
+        self.data_dir, self.network = Path(data_dir), networks.network_of(config.features.weights)
+        self.folder = self.data_dir / config.dataset / "descriptors" / self.network.tag / self.layer
         self.num_pictures = config.features.num_frames if config.media == "video" else 1
         frames = (self.num_pictures,) if config.media == "video" or self.layer == "pool_3" else ()
-        self.shape = (*frames, *((GRID * GRID,) if self.layer == "mixed_10" else ()), NUM_CHANNELS)
+        cells = (self.network.grid.num_cells,) if self.layer == "mixed_10" else ()
+        self.shape = (*frames, *cells, self.network.num_channels)
 
     def of_layer(self, layer):
         """The store of another layer of the same network."""
@@ -115,10 +119,10 @@ class DescriptorStore:
         """How these descriptors are made; another meta.json means other descriptors."""
         features = self.config.features
         return {
-            "weights": weights_digest(features.weights),
+            "weights": networks.digest(features.weights),
             "layer": self.layer,
             "resize": features.resize,
-            "input_size": INPUT_SIZE,
+            "input_size": self.network.grid.input_size,
             "num_frames": self.num_pictures,
             "precision": features.precision,
         }
@@ -161,7 +165,12 @@ class DescriptorStore:
                 )
 
     def fitting_meta(self):
-        """The content of meta.json where these descriptors were made with the config's settings, else None."""
+        """The content of meta.json where these descriptors were made with the config's settings, else None.
+
+        Raises:
+            UserError: if the weights are not there, so that nothing can be said.
+        """
+        networks.digest(self.config.features.weights)
         try:
             self.check(precision=True)
         except UserError:
@@ -214,7 +223,7 @@ class DescriptorStore:
         """
         if self.layer != "mixed_10":
             raise ValueError(f"cells are in a store of mixed_10, not of {self.layer}")
-        return descriptors_of(self.load(medium).reshape(self.num_pictures, GRID * GRID, NUM_CHANNELS), self.config)
+        return descriptors_of(self.load(medium).reshape(self.num_pictures, *self.shape[-2:]), self.config)
 
     def details(self, medium):
         """Geometry of the medium, and its sampled frames' indices and times in seconds.
@@ -231,6 +240,8 @@ class DescriptorStore:
             geometry = Geometry.from_json(values["geometry"])
             if geometry.width * geometry.height > MAX_PIXELS:
                 raise ValueError("a picture too big to have been read")
+            if geometry.grid != self.network.grid:
+                raise ValueError(f"of another network, {geometry.grid}")
             return geometry, indices.tolist(), times.tolist()
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is damaged ({error}); delete {medium.id}.npy, then: {self.command()}") from None
@@ -245,7 +256,7 @@ class DescriptorStore:
         Raises:
             UserError: if a file cannot be written.
         """
-        cells = np.asarray(cells, np.float16).reshape(self.num_pictures, GRID * GRID, -1)
+        cells = np.asarray(cells, np.float16).reshape(self.num_pictures, self.network.grid.num_cells, -1)
         if self.layer == "pool_3":
             cells = cells.mean(axis=1, dtype=np.float32).astype(np.float16)
         if not (self.folder / "meta.json").exists():
@@ -292,10 +303,10 @@ class DescriptorStore:
         return present, left_out
 
 
-def details_of(sampled, resize):
+def details_of(sampled, resize, grid):
     """Content of a medium's <id>.json, which `DescriptorStore.details` reads: all of a SampledMedium but its frames."""
     return {
-        "geometry": sampled.geometry(resize).to_json(),
+        "geometry": sampled.geometry(resize, grid).to_json(),
         "indices": sampled.indices.tolist(),
         "times": sampled.times.tolist(),
         "frame_rate": str(sampled.frame_rate) if sampled.frame_rate is not None else None,

@@ -3,7 +3,7 @@
 The network runs once for each frame. The averages go to a temporary file, 262 kB a frame, which is mapped into memory
 and vanishes with its last reader: memory does not grow with the clip.
 
-Letters: m frames, S=299 input side, G*G=64 cells, D=2048.
+Letters: m frames; S input side, G*G cells and D channels of the network.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from s2vt.data.geometry import Geometry, resize
-from s2vt.features.inception import GRID, INPUT_SIZE
+from s2vt.features.networks import network_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +68,19 @@ def every_frame(frames, extractor, config, keep: Callable = lambda frame: None):
     Args:
         frames: iterable of (seconds, (H, W, 3) uint8), such as `video.iterate_frames(path)`.
         extractor: FeatureExtractor, or anything with `cells(pictures (B, S, S, 3)) -> (B, G*G, D)`.
-        config: FeatureConfig; its `resize` and `batch_size`.
+        config: FeatureConfig; its `weights`, `resize` and `batch_size`.
         keep: (H, W, 3) uint8 -> what is kept of a frame, in `kept`.
     Returns:
         EveryFrame.
     Raises:
         ValueError: if there is no frame.   Others: those of `frames`, such as MediaError.
     """
-    geometry, times, kept = None, [], []
+    geometry, times, kept, grid = None, [], [], network_of(config.weights).grid
 
     def inputs():
         nonlocal geometry
         for time, frame in frames:
-            geometry = Geometry.of(frame.shape[1], frame.shape[0], config.resize, INPUT_SIZE)
+            geometry = Geometry.of(frame.shape[1], frame.shape[0], config.resize, grid)
             times.append(time)
             kept.append(keep(frame))
             yield resize(frame, geometry)
@@ -91,7 +91,7 @@ def every_frame(frames, extractor, config, keep: Callable = lambda frame: None):
         if not times:
             raise ValueError("expected at least one frame, received none")
         file.flush()
-        shape = (len(times), GRID * GRID, average.shape[-1])
+        shape = (len(times), *average.shape)
         cells = np.memmap(file, np.float16, mode="r", shape=shape)  # the mapping outlives the file's name
     return EveryFrame(cells, geometry, np.arange(len(times)), np.array(times), kept)
 

@@ -4,7 +4,7 @@ Decoding, the network and writing overlap: threads decode the next media while t
 another thread writes the media before. pool_3 is the mean of mixed_10's cells as they stand in their file: it is made
 along with mixed_10 where the captioner reads it, and without the network where mixed_10's files are there.
 
-Letters: B pictures, m frames of a medium (1 for a picture), S=299 input side, G*G=64 cells, D=2048.
+Letters: B pictures; m frames of a medium (1 for a picture); S input side, G*G cells and D channels of the network.
 """
 
 import collections
@@ -27,7 +27,7 @@ from s2vt.data.geometry import Geometry, resize
 from s2vt.data.pictures import MediaError
 from s2vt.data.sampling import sample_medium
 from s2vt.errors import UserError
-from s2vt.features import inception
+from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, details_of
 
 NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
@@ -97,8 +97,8 @@ def extract(store, media, extractor=None, overwrite=False, progress=lambda media
     Returns:
         {id: reason} of the media that are missing or cannot be decoded; also added to failed.tsv.
     Raises:
-        UserError: before anything is written, if descriptors there were made with other settings or the disk is too
-            small; later if a file cannot be written.
+        UserError: before anything is written or deleted, if descriptors there were made with other settings, the disk
+            is too small, or the network's weights are missing or cannot be read; later if a file cannot be written.
     """
     cells, pooled = store.of_layer("mixed_10"), store.of_layer("pool_3")
     stores = [cells] if store.layer == "mixed_10" else []
@@ -109,10 +109,12 @@ def extract(store, media, extractor=None, overwrite=False, progress=lambda media
         for medium in media
     }
     _check_room(store.folder, [each for lacking in missing.values() for each in lacking], stale)
+    todo = [medium for medium in media if missing[medium.id]]
+    extractor = functools.cache(extractor or (lambda: networks.FeatureExtractor(store.config.features)))
+    if stale and not _all_averaged(cells, todo, stale):
+        extractor()  # before anything is deleted: its weights may be missing or damaged
     for path in stale:
         path.unlink()
-    todo = [medium for medium in media if missing[medium.id]]
-    extractor = functools.cache(extractor or (lambda: inception.FeatureExtractor(store.config.features)))
     work = _Extraction(store, cells, missing, extractor)
     try:
         with contextlib.closing(work.run(todo)) as done:
@@ -132,8 +134,10 @@ def sample_inputs(path, config):
         MediaError: if it cannot be decoded.
     """
 
+    grid = networks.network_of(config.features.weights).grid
+
     def to_input(frame):
-        geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize, inception.INPUT_SIZE)
+        geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize, grid)
         return resize(frame, geometry)
 
     return sample_medium(path, config.media, config.features.num_frames, convert=to_input)
@@ -155,6 +159,16 @@ def _stale_files(store, media, overwrite):
     if store.fitting_meta():
         return [store.path(medium.id) for medium in media if medium.id in store]
     return [*store.folder.glob("*.npy"), *store.folder.glob("meta.json")]  # in this order, in case of a kill
+
+
+def _all_averaged(cells, media, stale):
+    """Whether whole files of mixed_10 that stay are enough for pool_3 of all media, so that no network is needed."""
+    if not cells.fitting_meta() or any(cells.path(medium.id) in stale for medium in media):
+        return False
+    try:
+        return all(cells.load(medium) is not None for medium in media)
+    except UserError:  # missing or damaged
+        return False
 
 
 def _check_room(folder, stores, stale):
@@ -246,7 +260,7 @@ class _Extraction:
         for (medium, sampled, i), of_picture in zip(batch, found, strict=True):
             self.of_medium.append(of_picture)
             if i == len(sampled.frames) - 1:
-                details = details_of(sampled, self.config.features.resize)
+                details = details_of(sampled, self.config.features.resize, self.cells.network.grid)
                 self.writes.append(self.writer.submit(self._save, medium, details, self.of_medium))
                 self.of_medium = []
 

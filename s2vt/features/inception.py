@@ -11,75 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from s2vt.data.files import atomic_path, file_digest
+from s2vt.data.files import atomic_path
+from s2vt.data.geometry import Grid
 from s2vt.errors import UserError
 from s2vt.features import inception_2015
 
-INPUT_SIZE = 299
-GRID = 8
+GRID = Grid()  # of 299 pixels, mixed_10's cells look at 32 k + 37: tests/test_heatmaps.py derives it from the layers
 NUM_CHANNELS = 2048
-
-SHIPPED = "inception-shapes"  # the backbone of the synthetic sets; a file of the repository, not of the package
-SHIPPED_FILE = Path("DATA", "weights", f"{SHIPPED}.npz")
-
-
-def weights_file(weights):
-    """The file behind a value of `--weights`; None for "imagenet", whose file Keras keeps.
-
-    The file of "inception-2015" is written by the first `load`. The file of "inception-shapes" is looked for in the
-    repository that this package lies in, then under the current folder.
-
-    Raises:
-        UserError: if there is no such name or file.
-    """
-    if weights == "imagenet":
-        return None
-    if weights == "inception-2015":
-        return inception_2015.models_folder() / "inception-2015.npz"
-    if weights == SHIPPED:
-        return _shipped_file()
-    path = Path(weights)
-    if not path.is_file():
-        names = ", ".join(["imagenet", "inception-2015", SHIPPED])
-        raise UserError(f"no weights {weights!r}; expected {names}, or an .npz or .pb file of InceptionV3")
-    return path
-
-
-def _shipped_file():
-    repository = Path(__file__).resolve().parents[2]
-    for folder in (repository, Path.cwd()):
-        if (folder / SHIPPED_FILE).is_file():
-            return folder / SHIPPED_FILE
-    raise UserError(
-        f"the weights {SHIPPED} are not in {repository / SHIPPED_FILE} or {SHIPPED_FILE}; they come with the project's "
-        "repository, not with the package: run in a clone of it, or give --weights the path of the file"
-    )
-
-
-def weights_tag(weights):
-    """The name of the folder of descriptors that these weights make."""
-    return weights if weights == "imagenet" else Path(weights_file(weights)).stem
-
-
-def weights_digest(weights):
-    """The identity of the weights: SHA-256 of their file or of the 2015 graph, or the MD5 that Keras verifies."""
-    path = weights_file(weights)
-    if path is None:
-        return "md5:bcbd6486424b2319ff4ef7d526e38f63"
-    return f"sha256:{inception_2015.GRAPH_DIGEST if weights == 'inception-2015' else file_digest(path)}"
 
 
 def load(weights, precision=None):
-    """A network and its preprocessing. The content of a file decides which network it is; batch norm is folded.
+    """The network and its preprocessing. The content of a file decides which one it is; batch norm is folded.
 
     Args:
-        weights: a value that `weights_file` takes.
+        weights: "imagenet", or a file.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
     Returns:
         network: (B, S, S, 3) -> mixed_10 (B, G, G, D).
         preprocess: pictures (B, S, S, 3) of 0 ... 255, float32 -> the network's input.
     Raises:
-        UserError: if the weights cannot be found, downloaded or read as those of InceptionV3.
+        UserError: if the weights cannot be downloaded or read as those of InceptionV3.
     """
     network, preprocess = trainable(weights, precision=precision)
     return (fold_batch_norm(network) if has_batch_norm(network) else network), preprocess
@@ -92,11 +43,8 @@ def trainable(weights, precision=None, **size):
         weights: as for `load`; None: random ones, of Keras' InceptionV3.
         size: input_size=S, pixels; 299 if it is not given.
     """
-    path = None if weights is None else weights_file(weights)
-    if weights == "inception-2015" and not path.exists():
-        _convert_2015(path)
-    if path is not None:
-        with _open_arrays(path) as arrays:
+    if weights not in (None, "imagenet"):
+        with _open_arrays(weights) as arrays:
             if "conv/kernel" in arrays:  # the first scope of the 2015 graph
                 network = inception_2015.network(precision=precision, **size)
                 _assign(inception_2015.named_variables(network), arrays)
@@ -116,22 +64,16 @@ def preprocess(pictures):
     return pictures / np.float32(127.5) - 1
 
 
-def _convert_2015(path):
-    arrays = inception_2015.convert(inception_2015.download())
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez(file, graph_sha256=inception_2015.GRAPH_DIGEST, **arrays)
-
-
-def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
+def inception_v3(weights=None, input_size=GRID.input_size, precision=None):
     """InceptionV3 up to mixed_10: pictures (B, S, S, 3) in [-1, 1] -> (B, G, G, D).
 
     Args:
-        weights: None for random ones, "imagenet" for Keras' file, which Keras downloads once and verifies, or the name
-            or path of a file that `save_weights` wrote.
+        weights: None for random ones, "imagenet" for Keras' file, which Keras downloads once and verifies, or the path
+            of a file that `save_weights` wrote.
         input_size: S in pixels; 299 gives G = 8.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
     Raises:
-        UserError: if the weights cannot be found, downloaded or read.
+        UserError: if the weights cannot be downloaded or read.
     """
     import keras
 
@@ -156,7 +98,7 @@ def inception_v3(weights=None, input_size=INPUT_SIZE, precision=None):
     finally:
         keras.config.set_dtype_policy(before)
     if weights not in (None, "imagenet"):
-        load_weights(network, weights_file(weights))
+        load_weights(network, weights)
     return network
 
 
@@ -242,38 +184,3 @@ def _assign(named_variables, arrays):
         if arrays[name].shape != tuple(variable.shape):
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
         variable.assign(arrays[name].astype(np.float32))
-
-
-class FeatureExtractor:
-    """Pictures -> the cells of mixed_10.
-
-    Attributes:
-        network: (B, S, S, 3) uint8 -> (B, G*G, D) float16. Preprocessing and rounding are part of its graph, so they
-            run on all cores.
-    """
-
-    def __init__(self, features):
-        """Args: features: a FeatureConfig."""
-        import keras
-        from keras import ops
-
-        from s2vt.engine import predictor
-
-        self.batch_size = features.batch_size
-        network, preprocess = load(features.weights, features.precision)
-        pictures = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8")
-        maps = ops.cast(network(preprocess(ops.cast(pictures, "float32"))), "float16")
-        self.network = keras.Model(pictures, ops.reshape(maps, (-1, GRID * GRID, maps.shape[-1])))
-        self._predict = predictor(self.network, self.batch_size)
-
-    def cells(self, pictures):
-        """Descriptors of the G x G cells, row by row from the upper left.
-
-        Args:
-            pictures: (B, 299, 299, 3) uint8, any B.
-        Returns:
-            (B, G*G, D) float16, the precision of descriptor files. The mean over the cells is pool_3.
-        """
-        batches = (pictures[k : k + self.batch_size] for k in range(0, len(pictures), self.batch_size))
-        results = [self._predict(batch) for batch in batches]
-        return np.concatenate(results) if results else np.zeros((0, GRID * GRID, NUM_CHANNELS), np.float16)

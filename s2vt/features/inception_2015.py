@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from s2vt.data.files import atomic_path
 from s2vt.errors import UserError
 
 URL = "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -193,6 +194,17 @@ def convert(graph):
     except Exception as error:  # protobuf's DecodeError, or a node that is missing
         raise ValueError(f"not the frozen graph of 2015: {type(error).__name__} {error}") from error
     return arrays
+
+
+def write_converted(path):
+    """Downloads the graph if it is not there, and writes its converted weights as an `.npz`.
+
+    Raises:
+        UserError: as `download`.
+    """
+    arrays = convert(download())
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, graph_sha256=GRAPH_DIGEST, **arrays)
 
 
 def models_folder():

@@ -4,7 +4,7 @@ Maps are drawn by `Look.upsample`, as they are scored: each value stands at the 
 (or in the release's place), whatever the size of the drawing. Words, times and scales stand beside the pictures, never
 over them.
 
-Letters: K words or phrases; m sampled frames, 1 for a picture; G=8 grid; H, W height and width of the source, pixels;
+Letters: K words or phrases; m sampled frames, 1 for a picture; G x G grid; H, W height and width of the source, pixels;
 h, w of its drawn copy. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges, in source pixels.
 """
 

@@ -1,6 +1,6 @@
 """The figure of a picture: one saliency map per word or phrase, after the paper's Fig. 3 and 4.
 
-Letters: K words or phrases; G=8 grid; H, W height and width of the source, pixels.
+Letters: K words or phrases; G x G grid; H, W height and width of the source, pixels.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 "use strict";
 // The script of the page that `page.py` writes. Functions bear the names of their Python counterparts in heatmaps.py; the
 // matrices of interpolation and of smoothing over time come from there, with the page's data.
-// Letters: T words, m sampled frames, G = 8 grid, width x height pixels of the map. Evidence: larger = more salient.
+// Letters: T words, m sampled frames, G x G grid, width x height pixels of the map. Evidence: larger = more salient.
 
 // --- from evidence on the grid to a map (Eq. 8, 9, receptive fields) -------------------------------------------------
 

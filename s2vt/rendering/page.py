@@ -9,7 +9,7 @@ picture as WebP) and the evidence of every kind of map of the explanation on the
 Evidence is kept in 16 bits, word by word: off by at most (max - min) / 131070 of the word. A phrase of q words is off
 by at most the sum of its words' errors.
 
-Letters: T words; m sampled frames, 1 for a picture; G=8 grid; V vocabulary; H, W height and width of the source.
+Letters: T words; m sampled frames, 1 for a picture; G x G grid; V vocabulary; H, W height and width of the source.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The storyboard of a video: each word's saliency over time and its most salient frames, after the paper's Fig. 5.
 
-Letters: K words or phrases; m sampled frames; G=8 grid.
+Letters: K words or phrases; m sampled frames; G x G grid.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 Frames are composed with numpy and Pillow, one at a time, and encoded as they come: memory does not grow with the clip.
 
-Letters: K words or phrases; m sampled frames; G=8 grid; H, W height and width of the source.
+Letters: K words or phrases; m sampled frames; G x G grid; H, W height and width of the source.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """A sentence explained on one medium: everything that figures, videos and pages show, and its raw numbers as a file.
 
-Letters: T words, m frames (1 for a picture), G=8 grid, V vocabulary.
+Letters: T words, m frames (1 for a picture), G x G grid, V vocabulary.
 """
 
 import json

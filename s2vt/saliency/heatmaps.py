@@ -1,6 +1,6 @@
 """From evidence on the grid to maps in source pixels (paper Eq. 8, 9 and section 4.1's receptive fields).
 
-Letters: T words, K words or phrases, m frames, G=8 grid, H x W source pixels.
+Letters: T words, K words or phrases, m frames, G x G grid, H x W source pixels.
 
 Evidence is larger where a word has more support: -Loss (Eq. 6, 7), or an attention layer's alpha.
 
@@ -117,24 +117,10 @@ def temporal_alpha(evidence, sigma):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def cell_centres(grid=8):
-    """Input pixel on which each cell's receptive field is centred, along x or y alike: 32 k + 37, (G,).
-
-    InceptionV3's unpadded layers put the centre of mixed_10's cell k on input pixel number 32 k + 37, *not* at
-    (k + 1/2) 299 / 8. That pixel's centre has the continuous coordinate 32 k + 37.5; of 299 pixels, the eight centres
-    then lie symmetric about the middle, 149.5.
-
-    Example:
-        >>> cell_centres().tolist()
-        [37, 69, 101, 133, 165, 197, 229, 261]
-    """
-    return 32 * np.arange(grid) + 37
-
-
 def upsample(cells, geometry, sigma):
     """Values on the grid -> a map over the source's pixels, whatever the resize and crop were.
 
-    Each value belongs at the centre of its cell's receptive field (`cell_centres`). A pixel is the mean of all values,
+    Each value belongs at the centre of its cell's receptive field (`geometry.Grid`). A pixel is the mean of all values,
     weighted by a Gaussian of their distance; beyond the outermost centres the map is constant, also outside a crop.
     Every map, figure and score is made here.
 
@@ -146,7 +132,7 @@ def upsample(cells, geometry, sigma):
 
     Args:
         cells: (..., G, G), rows from the top, each from the left.
-        geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
+        geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height`, `grid` and `to_input(points)`.
         sigma: standard deviation of the Gaussian, in cells (`saliency.sigma_cells`); towards 0, each pixel takes its
             nearest cell's value; exactly 0: bilinear interpolation.
     Returns:
@@ -158,18 +144,18 @@ def upsample(cells, geometry, sigma):
     return low + A_y @ (cells - low) @ A_x.T
 
 
-def interpolation(geometry, grid, sigma):
+def interpolation(geometry, count, sigma):
     """How much each source column and row takes from each cell: A_x (W, G) and A_y (H, G), float32, rows sum to 1.
 
-    Args: as `upsample`.   grid: G.
+    Args: as `upsample`.   count: G.
     """
-    first, second = cell_centres(grid)[:2] + 0.5
+    first, stride = geometry.grid.offset + 0.5, geometry.grid.stride
     weights = []
     for axis, length in enumerate((geometry.width, geometry.height)):
         points = np.zeros((length, 2))
         points[:, axis] = np.arange(length) + 0.5
-        position = np.clip((geometry.to_input(points)[:, axis] - first) / (second - first), 0, grid - 1)  # in cells
-        weights.append(_gaussian(position, grid, sigma).astype("float32"))
+        position = np.clip((geometry.to_input(points)[:, axis] - first) / stride, 0, count - 1)  # in cells
+        weights.append(_gaussian(position, count, sigma).astype("float32"))
     return tuple(weights)
 
 

@@ -11,12 +11,11 @@
 The release explains a frame by its cells alone; the loss of a pooled frame (Eq. 13) is not used. A picture is a clip
 of one frame, m = 1: the average and the Gaussian over time then change nothing.
 
-Letters: K words or phrases, T words, m frames, G=8 grid, H x W source pixels.
+Letters: K words or phrases, T words, m frames, G x G grid, H x W source pixels.
 """
 
 import numpy as np
 
-from s2vt.data.geometry import Geometry
 from s2vt.saliency.heatmaps import scale
 
 SIGMA_FRAMES, SIGMA_CELLS = 2, 1  # of the Gaussian
@@ -92,7 +91,7 @@ def upsample(e, geometry):
 
     Args:
         e: (..., G, G), >= 0, rows from the top, each from the left.
-        geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height` and `to_input(points (..., 2))`.
+        geometry: `s2vt.data.geometry.Geometry`, or anything with `width`, `height`, `grid` and `to_input(points)`.
     Returns:
         (..., H, W) float32, a value for each source pixel's centre, nowhere negative.
     """
@@ -105,8 +104,8 @@ def upsample(e, geometry):
 def interpolation(geometry, grid):
     """How much each source column and row takes from each cell: A_x (W, G) and A_y (H, G), float32.
 
-    Cell k of 8 is centred at .02 + .12 (k + 1/2) of the input's side, not on its receptive field
-    (`heatmaps.cell_centres`); places outside a crop take the values at its edge.
+    Cell k of 8 is centred at .02 + .12 (k + 1/2) of the input's side, not on its receptive field (`geometry.Grid`);
+    places outside a crop take the values at its edge.
 
     Args: as `upsample`.   grid: G.
     """
@@ -114,7 +113,7 @@ def interpolation(geometry, grid):
     for axis, length in enumerate((geometry.width, geometry.height)):
         points = np.zeros((length, 2))
         points[:, axis] = np.arange(length) + 0.5
-        share = np.clip(geometry.to_input(points)[:, axis] / Geometry.size, 0, 1)
+        share = np.clip(geometry.to_input(points)[:, axis] / geometry.grid.input_size, 0, 1)
         position = (share + (ENLARGED - 1) / 2) * (grid + 2) / ENLARGED - 0.5  # in cells, from the centre of the ring
         kernel = _bicubic(np.abs(position[:, None] - np.arange(grid + 2)))
         kernel /= kernel.sum(axis=1, keepdims=True)  # beyond the ring there is nothing

@@ -17,7 +17,7 @@ made from the renderer's boxes; captioners and saliency never use boxes.
 of them at 1e-3, which taught colours but no shapes); at 299 pixels 320 steps, then 150 and the last 200 in
 mixed_bfloat16. The commands have not been run as a whole from random weights.
 
-Letters: B pictures, S input side, L labels, K windows of a picture, D=2048.
+Letters: B pictures, S input side, L labels, K windows of a picture, D channels.
 """
 
 import itertools
@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from s2vt import command_line
-from s2vt.features.inception import INPUT_SIZE, save_weights, trainable
+from s2vt.features.inception import GRID, save_weights, trainable
 from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
 from s2vt.synthetic.scenes import BACKGROUNDS, sample_scene
 
@@ -85,13 +85,14 @@ def labels_of(scene, time, boxes, seen, crop, window=None):
 def windows(size, cells):
     """The parts of an S x S input that windows of cells x cells cover, row by row: [(x1, y1, x2, y2)].
 
-    A cell covers the 32 pixels around its receptive field's centre (32 k + 37.5); the whole grid the whole input.
+    A cell covers the 32 pixels around its receptive field's centre (`Grid`); the whole grid the whole input.
     """
-    grid = 1 + (size - 75) // 32  # 139: 3, 299: 8
+    grid = 1 + (size - 75) // GRID.stride  # 139: 3, 299: 8
     if cells == grid:
         return [(0, 0, size, size)]
-    starts = [21.5 + 32 * k for k in range(grid - cells + 1)]
-    return [(x, y, x + 32 * cells, y + 32 * cells) for y in starts for x in starts]
+    starts = GRID.centres()[: grid - cells + 1] + 0.5 - GRID.stride / 2
+    side = GRID.stride * cells
+    return [(x, y, x + side, y + side) for y in starts for x in starts]
 
 
 def examples(size, cells, seed, places=True, crops_per_frame=2, frames_per_ground=4):
@@ -114,11 +115,11 @@ def examples(size, cells, seed, places=True, crops_per_frame=2, frames_per_groun
             if rng.random() < 0.3:  # moments of appearing and disappearing are drawn more often than others
                 moment = np.clip(scene.shapes[0].moment + rng.uniform(-0.06, 0.06), 0, 1)
             picture, boxes, seen = renderer.frame(moment)
-            sx, sy = INPUT_SIZE / WIDTH, INPUT_SIZE / HEIGHT
+            sx, sy = GRID.input_size / WIDTH, GRID.input_size / HEIGHT
             boxes = [b and (b[0] * sx, b[1] * sy, b[2] * sx, b[3] * sy) for b in boxes]
-            squashed = Image.fromarray(picture).resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)
+            squashed = Image.fromarray(picture).resize((GRID.input_size, GRID.input_size), Image.Resampling.BILINEAR)
             pixels = np.asarray(squashed, np.float32)
-            for _ in range(crops_per_frame if size < INPUT_SIZE else 1):
+            for _ in range(crops_per_frame if size < GRID.input_size else 1):
                 x, y = _corner(rng, boxes, size)
                 crop = (x, y, x + size, y + size)
                 parts = [(x + a, y + b, x + c, y + d) for a, b, c, d in windows(size, cells)]
@@ -131,7 +132,7 @@ def examples(size, cells, seed, places=True, crops_per_frame=2, frames_per_groun
 def _corner(rng, boxes, size):
     """Upper left corner of a crop; nine crops in ten hold a whole object."""
     boxes = [box for box in boxes if box and max(box[2] - box[0], box[3] - box[1]) < size]
-    low, high = np.zeros(2), np.full(2, INPUT_SIZE - size)
+    low, high = np.zeros(2), np.full(2, GRID.input_size - size)
     if boxes and rng.random() < 0.9:
         x1, y1, x2, y2 = boxes[rng.integers(len(boxes))]
         low, high = np.maximum(low, (x2 - size, y2 - size)), np.minimum(high, (x1, y1))
@@ -196,7 +197,7 @@ def _build(options):
     network, preprocess = trainable(options.weights, input_size=options.size)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9 if options.size < INPUT_SIZE else 0.97
+            layer.momentum = 0.9 if options.size < GRID.input_size else 0.97
     pictures = keras.Input(network.input.shape[1:])
     pooled = keras.layers.AveragePooling2D(options.window, strides=1, dtype="float32")(network(preprocess(pictures)))
     pooled = keras.layers.Reshape((-1, network.output.shape[-1]), dtype="float32")(pooled)  # (B, K, D)

@@ -168,7 +168,6 @@ def test_features_and_model_are_the_runs_saliency_and_evaluation_the_commands(ru
 @pytest.mark.parametrize(
     ("given", "facts"),
     [
-        (["--weights", "imagenet"], ["features.weights=inception-shapes", "--weights imagenet"]),
         (["--set", "features.resize=center_crop"], ["features.resize=squash", "--set features.resize=center_crop"]),
         (["--set", "model.name=mean_pool"], ["model.name=s2vt", "mean_pool"]),
         (["--set", "model.units=8"], ["model.units=7", "8"]),
@@ -178,6 +177,20 @@ def test_a_setting_other_than_the_runs_is_refused(run, given, facts):
     with pytest.raises(UserError) as caught:
         command("--dataset", "MovingShapes", *given).config_of(run)
     assert all(fact in str(caught.value) for fact in facts), caught.value
+
+
+def test_another_network_than_the_runs_is_taken_with_a_warning(run, capsys):
+    assert command("--dataset", "MovingShapes").config_of(run).features.weights == "inception-shapes"
+    assert capsys.readouterr().err == ""
+    config = command("--dataset", "MovingShapes", "--weights", "imagenet").config_of(run)
+    assert config.features.weights == "imagenet"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(part in line for part in ("warning: ", str(run.folder), "inception-shapes", "not on imagenet"))
+
+
+def test_a_network_of_another_shape_is_refused(run):
+    with pytest.raises(UserError, match="8x8 cells of 2048 numbers; .* 8x8 cells of 1280 numbers: drop --weights"):
+        command("--dataset", "MovingShapes", "--weights", "efficientnet-lite0").config_of(run)
 
 
 def test_a_run_of_another_data_set_is_refused(run):

@@ -312,6 +312,26 @@ def test_progress_counts_media_whose_files_are_written(config, media, clips, tmp
     assert watched(cells.of_layer("pool_3"), clips, extractor=no_network, overwrite=True) == 0
 
 
+@pytest.mark.parametrize("settings", ["equal", "other"])
+def test_overwriting_without_a_network_loses_nothing(config, media, tmp_path, settings):
+    store = DescriptorStore(config, tmp_path)
+    extract(store, media, Extractor())
+    before, weights = files_of(store.folder), Path(config.features.weights)
+    if settings == "other":
+        weights.write_bytes(b"no network")  # as a cut download
+
+    def unreadable():
+        raise UserError("does not hold this InceptionV3")
+
+    with pytest.raises(UserError, match="does not hold"):
+        extract(store, media[:2], unreadable, overwrite=True)
+    assert files_of(store.folder) == before
+    weights.unlink()
+    with pytest.raises(UserError, match="no weights '.*small.npz'"):
+        extract(store, media[:2], no_network, overwrite=True)
+    assert files_of(store.folder) == before
+
+
 def test_overwriting_a_part_keeps_the_rest(config, media, tmp_path):
     store = DescriptorStore(config, tmp_path)
     extract(store, media, Extractor())

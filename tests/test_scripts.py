@@ -267,7 +267,7 @@ def test_a_mistake_is_one_line_and_status_2_in_the_shell(place):
         ("run_s2vt", ["--test", "--beam", "0"], ["--beam 0", "1 or more"]),
         ("run_s2vt", ["--test", "--model", "mean_pool"], ["'MovingShapes-mean_pool'"]),
         ("run_s2vt", ["--test", "--model", "mean_pool", "--name", "MovingShapes"], ["model.name=s2vt", "mean_pool"]),
-        ("run_s2vt", ["--test", "--weights", "imagenet"], ["inception-shapes", "--weights imagenet"]),
+        ("run_s2vt", ["--test", "--weights", "efficientnet-lite0"], ["inception-shapes", "2048", "1280"]),
         ("run_s2vt", ["--train"], ["exists", "--resume", "--overwrite", "--name"]),
         ("run_s2vt", ["--train", "--resume"], ["model.units=16", "256"]),
         ("run_s2vt", ["--train", "--name", "a,b"], ["a,b", "one run"]),

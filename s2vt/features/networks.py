@@ -65,7 +65,7 @@ def network_of(weights):
     """The Network that a value of `--weights` names; of a file, its ending tells which."""
     if weights == EFFICIENTNET_LITE0 or Path(weights).suffix == ".pth":
         module = efficientnet_lite0
-        return Network(weights, "EfficientNet-Lite0", module.grid(), module.NUM_CHANNELS, module)
+        return Network(weights, "EfficientNet-Lite0", module.GRID, module.NUM_CHANNELS, module)
     return Network(weights, "InceptionV3", inception.GRID, inception.NUM_CHANNELS, inception)
 
 

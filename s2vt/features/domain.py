@@ -8,7 +8,7 @@ The limit is 1.1 times the largest distance among the validation media. Measured
 validation and 300 test pictures of StillShapes and of the 40 and 60 clips of MovingShapes is beyond the limit; of 50
 photographs from Flickr30k 45 and 50 are, and all of 11 clips from MSVD.
 
-Letters: M media, N descriptors of a medium, D=2048, K groups.
+Letters: M media, N descriptors of a medium, D channels, K groups.
 """
 
 import math

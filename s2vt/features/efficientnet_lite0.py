@@ -47,8 +47,8 @@ STAGES = (
 
 
 # Cell k looks at 32 k + 20, the centre of mass of the trained kernels; with random weights it looks at 32 k + 31
-# (`first_centre`; its tests derive both). Of 170 photographs of dogs, the cell with the largest logit of a dog then lies
-# in a dog's box in .871; with an offset of 16 in .853, of 28 in .859, of 32 in .824.
+# (`first_centre`; its tests derive both). Of 170 photographs of dogs, the cell with the largest logit of a dog lies in
+# a dog's box in .871; with an offset of 16 in .853, of 28 in .859, of 32 in .824.
 GRID = Grid(side=8, stride=32, offset=20, input_size=256)
 
 

@@ -114,7 +114,7 @@ def test_localization_of_two_thousand_pictures(tmp_path):
     extract(store, pictures, Network)
     vocabulary = Vocabulary.from_captions((caption for medium in pictures for caption in medium.captions), 1)
     captioner = S2VT(len(vocabulary), 8, 4)
-    captioner.build()
+    captioner.build({"v": (None, None, 2048)})
 
     def find(medium, sentences):
         return find_evidence(captioner, store.descriptors(medium), sentences, ["nll"], None)

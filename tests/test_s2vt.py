@@ -96,7 +96,7 @@ def test_any_number_of_descriptors(model, v):
 
 def test_names_shapes_and_initial_values_of_the_variables():
     model = S2VT(V, units=H, embedding_size=E, word_log_frequencies=np.log([8.0, 4, 4, 2, 1, 1, 1]))
-    model.build()
+    model.build({"v": (None, None, 2048)})
     shapes = {name: value.shape for name, value in variables(model).items()}
     assert shapes == {
         "W_x": (2048, H), "b_x": (H,), "embedding": (V, E), "K_x": (H, 4 * H), "K_y": (E, 4 * H), "U": (H, 4 * H),

@@ -188,3 +188,18 @@ def test_another_digest_is_refused(read):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="no.pth cannot be read: No such file"):
         read_tensors(tmp_path / "no.pth")
+
+
+@pytest.mark.parametrize("data", [LEGACY, ZIP], ids=["legacy", "zip"])
+def test_whatever_the_bytes_tensors_or_one_line_come_out(read, data):
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        changed = bytearray(data)
+        for at in rng.integers(0, len(data), 3):
+            changed[at] = rng.integers(0, 256)
+        try:
+            found = read(bytes(changed))
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert all(type(array) is np.ndarray and array.dtype.kind in "fib?u" for array in found.values())

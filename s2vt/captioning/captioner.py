@@ -142,9 +142,9 @@ class LSTMCaptioner(Captioner):
         super().__init__(vocabulary_size, units, embedding_size, **kwargs)
         self.lstm = RNN(units)
 
-    def build(self, input_shape=None):
-        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}; without it, D is 2048."""
-        D = 2048 if input_shape is None else input_shape["v"][-1]
+    def build(self, input_shape):
+        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}."""
+        D = input_shape["v"][-1]
         H, E, V = self.units, self.embedding_size, self.vocabulary_size
         self.W_x, self.b_x = self._kernel("W_x", D, H), self._bias("b_x", np.zeros(H))
         self.embedding = self._kernel("embedding", V, E)

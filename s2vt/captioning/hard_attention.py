@@ -41,7 +41,7 @@ class HardAttention(SoftAttention):
         self.reinforce, self.entropy, self.soft_share = reinforce, entropy, soft_share
         self.locations = keras.random.SeedGenerator()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape):
         super().build(input_shape)
         self.baseline = self.add_weight(name="baseline", shape=(), initializer="zeros", trainable=False)
 

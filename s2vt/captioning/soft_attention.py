@@ -1,6 +1,6 @@
 """Soft attention: each word is predicted from a weighted sum of the descriptors (paper Eq. 4, 5; Yao 2015, Xu 2015).
 
-Letters: B captions of M media in a batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, A=512
+Letters: B captions of M media in a batch, N descriptors, T words, D descriptor, H=1300 LSTM units, A=512
 attention units, E=300 word embedding, V vocabulary. Over the frames of a video this is Yao et al.'s model, over the
 cells of a picture Xu et al.'s.
 """
@@ -69,9 +69,9 @@ class SoftAttention(Captioner):
         self.attention_size, self.gate, self.doubly_stochastic = attention_size, gate, doubly_stochastic
         self.lstm = LSTMStep(units)
 
-    def build(self, input_shape=None):
-        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}; without it, D is 2048."""
-        D = 2048 if input_shape is None else input_shape["v"][-1]
+    def build(self, input_shape):
+        """Creates the variables. `input_shape`: {"v": (B, N, D), ...}."""
+        D = input_shape["v"][-1]
         H, A, E, V = self.units, self.attention_size, self.embedding_size, self.vocabulary_size
         self.W_a, self.U_a = self._kernel("W_a", H, A), self._kernel("U_a", D, A)
         self.b_a, self.w = self._bias("b_a", np.zeros(A)), self._kernel("w", A, 1)

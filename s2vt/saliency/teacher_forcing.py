@@ -1,6 +1,6 @@
 """Teacher forcing on many sentences and many descriptors at once, in bounded memory.
 
-Letters: N descriptors, R of them in a chunk, L descriptors that are read as one sequence, D=2048, T words, V
+Letters: N descriptors, R of them in a chunk, L descriptors that are read as one sequence, D channels, T words, V
 vocabulary, S sentences, Z numbers in a state.
 
 The captioner is two callables, so that any encoder-decoder can be explained:

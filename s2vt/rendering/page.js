@@ -27,6 +27,9 @@ const ofSum = {
     return shares;
   },
 
+  /** The likelihood of 10 times the evidence. */
+  sharpened: (evidence) => ofSum.likelihood(evidence.map((value) => 10 * value)),
+
   /** Difference of the frames after and before, halved: its size, or its rise (1) or fall (-1) alone. Edge values are
    * repeated. */
   change(evidence, direction = 0) {
@@ -41,10 +44,16 @@ function ofPhrase(kind, evidence, words) {
   return shown(maps[kind], evidence, words);
 }
 
-function shown({ of_sum, of_change }, evidence, words) {
+function shown({ of_sum, of_change, content }, evidence, words) {
   const said = of_change && changeOf(words);
-  if (!said) return ofSum[of_sum](phraseSum(evidence, words));
+  if (!said) return ofSum[of_sum](phraseSum(evidence, thatCount(content, words)));
   return ofSum[of_change](phraseSum(evidence, said.subject.length ? said.subject : words), said.direction);
+}
+
+/** The words whose evidence is summed: content words, of a kind of map that leaves out the others, if there are any. */
+function thatCount(content, words) {
+  const found = content ? words.filter((t) => !page.function_words.includes(t)) : [];
+  return found.length ? found : words;
 }
 
 /** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */

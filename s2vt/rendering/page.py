@@ -178,6 +178,7 @@ def _fields(path, explanation, content, look):
         "words": words,
         "evidence": kept,
         "maps": {kind: _map(kind) for kind in found},
+        "function_words": sorted(found[look.kind].function_words),
         "of_change": {t: change._asdict() for t, change in found[look.kind].of_change.items()},
         "kind": look.kind,
         "error": max(steps) / 2,
@@ -221,7 +222,11 @@ def _map(name):
 
 def _functions(kind):
     """Names of the functions of the words' sum; the page's script has them, too."""
-    return {"of_sum": kind.of_sum.__name__, "of_change": kind.of_change and kind.of_change.__name__}
+    return {
+        "of_sum": kind.of_sum.__name__,
+        "of_change": kind.of_change and kind.of_change.__name__,
+        "content": kind.content,
+    }
 
 
 def _kept(evidence, words, moving):

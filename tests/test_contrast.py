@@ -277,13 +277,15 @@ def test_map_alignment_at_each_cell_and_frame():
                 expected = model.alignment(pooled, np.array([w]))[0, 0]
                 assert first["alignment"].frames[t, i] == pytest.approx(expected, rel=1e-5)
         np.testing.assert_array_equal(second["alignment"].cells[0], first["alignment"].cells[1])
+    assert first["alignment"].content == (1, 2)  # not the article
     (of_picture,) = find_evidence(model, descriptors_of(1), sentences[:1], ["alignment", "nll"], None, WORDS)
     assert of_picture["alignment"].frames is None and of_picture["alignment"].cells.shape == (3, 1, 2, 2)
+    assert of_picture["nll"].content is None
 
 
 def test_a_phrases_alignment_is_the_share_of_its_content_words_sum():
     cells = np.random.default_rng(9).uniform(-1, 1, size=(4, 2, 2, 2))
-    evidence = maps.Evidence("alignment", cells, cells[..., 0, 0], function_words=frozenset({0, 3}))
+    evidence = maps.Evidence("alignment", cells, cells[..., 0, 0], content=(1, 2))
 
     def shares(of_words, axis):
         e = np.exp(10 * sum(of_words))
@@ -292,9 +294,8 @@ def test_a_phrases_alignment_is_the_share_of_its_content_words_sum():
     np.testing.assert_allclose(evidence.space([0, 1, 2]), shares(cells[[1, 2]], (1, 2)), rtol=1e-9)
     np.testing.assert_allclose(evidence.time([0, 1, 2]), shares(cells[[1, 2], :, 0, 0], 0), rtol=1e-9)
     np.testing.assert_allclose(evidence.space([0, 3]), shares(cells[[0, 3]], (1, 2)), rtol=1e-9)  # no content word
-    nll = dataclasses.replace(evidence, kind="likelihood")
-    e = np.exp(cells[0] + cells[1])
-    np.testing.assert_allclose(nll.space([0, 1]), e / e.sum(axis=(1, 2), keepdims=True), rtol=1e-9)  # all words
+    every = dataclasses.replace(evidence, content=None)
+    np.testing.assert_allclose(every.space([0, 1]), shares(cells[[0, 1]], (1, 2)), rtol=1e-9)
 
 
 # --- training a run --------------------------------------------------------------------------------------------------

@@ -324,6 +324,12 @@ def test_kinds_of_map_are_known_without_the_engine(name):
     assert kinds_with(ModelConfig(name=name).methods) == kinds_of(CAPTIONERS[name])
 
 
+@pytest.mark.parametrize("name", CONTRASTED)
+def test_a_contrast_gives_a_kind_of_map_more(name):
+    found = kinds_with(ModelConfig(name=name, contrast=0.5).methods)
+    assert found == kinds_of(CAPTIONERS[name](7, units=5, contrast=0.5)) == [*kinds_of(CAPTIONERS[name]), "alignment"]
+
+
 # --- the Explainer ----------------------------------------------------------------------------------------------------
 
 

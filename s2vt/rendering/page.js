@@ -44,16 +44,17 @@ function ofPhrase(kind, evidence, words) {
   return shown(maps[kind], evidence, words);
 }
 
-function shown({ of_sum, of_change, content }, evidence, words) {
+function shown({ content, of_sum, of_change }, evidence, words) {
   const said = of_change && changeOf(words);
-  if (!said) return ofSum[of_sum](phraseSum(evidence, thatCount(content, words)));
-  return ofSum[of_change](phraseSum(evidence, said.subject.length ? said.subject : words), said.direction);
+  if (!said) return ofSum[of_sum](phraseSum(evidence, summed(content, words)));
+  const subject = said.subject.length ? said.subject : words;
+  return ofSum[of_change](phraseSum(evidence, summed(content, subject)), said.direction);
 }
 
-/** The words whose evidence is summed: content words, of a kind of map that leaves out the others, if there are any. */
-function thatCount(content, words) {
-  const found = content ? words.filter((t) => !page.function_words.includes(t)) : [];
-  return found.length ? found : words;
+/** Those of a phrase's words whose evidence is summed: `Evidence.content`. */
+function summed(content, words) {
+  const kept = content ? words.filter((t) => content.includes(t)) : words;
+  return kept.length ? kept : words;
 }
 
 /** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */

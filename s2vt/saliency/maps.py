@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2vt.data.phrases import FUNCTION_WORDS, Change, words_of_change
+from s2vt.data.phrases import Change, content_words, words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import phrase_sum, scale
@@ -30,14 +30,15 @@ class Evidence:
         cells: of each cell, (T, m, G, G): -Loss, or a share of attention; None for a kind that has no values in space.
         frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
         of_change: the sentence's verbs of change, {position: Change}, from `s2vt.data.phrases.words_of_change`.
-        function_words: positions of the sentence's function words, `s2vt.data.phrases.FUNCTION_WORDS`.
+        content: positions of the sentence's content words, from `s2vt.data.phrases.content_words`, if a phrase's sum
+            leaves out its other words (a phrase without content words keeps them); None: every word is summed.
     """
 
     kind: str
     cells: np.ndarray | None
     frames: np.ndarray | None
     of_change: dict[int, Change] = field(default_factory=dict)
-    function_words: frozenset[int] = frozenset()
+    content: tuple[int, ...] | None = None
 
     def of_phrases(self, phrases):
         """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
@@ -106,13 +107,12 @@ class Evidence:
         """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
         kind, said = KINDS[self.kind], self._said(words)
         if kind.of_change and said:
-            return kind.of_change(phrase_sum(values, said.subject or words), said.direction)
-        return kind.of_sum(phrase_sum(values, self._that_count(words)))
+            return kind.of_change(phrase_sum(values, self._summed(said.subject or words)), said.direction)
+        return kind.of_sum(phrase_sum(values, self._summed(words)))
 
-    def _that_count(self, words):
-        """The words whose evidence is summed for a phrase of these words: see `Kind.content`."""
-        content = [t for t in words if t not in self.function_words] if KINDS[self.kind].content else ()
-        return content or words
+    def _summed(self, words):
+        """Those of a phrase's words whose evidence is summed."""
+        return [t for t in words if self.content is None or t in self.content] or words
 
 
 # --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
@@ -202,7 +202,7 @@ class Kind:
         beside: the kind, made of the same loss, whose curve over time is drawn beside this one's, see
             `Evidence.beside`; None: none.
         media: the kinds of media that have it.
-        content: whether function words are left out of a phrase's sum; a phrase of these alone is the sum of them all.
+        content: whether a phrase's sum leaves out function words.
         alone: whether values are of each cell and frame alone; else they are shares of one whole.
     """
 
@@ -348,7 +348,7 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
         frames: encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture.
-        vocabulary: the word of each index, to find verbs of change and function words; None: no word counts as one.
+        vocabulary: the word of each index, to tell content words and verbs of change; None: no word is known to be one.
     Returns:
         list of S {kind: Evidence}.
     Raises:
@@ -365,14 +365,14 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
         for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
             of_sentence.update(more)
     said = [[vocabulary[w] for w in y] if vocabulary else [] for y in sentences]
-    of_words = [
-        {
-            "of_change": words_of_change(words),
-            "function_words": frozenset(t for t, word in enumerate(words) if word in FUNCTION_WORDS),
-        }
-        for words in said
-    ]
     return [
-        {kind: dataclasses.replace(of_sentence[kind], **more) for kind in kinds}
-        for of_sentence, more in zip(found, of_words, strict=True)
+        {
+            kind: dataclasses.replace(
+                of_sentence[kind],
+                of_change=words_of_change(words),
+                content=tuple(content_words(words)) if KINDS[kind].content and vocabulary else None,
+            )
+            for kind in kinds
+        }
+        for of_sentence, words in zip(found, said, strict=True)
     ]

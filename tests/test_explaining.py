@@ -13,7 +13,7 @@ from PIL import Image
 import cfg
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.runs import Run
-from s2vt.config import ModelConfig, choices
+from s2vt.config import CONTRASTED, ModelConfig, choices
 from s2vt.data.files import write_json
 from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter

@@ -266,15 +266,15 @@ def find_alignment(captioner, descriptors, sentences, frames, kinds):
     """
     from s2vt.saliency.information_loss import frame_input
 
-    cells = np.asarray(descriptors.cells)  # (m, G G, D)
-    m, G = len(cells), math.isqrt(cells.shape[1])
+    cells = descriptors.cells  # (m, G G, D)
+    G = math.isqrt(cells.shape[1])
     words, where = np.unique(np.concatenate(sentences), return_inverse=True)
-    ends = np.cumsum([len(y) for y in sentences])[:-1]
-    of_cells = captioner.alignment(cells.reshape(-1, cells.shape[-1]), words).reshape(len(words), m, G, G)
+    of_cells = np.stack([captioner.alignment(of_frame, words) for of_frame in cells], axis=1)  # (W, m, G G)
+    of_cells = of_cells.reshape(*of_cells.shape[:2], G, G)
     of_frames = None if frames is None else captioner.alignment(frame_input(cells, "pooled"), words)  # (W, m)
     return [
         {"alignment": Evidence("alignment", of_cells[rows], None if of_frames is None else of_frames[rows])}
-        for rows in np.split(where, ends)
+        for rows in np.split(where, np.cumsum([len(y) for y in sentences])[:-1])
     ]
 
 

@@ -48,15 +48,21 @@ class TextConfig:
     max_words: int = 25  # decoding steps; a training caption is cut to max_words - 1 words and END (release)
 
 
+CONTRASTED = ("s2vt", "mean_pool")  # values of `model.name` whose captioners can have a contrast
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """The captioner. Fields after `dropout` are read by the attention models only."""
+    """The captioner. `contrast` is read by s2vt and mean_pool only, fields after it by the attention models only."""
 
     # s2vt (paper) | mean_pool (Venugopalan 2015) | soft_attention (Xu, Yao 2015) | hard_attention (Xu 2015)
     name: Literal["s2vt", "mean_pool", "soft_attention", "hard_attention"] = "s2vt"
     units: int = 1300  # of the LSTM and of W_x (paper)
     embedding_size: int = 300  # of a word (paper)
     dropout: Share = 0.5  # on the LSTM's inputs and outputs, a fresh mask every step (release)
+    # weight of the contrast of a batch's pictures and captions in the training loss (ours, after Akbari 2019); 0: none
+    # (paper)
+    contrast: float = 0.0
     attention_size: int = 512  # units of the attention layer (Eq. 5; ours)
     # none (Yao 2015) | beta: z_t = beta_t sum_i alpha_ti v_i, beta_t = sigmoid(w_beta h_{t-1} + b) (Xu 2015)
     gate: Literal["none", "beta"] = "none"
@@ -68,7 +74,8 @@ class ModelConfig:
     @property
     def methods(self):
         """The methods of the captioner that maps are made with (`maps.KINDS`), known without the engine."""
-        return ("encode", "step", *(("attention",) if self.name in ("soft_attention", "hard_attention") else ()))
+        attention = ("attention",) if self.name in ("soft_attention", "hard_attention") else ()
+        return ("encode", "step", *attention, *(("alignment",) if self.contrast else ()))
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ class SaliencyConfig:
     """Losses to maps (section 4, Eq. 8)."""
 
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
-    # from frame to frame | moment, change of a verb's subject, else nll | attention (Eq. 5).
+    # from frame to frame | moment, change of a verb's subject, else nll | attention (Eq. 5) | alignment, the cosine of
+    # cell and word (ours; captioners trained with model.contrast).
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).

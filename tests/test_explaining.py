@@ -13,7 +13,7 @@ from PIL import Image
 import cfg
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.runs import Run
-from s2vt.config import ModelConfig, choices
+from s2vt.config import CONTRASTED, ModelConfig, choices
 from s2vt.data.files import write_json
 from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
@@ -322,6 +322,12 @@ def test_the_choices_of_the_command_line_are_those_of_the_drawings():
 @pytest.mark.parametrize("name", CAPTIONERS)
 def test_kinds_of_map_are_known_without_the_engine(name):
     assert kinds_with(ModelConfig(name=name).methods) == kinds_of(CAPTIONERS[name])
+
+
+@pytest.mark.parametrize("name", CONTRASTED)
+def test_a_contrast_gives_a_kind_of_map_more(name):
+    found = kinds_with(ModelConfig(name=name, contrast=0.5).methods)
+    assert found == kinds_of(CAPTIONERS[name](7, units=5, contrast=0.5)) == [*kinds_of(CAPTIONERS[name]), "alignment"]
 
 
 # --- the Explainer ----------------------------------------------------------------------------------------------------

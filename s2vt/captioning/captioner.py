@@ -9,7 +9,8 @@ A captioner computes P(y_t | y_<t, v_1..v_N) for any number N of descriptors, in
     call({"v", "y", "medium", "words"}) -> logits (B, T, V), or (P, V)                   teacher forcing, all words
 
 The leaves of a state have leading dimension B. Captioners with attention also have `attention({"v", "y", "medium"}) ->
-alpha (B, T, N)`. Saliency calls the trained model with N = 1.
+alpha (B, T, N)`, and captioners with a contrast `alignment(v (N, D), words (W,)) -> cosines (W, N)`. Saliency calls the
+trained model with N = 1.
 """
 
 import functools
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from s2vt.captioning.contrast import Contrast, cosines
 from s2vt.captioning.lstm import RNN
 from s2vt.data.text import END
 from s2vt.engine import compiled
@@ -93,7 +95,11 @@ class Captioner(keras.Model):
         Args:
             x: the inputs; x["y"] holds the targets.   y: unused.   y_pred: the logits.
         """
-        return caption_loss(x["y"], y_pred, x.get("words")) + sum(self.losses)
+        return caption_loss(x["y"], y_pred, x.get("words")) + self._own_losses(training)
+
+    def _own_losses(self, training):
+        """What `call` added to the losses, as it counts in training or validation: a scalar."""
+        return sum(self.losses)
 
     def _kernel(self, name, *shape):
         return self.add_weight(name=name, shape=shape, initializer="glorot_uniform")
@@ -135,12 +141,25 @@ class Captioner(keras.Model):
 class LSTMCaptioner(Captioner):
     """Base class of captioners whose LSTM reads descriptors through x = W_x v + b_x.
 
-    The LSTM's input kernel is stored as two, `K_x` for x and `K_y` for words. Args: as `Captioner`.
+    The LSTM's input kernel is stored as two, `K_x` for x and `K_y` for words.
+
+    With contrast > 0 there are embeddings of words beside x, and training adds contrast times the loss of
+    `s2vt.captioning.contrast`. The captioner then has one method more, `alignment`.
+
+    Args:
+        contrast: weight of the contrast of a batch's pictures and captions, >= 0.
+        others: as `Captioner`.
     """
 
-    def __init__(self, vocabulary_size, units=1300, embedding_size=300, **kwargs):
+    SETTINGS = (*Captioner.SETTINGS, "contrast")
+
+    def __init__(self, vocabulary_size, units=1300, embedding_size=300, contrast=0.0, **kwargs):
         super().__init__(vocabulary_size, units, embedding_size, **kwargs)
         self.lstm = RNN(units)
+        self.contrast_weight = contrast
+        if contrast:
+            self.contrast = Contrast(vocabulary_size, units)
+            self.alignment = self._alignment  # maps are offered by the methods that a captioner has
 
     def build(self, input_shape):
         """Creates the variables. `input_shape`: {"v": (B, N, D), ...}."""
@@ -152,6 +171,42 @@ class LSTMCaptioner(Captioner):
         self.b = self._bias_of_gates()
         self.W_o, self.b_o = self._kernel("W_o", H, V), self._bias("b_o", self.initial_b_o)
         self.lstm.build()
+        if self.contrast_weight:
+            self.contrast.build()
+
+    def _alignment(self, v, words):
+        """Agreement of single descriptors with words: cos(W_x v_i + b_x, u_w), numpy.
+
+        Args:
+            v: descriptors, (N, D), any float type.   words: word indices, (W,).
+        Returns:
+            (W, N) float32, in [-1, 1].
+        """
+        self._build_for(v[None])
+        u = ops.take(self.contrast.U, ops.convert_to_tensor(words), axis=0)
+        return ops.convert_to_numpy(cosines(self._project(ops.convert_to_tensor(v)), u)).T
+
+    def _project(self, v):
+        """x = W_x v + b_x: (..., D), any float type -> (..., H)."""
+        return ops.matmul(ops.cast(v, self.compute_dtype), self.W_x) + self.b_x
+
+    def _set_against_others(self, x, inputs):
+        """Adds the contrast of x (M, N, H) to the losses, if there is one and the batch names its content words."""
+        if self.contrast_weight and "queries" in inputs:
+            self.contrast(x, inputs)
+
+    def _own_losses(self, training):
+        """The weighted contrast in training; in validation it is only noted, so that losses can be compared."""
+        if not self.contrast_weight:
+            return 0.0
+        if not self.losses:
+            raise ValueError(
+                'training with contrast needs batches with "medium", "picture", "queries" and "query", those that '
+                "CaptionBatches makes of a config with model.contrast"
+            )
+        (contrast,) = self.losses
+        self.contrast.seen.update_state(contrast)
+        return self.contrast_weight * contrast if training else 0.0
 
 
 def repeat_per_caption(leaves, inputs):

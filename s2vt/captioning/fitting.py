@@ -167,5 +167,6 @@ class _Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.close()
-        figures = " ".join(f"{name} {logs[name]:.4f}" for name in ("loss", "val_loss", "val_METEOR"))
+        names = [name for name in ("loss", "contrast", "val_loss", "val_contrast", "val_METEOR") if name in logs]
+        figures = " ".join(f"{name} {logs[name]:.4f}" for name in names)
         print(f"epoch {epoch} of {self.epochs}: {figures}", flush=True)

@@ -22,7 +22,7 @@ class MeanPool(LSTMCaptioner):
 
     Parameters: (D + 1) H + V E + (2 H + E + 1) 4H + (H + 1) V, the same number as S2VT.
 
-    Args: as `Captioner`.
+    Args: as `LSTMCaptioner`.
 
     Example:
         >>> import numpy as np
@@ -38,6 +38,8 @@ class MeanPool(LSTMCaptioner):
     def call(self, inputs, training=False):
         """Teacher forcing; inputs and result as `S2VT.call`."""
         y = inputs["y"]
+        if self.contrast_weight:  # W_x for every descriptor, of which the mean alone is read
+            self._set_against_others(self._project(inputs["v"]), inputs)
         x = repeat_per_caption(self._mean(inputs["v"]), inputs)[:, None]  # (B, 1, H)
         x = ops.broadcast_to(x, (*ops.shape(y), self.units))  # (B, T, H): a dropout mask per step
         gates = ops.matmul(self.input_dropout(x, training=training), self.K_x) + self._write(y, training)
@@ -56,4 +58,4 @@ class MeanPool(LSTMCaptioner):
 
     def _mean(self, v):
         """x = W_x mean(v) + b_x: (B, N, D) -> (B, H)."""
-        return ops.matmul(ops.mean(ops.cast(v, self.compute_dtype), axis=1), self.W_x) + self.b_x
+        return self._project(ops.mean(ops.cast(v, self.compute_dtype), axis=1))

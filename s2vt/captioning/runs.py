@@ -3,7 +3,7 @@
 experiments/RUN/config.json         Config, seed, command, versions, digest of the network's weights, git revision;
                                     no path of the machine
                /vocabulary.json
-               /log.csv             epoch, loss, val_METEOR, val_loss
+               /log.csv             epoch, loss, val_METEOR, val_loss; with a contrast also contrast, val_contrast
                /tensorboard/
                /checkpoints/<k>.weights.h5, scores.json (validation METEOR of each)
                /descriptor_statistics.json  mean and covariance of the training media's descriptors (see `Domain`)

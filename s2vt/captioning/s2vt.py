@@ -27,7 +27,7 @@ class S2VT(LSTMCaptioner):
 
     Parameters: (D + 1) H + V E + (2 H + E + 1) 4H + (H + 1) V.
 
-    Args: as `Captioner`.
+    Args: as `LSTMCaptioner`.
 
     Example:
         >>> import numpy as np
@@ -47,25 +47,28 @@ class S2VT(LSTMCaptioner):
                 "medium": the row of v that each caption describes, (B,); without it, caption b describes v_b. Each
                     medium is encoded once, whatever the number of its captions;
                 "words": positions b T + t of the words whose logits are asked for, (P,), padded by -1; without it, all
-                    words, padding included.
+                    words, padding included;
+                "picture" (M,), "queries" (Q,), "query" (B, T): see `CaptionBatches`; with them and contrast > 0, the
+                    contrast is added to the losses.
         Returns:
             Logits, (B, T, V), or (P, V) with "words".
         """
-        _, z = self.lstm(self._read(inputs["v"], training))  # h and c, each (M, H)
+        x = self._project(inputs["v"])  # (M, N, H)
+        self._set_against_others(x, inputs)
+        _, z = self.lstm(self._read(x, training))  # h and c, each (M, H)
         z = repeat_per_caption(z, inputs)  # (B, H)
         h, _ = self.lstm(self._write(inputs["y"], training), z)  # (B, T, H)
         return self._logits_of(inputs, h, training)
 
     def _encode(self, v):
         """Descriptors v (B, N, D), any float type -> state z = (h, c), each (B, H), from the zero state."""
-        _, (h, c) = self.lstm(self._read(v))
+        _, (h, c) = self.lstm(self._read(self._project(v)))
         return h, c
 
     def _step(self, state, gates):
         h, (_, c) = self.lstm.cell(gates, list(state))
         return self._logits(h), (h, c)
 
-    def _read(self, v, training=False):
-        """Input half of the gates while reading [x_i ; 0]: (B, N, D) -> (B, N, 4H)."""
-        x = ops.matmul(ops.cast(v, self.compute_dtype), self.W_x) + self.b_x
+    def _read(self, x, training=False):
+        """Input half of the gates while reading [x_i ; 0]: (B, N, H) -> (B, N, 4H)."""
         return ops.matmul(self.input_dropout(x, training=training), self.K_x) + self.b

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s2vt.captioning.runs import Run, portable, portable_command
-from s2vt.config import Config, keys
+from s2vt.config import CONTRASTED, Config, keys
 from s2vt.data import datasets
 from s2vt.data.files import lock, read_json, write_json
 from s2vt.data.text import Vocabulary
@@ -70,6 +70,7 @@ def train(request: TrainingRequest) -> tuple[int, float]:
             config (each field is named) or no saved state; if media or descriptors are missing or other than
             expected; if another process is training the run.
     """
+    _check_contrast(request.config)
     run, epochs = request.run, request.config.training.epochs
     if _first_epoch(request) >= epochs:
         print(f"{run.folder}: all {epochs} epochs are done; to train longer, add --set training.epochs={2 * epochs}",
@@ -86,6 +87,22 @@ def train(request: TrainingRequest) -> tuple[int, float]:
             fitting.fit(request.config, run, data, vocabulary, seed, first_epoch)
     best = run.checkpoint("best")
     return best, run.scores()[best]
+
+
+def _check_contrast(config):
+    """Raises UserError if the config asks for a contrast that its captioner or its batches cannot have."""
+    contrast, training = config.model.contrast, config.training
+    if contrast and config.model.name not in CONTRASTED:
+        raise UserError(
+            f"model.contrast={contrast}: {config.model.name} cannot be trained with a contrast, because it does not "
+            f"read single descriptors through W_x; choose --model {' or '.join(CONTRASTED)}, or model.contrast=0"
+        )
+    if contrast and training.batch_size < 2 * training.captions_per_medium:
+        raise UserError(
+            f"model.contrast={contrast} sets the media of a batch against each other; expected at least two of them, "
+            f"training.batch_size={2 * training.captions_per_medium} or more with training.captions_per_medium="
+            f"{training.captions_per_medium}"
+        )
 
 
 def _data(request):

@@ -6,6 +6,7 @@ Letters: B captions of M media in a batch, N descriptors, D=2048, T words of the
 import keras
 import numpy as np
 
+from s2vt.data.phrases import FUNCTION_WORDS
 from s2vt.data.text import END
 
 STEPS = 4  # T is rounded up to a multiple of it, and P to one of B: engines compile a graph for every shape
@@ -37,6 +38,11 @@ class CaptionBatches(keras.utils.PyDataset):
 
     A batch is {"v": (M, N, D), "y": (B, T), "medium": (B,), "words": (P,)}, the inputs of `S2VT.call`; `y` is both the
     decoder's input and its target. `v` holds whole media or, in a share of the batches, one of the other `readings`.
+    With model.contrast it also has what the contrast sets against each other (`s2vt.captioning.contrast`):
+
+        "picture" (M,)   number of each row's medium in the data set: rows with the same number are one medium
+        "queries" (Q,)   content words of the batch, word indices, each once; padded by END
+        "query" (B, T)   position of each word of y in "queries"; -1 for function words and END
     """
 
     def __init__(self, media, store, vocabulary, config, seed=None, epoch=0, readings=()):
@@ -52,6 +58,8 @@ class CaptionBatches(keras.utils.PyDataset):
         self.shares = [share for share, _ in readings]
         self.readings = [*(reading for _, reading in readings), lambda medium, rng: store.v(medium)]
         self.group_size = config.training.captions_per_medium
+        self.is_content = np.array([word not in FUNCTION_WORDS for word in vocabulary.words])
+        self.with_contrast = config.model.contrast > 0
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
         for medium in media:
@@ -114,7 +122,21 @@ class CaptionBatches(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, k])
         v = [self.readings[self.kinds[k]](self.media[m], rng) for m, _ in groups]
         v = np.stack(v).astype(np.float32)  # (M, N, D)
-        return {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
+        batch = {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
+        return {**batch, **self._queries(groups, batch["y"])} if self.with_contrast else batch
+
+    def _queries(self, groups, y):
+        """What a batch holds for the contrast besides v, y, medium and words."""
+        content = self.is_content[y]
+        queries, positions = np.unique(y[content], return_inverse=True)
+        query = np.full(y.shape, -1, np.int32)
+        query[content] = positions
+        queries = np.pad(queries, (0, -len(queries) % len(y) or len(y) * (not len(queries))), constant_values=END)
+        return {
+            "picture": np.array([m for m, _ in groups], np.int32),
+            "queries": queries.astype(np.int32),
+            "query": query,
+        }
 
     def on_epoch_end(self):
         self._start(self.epoch + 1)

@@ -283,7 +283,7 @@ def finder(captioner, descriptors, kinds, words):
     @functools.lru_cache(4)
     def found(every_frame, frames, medium, sentences):
         # Attention over the sampled frames says nothing about every frame.
-        possible = [kind for kind in kinds if KINDS[kind].loss] if every_frame else kinds
+        possible = [kind for kind in kinds if KINDS[kind].alone] if every_frame else kinds
         return find_evidence(captioner, descriptors(medium, every_frame), sentences, possible, frames, words)
 
     return lambda *asked: found(*asked[:-1], tuple(tuple(y.tolist()) for y in asked[-1]))

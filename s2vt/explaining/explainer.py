@@ -169,7 +169,7 @@ class Explainer:
         kinds = [kind for kind in kinds if ("video" if moving else "picture") in KINDS[kind].media]
         # Attention over equal frames says nothing about a picture; attention over every frame would be another one.
         if descriptors.order is None and (not moving or self.request.look.of_release):
-            kinds = [kind for kind in kinds if KINDS[kind].loss]
+            kinds = [kind for kind in kinds if KINDS[kind].alone]
         frame_input = self.config.saliency.frame_input if moving else None
         found = find_evidence(self.captioner, descriptors, sentences, kinds, frame_input, self.vocabulary.words)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
@@ -177,6 +177,6 @@ class Explainer:
 
 def _of_distinct(evidence, first):
     """Evidence whose values are of the distinct frames: a frame's share is the sum over its repeats."""
-    if evidence.is_loss or evidence.frames is None:
+    if KINDS[evidence.kind].alone or evidence.frames is None:
         return evidence
     return dataclasses.replace(evidence, frames=np.add.reduceat(evidence.frames, first, axis=1))

@@ -142,7 +142,7 @@ def _check_file(path):
 
 def _check_map(request, medium, moving):
     kind, name = KINDS[request.look.kind], request.look.kind
-    if moving and request.look.of_release and not kind.loss:
+    if moving and request.look.of_release and not kind.alone:
         raise UserError(
             f"--map {name}: a captioner of videos attends to frames, the release's maps need cells; choose another "
             "kind, or --normalize clip"
@@ -151,7 +151,7 @@ def _check_map(request, medium, moving):
         return
     if "picture" not in kind.media:
         raise UserError(f"--map {name} compares the frames of a video, {medium.path} is a picture; choose another kind")
-    if not kind.loss:
+    if not kind.alone:
         raise UserError(
             f"--map {name}: a captioner of videos attends to frames, {medium.path} is a picture; choose another kind"
         )

@@ -27,6 +27,9 @@ const ofSum = {
     return shares;
   },
 
+  /** The likelihood of 10 times the evidence. */
+  sharpened: (evidence) => ofSum.likelihood(evidence.map((value) => 10 * value)),
+
   /** Difference of the frames after and before, halved: its size, or its rise (1) or fall (-1) alone. Edge values are
    * repeated. */
   change(evidence, direction = 0) {
@@ -41,10 +44,17 @@ function ofPhrase(kind, evidence, words) {
   return shown(maps[kind], evidence, words);
 }
 
-function shown({ of_sum, of_change }, evidence, words) {
+function shown({ content, of_sum, of_change }, evidence, words) {
   const said = of_change && changeOf(words);
-  if (!said) return ofSum[of_sum](phraseSum(evidence, words));
-  return ofSum[of_change](phraseSum(evidence, said.subject.length ? said.subject : words), said.direction);
+  if (!said) return ofSum[of_sum](phraseSum(evidence, summed(content, words)));
+  const subject = said.subject.length ? said.subject : words;
+  return ofSum[of_change](phraseSum(evidence, summed(content, subject)), said.direction);
+}
+
+/** Those of a phrase's words whose evidence is summed: `Evidence.content`. */
+function summed(content, words) {
+  const kept = content ? words.filter((t) => content.includes(t)) : words;
+  return kept.length ? kept : words;
 }
 
 /** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */

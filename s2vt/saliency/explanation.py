@@ -51,7 +51,7 @@ class Explanation:
         `words` (T,); for each kind of map the words' values by cell, `nll` (T, m, G, G), nats, and by frame,
         `frame_nll` (T, m), where it has them, named as the loss that it is made of, else as the kind; `frame_indices`
         and `frame_times` (m,) in seconds; `geometry` as JSON text. nll and kl are losses, small where there is
-        evidence; attention is a share, large where there is.
+        evidence; attention is a share and alignment a cosine, large where there is.
         """
         arrays = {
             "words": np.array(self.words),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2vt.data.phrases import Change, words_of_change
+from s2vt.data.phrases import Change, content_words, words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import phrase_sum, scale
@@ -30,12 +30,15 @@ class Evidence:
         cells: of each cell, (T, m, G, G): -Loss, or a share of attention; None for a kind that has no values in space.
         frames: of each frame, (T, m); None for a picture, and for a kind that has no values in time.
         of_change: the sentence's verbs of change, {position: Change}, from `s2vt.data.phrases.words_of_change`.
+        content: positions of the sentence's content words, from `s2vt.data.phrases.content_words`, if a phrase's sum
+            leaves out its other words (a phrase without content words keeps them); None: every word is summed.
     """
 
     kind: str
     cells: np.ndarray | None
     frames: np.ndarray | None
     of_change: dict[int, Change] = field(default_factory=dict)
+    content: tuple[int, ...] | None = None
 
     def of_phrases(self, phrases):
         """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
@@ -97,18 +100,24 @@ class Evidence:
 
     @property
     def is_loss(self):
-        """Whether `cells` and `frames` are negated losses, nats; else they are what the captioner attends to."""
+        """Whether `cells` and `frames` are negated losses, nats."""
         return KINDS[self.kind].loss is not None
 
     def _of_phrase(self, values, words):
         """The words' values, summed (Eq. 9), as this kind of map shows the sum."""
         kind, said = KINDS[self.kind], self._said(words)
         if kind.of_change and said:
-            return kind.of_change(phrase_sum(values, said.subject or words), said.direction)
-        return kind.of_sum(phrase_sum(values, words))
+            return kind.of_change(phrase_sum(values, self._summed(said.subject or words)), said.direction)
+        return kind.of_sum(phrase_sum(values, self._summed(words)))
+
+    def _summed(self, words):
+        """Those of a phrase's words whose evidence is summed."""
+        return [t for t in words if self.content is None or t in self.content] or words
 
 
 # --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
+
+SHARPNESS = 10.0  # of `sharpened`, that of the contrast in training (ours)
 
 
 def evidence_itself(evidence):
@@ -133,6 +142,21 @@ def likelihood(evidence):
     from scipy.special import softmax  # not at the top, for `--help`
 
     return softmax(evidence, axis=tuple(range(1, evidence.ndim)) or 0)
+
+
+def sharpened(evidence):
+    """`likelihood` of 10 times the evidence: the contrast's own softmax over cells (`s2vt.captioning.contrast`).
+
+    Args:
+        evidence: sum of the cosines of the phrase's words, (m, G, G) or (m,).
+    Returns:
+        share, of the same shape.
+
+    Example:
+        >>> sharpened(np.log([2.0, 1.0]) / 10).round(6)
+        array([0.666667, 0.333333])
+    """
+    return likelihood(SHARPNESS * evidence)
 
 
 def change(evidence, direction=0):
@@ -178,6 +202,8 @@ class Kind:
         beside: the kind, made of the same loss, whose curve over time is drawn beside this one's, see
             `Evidence.beside`; None: none.
         media: the kinds of media that have it.
+        content: whether a phrase's sum leaves out function words.
+        alone: whether values are of each cell and frame alone; else they are shares of one whole.
     """
 
     title: str
@@ -189,6 +215,8 @@ class Kind:
     of_change: Callable | None = None
     beside: str | None = None
     media: tuple[str, ...] = ("picture", "video")
+    content: bool = False
+    alone: bool = True
 
     @property
     def curve(self):
@@ -231,6 +259,25 @@ def find_attention(captioner, descriptors, sentences, frames, kinds):
     return [{"attention": Evidence("attention", of_cells, frames=None)} for of_cells in found]
 
 
+def find_alignment(captioner, descriptors, sentences, frames, kinds):
+    """Evidence of a captioner that was trained with a contrast: the cosine of each word with each cell alone.
+
+    In time, each frame is its pooled descriptor, whatever `frames` says: the contrast knows no sequences.
+    """
+    from s2vt.saliency.information_loss import frame_input
+
+    cells = descriptors.cells  # (m, G G, D)
+    G = math.isqrt(cells.shape[1])
+    words, where = np.unique(np.concatenate(sentences), return_inverse=True)
+    of_cells = np.stack([captioner.alignment(of_frame, words) for of_frame in cells], axis=1)  # (W, m, G G)
+    of_cells = of_cells.reshape(*of_cells.shape[:2], G, G)
+    of_frames = None if frames is None else captioner.alignment(frame_input(cells, "pooled"), words)  # (W, m)
+    return [
+        {"alignment": Evidence("alignment", of_cells[rows], None if of_frames is None else of_frames[rows])}
+        for rows in np.split(where, np.cumsum([len(y) for y in sentences])[:-1])
+    ]
+
+
 LOSSES = ("encode", "step")
 KINDS = {
     "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="moment"),
@@ -249,7 +296,10 @@ KINDS = {
         beside="nll",
         media=("video",),
     ),
-    "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
+    "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention, alone=False),
+    "alignment": Kind(
+        "alignment of cell and word", "share", ("alignment",), find_alignment, of_sum=sharpened, content=True
+    ),
 }
 
 
@@ -298,7 +348,7 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
         frames: encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture.
-        vocabulary: the word of each index, to find verbs of change; None: no word counts as one.
+        vocabulary: the word of each index, to tell content words and verbs of change; None: no word is known to be one.
     Returns:
         list of S {kind: Evidence}.
     Raises:
@@ -314,8 +364,15 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
         together = [kind for kind in kinds if KINDS[kind].find is find]
         for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
             of_sentence.update(more)
-    changes = [words_of_change([vocabulary[w] for w in y] if vocabulary else ()) for y in sentences]
+    said = [[vocabulary[w] for w in y] if vocabulary else [] for y in sentences]
     return [
-        {kind: dataclasses.replace(of_sentence[kind], of_change=of_change) for kind in kinds}
-        for of_sentence, of_change in zip(found, changes, strict=True)
+        {
+            kind: dataclasses.replace(
+                of_sentence[kind],
+                of_change=words_of_change(words),
+                content=tuple(content_words(words)) if KINDS[kind].content and vocabulary else None,
+            )
+            for kind in kinds
+        }
+        for of_sentence, words in zip(found, said, strict=True)
     ]

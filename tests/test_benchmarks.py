@@ -53,8 +53,8 @@ def test_the_releases_query_losses_are_ours(captioner):
     (found,) = saliency.losses(captioner, clip, [y])
     theirs = release.query_losses(captioner, *clip, y, max_words=6)
     assert theirs.shape == (4, 2 * 64 + 2)
-    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.nll, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(theirs[:, 128:], found.frame_nll, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.cells["nll"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, 128:], found.frames["nll"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_releases_maps_are_ours(captioner):

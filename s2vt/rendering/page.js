@@ -41,10 +41,17 @@ function ofPhrase(kind, evidence, words) {
   return shown(maps[kind], evidence, words);
 }
 
-function shown({ of_sum, of_change }, evidence, words) {
+function shown({ content, of_sum, of_change }, evidence, words) {
   const said = of_change && changeOf(words);
-  if (!said) return ofSum[of_sum](phraseSum(evidence, words));
-  return ofSum[of_change](phraseSum(evidence, said.subject.length ? said.subject : words), said.direction);
+  if (!said) return ofSum[of_sum](phraseSum(evidence, summed(content, words)));
+  const subject = said.subject.length ? said.subject : words;
+  return ofSum[of_change](phraseSum(evidence, summed(content, subject)), said.direction);
+}
+
+/** Those of a phrase's words whose evidence is summed: `Evidence.content`. */
+function summed(content, words) {
+  const kept = content ? words.filter((t) => content.includes(t)) : words;
+  return kept.length ? kept : words;
 }
 
 /** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */
@@ -225,10 +232,12 @@ function saliency(kind, words) {
   }) };
 }
 
-/** Evidence in words: a loss in nats, its change, or a share of a frame's likelihood or of the attention. */
+/** Evidence in words: a loss in nats, its change, a gain, or a share of a frame's likelihood or of the attention. */
 function described(evidence, unit) {
   return {
     nats: `${(-evidence).toFixed(2)} nats lost`,
+    "nats of others": `${(-evidence).toFixed(2)} nats lost beyond other words`,
+    "nats gained": `${evidence.toFixed(2)} nats gained`,
     "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
     share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
   }[unit];

@@ -177,7 +177,7 @@ def _fields(path, explanation, content, look):
         "title": content.title,
         "words": words,
         "evidence": kept,
-        "maps": {kind: _map(kind) for kind in found},
+        "maps": {kind: _map(kind, evidence.content) for kind, evidence in found.items()},
         "of_change": {t: change._asdict() for t, change in found[look.kind].of_change.items()},
         "kind": look.kind,
         "error": max(steps) / 2,
@@ -207,21 +207,29 @@ def _alternatives(explanation, words, vocabulary):
     return None if explanation.log_p is None else alternatives(explanation.log_p, words, vocabulary)
 
 
-def _map(name):
-    """What the page's script needs of a kind of map: what it is made of, and the functions of the words' sum."""
+def _map(name, content):
+    """What the page's script needs of a kind of map: what it is made of, and which words are summed and how.
+
+    Args:
+        content: positions, as `Evidence.content`.
+    """
     kind, beside = KINDS[name], KINDS.get(KINDS[name].beside)
     return {
         "title": kind.title,
         "unit": kind.unit,
         "of": kind.loss or name,
-        **_functions(kind),
-        "beside": beside and {"title": beside.curve, **_functions(beside)},
+        **_functions(kind, content),
+        "beside": beside and {"title": beside.curve, **_functions(beside, content)},
     }
 
 
-def _functions(kind):
-    """Names of the functions of the words' sum; the page's script has them, too."""
-    return {"of_sum": kind.of_sum.__name__, "of_change": kind.of_change and kind.of_change.__name__}
+def _functions(kind, content):
+    """Which words are summed, and the names of the functions of their sum; the page's script has them, too."""
+    return {
+        "content": content and list(content),
+        "of_sum": kind.of_sum.__name__,
+        "of_change": kind.of_change and kind.of_change.__name__,
+    }
 
 
 def _kept(evidence, words, moving):

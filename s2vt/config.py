@@ -93,12 +93,6 @@ class SaliencyConfig:
     # from frame to frame | moment, change of a verb's subject, else nll | logit, nll less its mean over all words |
     # contrast, nll less its mean over content words | banzhaf, gain by adding to random subsets | attention (Eq. 5).
     map: str = "nll"
-    # Words of a phrase whose evidence is summed (Eq. 9): all (paper) | content, without its function words, unless it
-    # has no others (ours).
-    words: Literal["all", "content"] = "all"
-    reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
-    subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf (ours)
-    subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2)
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its 64 cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
     frame_input: Literal["pooled", "cells"] = "pooled"
@@ -107,6 +101,12 @@ class SaliencyConfig:
     # Evidence to saliency: scaled over the clip (paper, Eq. 8) | in each frame (ours) | all steps of the 2017 release's
     # visualisation, from every frame of a video; neither sigma is used then.
     normalize: Literal["clip", "frame", "release"] = "clip"
+    # Words of a phrase whose evidence is summed (Eq. 9): all (paper) | content, without its function words, unless it
+    # has no others (ours).
+    words: Literal["all", "content"] = "all"
+    reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
+    subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf (ours)
+    subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2)
 
     @property
     def of_evidence(self):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cfg
-from s2vt.config import EvaluationConfig, SaliencyConfig
+from s2vt.config import PROTOCOLS, EvaluationConfig, SaliencyConfig
 from s2vt.data import datasets, tracks
 from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry

@@ -92,6 +92,7 @@ def localize(runs, configs, options, command):
         checkpoint=options.checkpoint,
         split=options.split,
         limit=options.limit,
+        seed=command.seed,
     )
     for scores in localization.localize(request, command_line.progress("medium")):
         print(scores, end="\n\n")

@@ -44,6 +44,7 @@ def main():
         output=options.output,
         page=options.page,
         save_maps=options.save_maps,
+        seed=command.seed,
     )
     result = explain(request, command_line.progress)
     for path in result.paths:
@@ -102,7 +103,9 @@ def _add_drawing(parser):
         "saliency.map",
         "KIND",
         "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
-        "to frame of a video; moment: change of verbs such as appears, else nll; attention: of attention models",
+        "to frame of a video; moment: change of verbs such as appears, else nll; logit: nll minus its mean over all "
+        "words; contrast: nll minus its mean over content words; banzhaf: gain by adding to random subsets of what is "
+        "read; attention: of attention models",
     )
     parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(

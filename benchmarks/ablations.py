@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from s2vt.saliency.maps import find_evidence
+from s2vt.saliency.maps import Asking, find_evidence
 
 SIGMA_CELLS = (0.0, 0.3, 0.6, 0.75, 0.9, 1.5, 3.0)
 SIGMA_FRAMES = (0.0, 0.5, 0.75, 1.5, 3.0)
@@ -52,7 +52,7 @@ def scorers_of(config, vocabulary, find):
     """A Scorer for each row of the table.
 
     Args:
-        find: `frame_input` or None -> `MapSource.find` of the maps "nll" and "likelihood".
+        find: Asking -> `MapSource.find` of the maps "nll" and "likelihood".
     """
     from s2vt.evaluation.protocol import Protocol
     from s2vt.evaluation.scorer import MapSource, Scorer
@@ -62,8 +62,8 @@ def scorers_of(config, vocabulary, find):
         labels = {"nll": label}
         if config.media == "picture" and saliency == config.saliency:
             labels["likelihood"] = f"{label}, likelihood"
-        how = saliency.frame_input if config.media == "video" else None
-        source = MapSource(labels, vocabulary, config.text.max_words, find(how))
+        find_asked = find(Asking(config.media, saliency.of_evidence))
+        source = MapSource(labels, vocabulary, config.text.max_words, find_asked)
         scorer = Scorer([source], config.media, dataclasses.replace(Protocol.of(config), saliency=saliency))
         scorer.tables = [table for table in scorer.tables if table.domain == domain]
         scorers.append(scorer)
@@ -71,16 +71,16 @@ def scorers_of(config, vocabulary, find):
 
 
 def finder(captioner, store):
-    """`frame_input` or None -> `MapSource.find`. Rows that ask for the same evidence share one computation."""
+    """Asking -> `MapSource.find`. Rows that ask for the same evidence share one computation."""
 
     @functools.lru_cache(4)
-    def evidence(how, medium, sentences):
-        return find_evidence(captioner, store.descriptors(medium), sentences, ["nll", "likelihood"], how)
+    def evidence(asking, medium, sentences):
+        return find_evidence(captioner, store.descriptors(medium), sentences, ["nll", "likelihood"], asking)
 
-    def find(how, medium, sentences):
-        return evidence(how, medium, tuple(tuple(y.tolist()) for y in sentences))
+    def find(asking, medium, sentences):
+        return evidence(asking, medium, tuple(tuple(y.tolist()) for y in sentences))
 
-    return lambda how: functools.partial(find, how)
+    return lambda asking: functools.partial(find, asking)
 
 
 def rows_of(scorers):

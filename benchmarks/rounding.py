@@ -40,7 +40,7 @@ def saliency(captioner, cells, y):
     from s2vt.saliency.information_loss import information_loss
 
     (loss,) = information_loss(captioner.encode, captioner.step, cells, [y])
-    return scale(-loss.nll.reshape(len(y), -1), axes=1)
+    return scale(-loss.cells["nll"].reshape(len(y), -1), axes=1)
 
 
 def compare(e, reference):

@@ -21,7 +21,7 @@ def measure(repeats=5, frames=26, long_frames=300, n=10, V=10_000, H=1300, E=300
         if m == frames:
             calls.append(lambda clip=clip: release.query_losses(captioner, *clip, y))
             (found,) = calls[0]()
-            flat = np.concatenate([found.nll.reshape(n, -1), found.frame_nll], axis=1)
+            flat = np.concatenate([found.cells["nll"].reshape(n, -1), found.frames["nll"]], axis=1)
             np.testing.assert_allclose(flat, calls[-1](), rtol=2e-3, atol=2e-3)  # the same numbers
         seconds, of_gemm, *theirs = median_seconds(*calls, repeats=repeats)
         R = m * 64 + m
@@ -50,7 +50,7 @@ def release_maps(captioner, cells, y):
 
     averaged = np.stack(list(average_frames(cells)))
     (found,) = information_loss(captioner.encode, captioner.step, averaged, [y])
-    return saliency(-found.nll)
+    return saliency(-found.cells["nll"])
 
 
 def random_captioner(V=10_000, H=1300, E=300, D=2048):
@@ -69,7 +69,7 @@ def random_clip(m=26, D=2048):
 
 
 def losses(captioner, clip, sentences):
-    """InformationLoss of each sentence about a clip of `random_clip`, without kl."""
+    """InformationLoss of each sentence about a clip of `random_clip`, the query loss alone."""
     from s2vt.saliency.information_loss import information_loss
 
     cells, pooled = clip

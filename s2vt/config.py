@@ -19,8 +19,12 @@ from typing import Annotated, Literal
 from s2vt.data.files import read_json
 from s2vt.errors import UserError
 
-Share = Annotated[float, 1]  # with the largest value; the smallest is 0
-Sigma = Annotated[float, 100]
+# Numbers with their smallest and largest value.
+Share = Annotated[float, 0, 1]
+Sigma = Annotated[float, 0, 100]
+PartialShare = Annotated[float, 0.01, 0.99]  # of a random subset that is neither empty nor all
+Reads = Annotated[int, 1, 64]
+Subsets = Annotated[int, 2, 100_000]
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,9 @@ class SaliencyConfig:
     """Losses to maps (section 4, Eq. 8)."""
 
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
-    # from frame to frame | moment, change of a verb's subject, else nll | attention (Eq. 5) | alignment, the cosine of
-    # cell and word (ours; captioners trained with model.contrast).
+    # from frame to frame | moment, change of a verb's subject, else nll | logit, nll less its mean over all words |
+    # contrast, nll less its mean over content words | banzhaf, gain by adding to random subsets | attention (Eq. 5) |
+    # alignment, the cosine of cell and word (captioners trained with model.contrast).
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
@@ -107,6 +112,18 @@ class SaliencyConfig:
     # Evidence to saliency: scaled over the clip (paper, Eq. 8) | in each frame (ours) | all steps of the 2017 release's
     # visualisation, from every frame of a video; neither sigma is used then.
     normalize: Literal["clip", "frame", "release"] = "clip"
+    # Words of a phrase whose evidence is summed (Eq. 9): all (paper) | content, without its function words, unless it
+    # has no others (ours).
+    words: Literal["all", "content"] = "all"
+    reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
+    subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf (ours)
+    subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2)
+
+    @property
+    def of_evidence(self):
+        """The settings that evidence depends on, before it is scaled, smoothed and interpolated; others by default."""
+        names = ("words", "reads", "subsets", "subset_share", "frame_input")
+        return SaliencyConfig(**{name: getattr(self, name) for name in names})
 
     @property
     def of_release(self):
@@ -127,6 +144,8 @@ class EvaluationConfig:
 
 # Named protocols: how maps are made and scored. A protocol overrides the data set's sections saliency and evaluation.
 _PAPER = {
+    "saliency.words": "all",
+    "saliency.reads": 1,
     "saliency.normalize": "clip",
     "saliency.frame_input": "pooled",
     "saliency.sigma_cells": 0.0,
@@ -285,7 +304,7 @@ def _hint(key):
 
 
 def _plain(kind):
-    """The Python type behind an annotation: str for a Literal, float for a Share or a Sigma."""
+    """The Python type behind an annotation: str for a Literal, float for a Share."""
     origin = typing.get_origin(kind)
     return str if origin is Literal else typing.get_args(kind)[0] if origin is Annotated else kind
 
@@ -296,11 +315,11 @@ def _check(given_as, kind, value):
     fits = type(value) is plain or (plain, type(value)) == (float, int)
     if typing.get_origin(kind) is Literal:
         fits, expected = fits and value in typing.get_args(kind), f"one of {', '.join(typing.get_args(kind))}"
+    elif typing.get_origin(kind) is Annotated:
+        (smallest, largest), number = kind.__metadata__, "a whole number" if plain is int else "a number"
+        fits, expected = fits and smallest <= value <= largest, f"{number} from {smallest} to {largest}"
     elif plain is int:
         fits, expected = fits and 1 <= value < 2**31, "a whole number, 1 or more"
-    elif typing.get_origin(kind) is Annotated:
-        (largest,) = kind.__metadata__
-        fits, expected = fits and 0 <= value <= largest, f"a number from 0 to {largest}"
     elif plain is float:
         fits, expected = fits and 0 <= value <= sys.float_info.max, "a number, 0 or more"
     else:

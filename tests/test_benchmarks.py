@@ -28,6 +28,7 @@ from benchmarks import (
 )
 from s2vt.captioning.decoding import greedy
 from s2vt.captioning.s2vt import S2VT
+from s2vt.config import SaliencyConfig
 from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase
@@ -35,7 +36,7 @@ from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
 from s2vt.evaluation.mentions import AnnotatedCaption, Mention
-from s2vt.saliency.maps import Evidence
+from s2vt.saliency.maps import Asking, Evidence
 
 TINY = {"V": 11, "H": 5, "E": 4, "D": 3}
 
@@ -53,8 +54,8 @@ def test_the_releases_query_losses_are_ours(captioner):
     (found,) = saliency.losses(captioner, clip, [y])
     theirs = release.query_losses(captioner, *clip, y, max_words=6)
     assert theirs.shape == (4, 2 * 64 + 2)
-    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.nll, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(theirs[:, 128:], found.frame_nll, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, :128].reshape(4, 2, 8, 8), found.cells["nll"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(theirs[:, 128:], found.frames["nll"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_releases_maps_are_ours(captioner):
@@ -157,8 +158,8 @@ def ablated(media, evidence, mention):
     vocabulary = Vocabulary([".", "a", "red", "car"], counts=[1] * 4)
     inputs = []
 
-    def find(how):
-        inputs.append(how)
+    def find(asking):
+        inputs.append(asking.frames)
         likelihood = dataclasses.replace(evidence, kind="likelihood")
         return lambda medium, sentences: [{"nll": evidence, "likelihood": likelihood} for _ in sentences]
 
@@ -207,7 +208,10 @@ def test_rows_of_the_ablations_share_their_evidence(captioner):
 
     find = ablations.finder(captioner, Store())
     sentences = [np.array([4, 1])]
-    found = [find(how)("m", sentences)[0] for how in ("pooled", "cells", "pooled")]
+    found = [
+        find(Asking("video", SaliencyConfig(frame_input=how)))("m", sentences)[0]
+        for how in ("pooled", "cells", "pooled")
+    ]
     assert Store.asked == ["m", "m"] and found[0]["nll"] is found[2]["nll"]
     np.testing.assert_allclose(found[0]["likelihood"].space([0, 1]).sum(axis=(-2, -1)), 1, rtol=1e-6)
 

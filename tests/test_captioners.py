@@ -21,7 +21,7 @@ from s2vt.captioning.hard_attention import HardAttention, reinforce_loss
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.soft_attention import SoftAttention
 from s2vt.data.text import Vocabulary
-from s2vt.saliency.information_loss import descriptor_losses
+from s2vt.saliency.information_loss import NLL, descriptor_losses, representativeness_measure
 
 B, N, T, D, H, A, E, V = 2, 6, 4, 3, 5, 9, 8, 7
 Y = np.array([[4, 1, 5, 0], [2, 0, 0, 0]], "int32")
@@ -112,7 +112,9 @@ def test_float16_descriptors(model, v):
 
 def test_losses_and_captions_of_every_captioner(model, v):
     log_p = np.log(np.full((3, V), 1 / V))
-    ((loss, kl),) = descriptor_losses(model.encode, model.step, v[0], [Y[0, :3]], [log_p], 3000)
+    measures = {**NLL, "kl": representativeness_measure([log_p], [Y[0, :3]])}
+    (found,) = descriptor_losses(model.encode, model.step, v[0], [Y[0, :3]], measures, 3000)
+    loss, kl = found["nll"], found["kl"]
     for i in range(N):
         logits = numbers(model({"v": v[0, i, None, None], "y": Y[:1, :3]})).astype("float64")[0]
         log_q = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))

@@ -264,13 +264,14 @@ def test_the_example_of_a_map(monkeypatch):
     cells = np.random.default_rng(0).random((3, 4, 5), np.float32)  # m = 3 frames, G = 2, D = 5
     descriptors = Descriptors(cells, cells.mean(axis=1), None)
     assert maps.parse_kinds("norm") == ["norm"]
-    (found,) = maps.find_evidence(None, descriptors, [[1, 2]], ["norm"], "pooled")
+    (found,) = maps.find_evidence(None, descriptors, [[1, 2]], ["norm"], maps.Asking("video"))
     found, norms = found["norm"], np.linalg.norm(cells, axis=-1)
     assert found.cells.shape == (2, 3, 2, 2) and found.frames.shape == (2, 3)
     assert found.cells[1, 2, 0, 1] == pytest.approx(norms[2, 1] / norms[2].sum())
     assert found.frames[0].sum() == pytest.approx(1)
     assert found.space([0]).shape == (3, 2, 2)
-    (picture,) = maps.find_evidence(None, Descriptors(cells[:1], cells[0], np.arange(4)), [[1]], ["norm"], None)
+    of_picture = Descriptors(cells[:1], cells[0], np.arange(4))
+    (picture,) = maps.find_evidence(None, of_picture, [[1]], ["norm"], maps.Asking("picture"))
     assert picture["norm"].cells.shape == (1, 1, 2, 2) and picture["norm"].frames is None
 
 

@@ -16,12 +16,17 @@ from toys import Counted, with_random_weights
 from s2vt.captioning.s2vt import S2VT
 from s2vt.saliency.heatmaps import phrase_sum, scale
 from s2vt.saliency.information_loss import (
+    NLL,
+    cell_input,
     descriptor_losses,
     frame_input,
     information_loss,
     log_partition,
     query_loss,
+    relative_loss,
+    relative_measure,
     representativeness,
+    representativeness_measure,
     sentence_log_probabilities,
 )
 
@@ -59,6 +64,11 @@ def literal_losses(captioner, v, y):
     return nll.astype("float32"), kl.astype("float32")
 
 
+def both(log_p, sentences):
+    """The measures nll and kl."""
+    return {**NLL, "kl": representativeness_measure(log_p, sentences)}
+
+
 # By hand
 
 
@@ -76,6 +86,15 @@ def test_representativeness_by_hand():
     np.testing.assert_allclose(kl, np.array([0.5 * np.log(2), 0], "float32"), rtol=1e-5, atol=1e-6, strict=True)
 
 
+def test_relative_loss_by_hand():
+    # Of two words with logits 1 and 5, and of all four: means 3 and 2; the logits of word 3 are 5 and 1.
+    logits = np.array([[0.0, 2, 1, 5], [4, -2, 9, 1]], "float32")
+    two = ops.convert_to_numpy(relative_loss(logits, [3, 0, 3], np.array([0, 0, 0.5, 0.5])))
+    np.testing.assert_allclose(two, np.array([[-2, 3, -2], [4, 1, 4]], "float32"), strict=True)
+    every = ops.convert_to_numpy(relative_loss(logits + 7, [3], np.full(4, 0.25)))  # a constant has no effect
+    np.testing.assert_allclose(every, np.array([[-3], [2]], "float32"), strict=True)
+
+
 def test_log_partition_of_logits_of_any_size():
     rng = np.random.default_rng(3)
     logits = rng.normal(scale=20, size=(6, 9)) + np.array([[0, 1e3, -1e3, 80, -80, 3e4]]).T
@@ -91,7 +110,8 @@ def test_log_partition_of_logits_of_any_size():
 
 def test_losses_are_the_equations_one_descriptor_at_a_time(captioner, v):
     log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, [Y])
-    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y], log_p)
+    (found,) = descriptor_losses(captioner.encode, captioner.step, v, [Y], both(log_p, [Y]))
+    nll, kl = found["nll"], found["kl"]
     expected_nll, expected_kl = literal_losses(captioner, v, Y)
     np.testing.assert_allclose(nll, expected_nll, rtol=1e-4, atol=1e-5, strict=True)
     np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
@@ -110,22 +130,44 @@ def test_log_p_is_teacher_forcing_on_all_descriptors_read_once(captioner, v):
 
 def test_kl_of_a_descriptor_that_is_all_there_is_is_zero(captioner, v):
     log_p = sentence_log_probabilities(captioner.encode, captioner.step, v[2:3], [Y])
-    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y], log_p)
+    (found,) = descriptor_losses(captioner.encode, captioner.step, v, [Y], both(log_p, [Y]))
+    nll, kl = found["nll"], found["kl"]
     np.testing.assert_allclose(kl[:, 2], np.zeros(T, "float32"), atol=1e-6, strict=True)
     np.testing.assert_allclose(nll[:, 2], -log_p[0][np.arange(T), Y], rtol=1e-5, strict=True)
 
 
-def test_without_log_p_there_is_no_kl(captioner, v):
-    ((nll, kl),) = descriptor_losses(captioner.encode, captioner.step, v, [Y])
-    assert nll.shape == (T, N) and kl is None
+def test_only_what_is_asked_for_is_found_and_by_default_the_query_loss(captioner, v):
+    (found,) = descriptor_losses(captioner.encode, captioner.step, v, [Y])
+    assert list(found) == ["nll"] and found["nll"].shape == (T, N)
+
+
+@pytest.mark.parametrize("memory_budget", [700, 2**28])
+def test_all_measures_of_one_pass_are_the_equations_one_descriptor_at_a_time(captioner, v, memory_budget):
+    """nll less the mean of -log q_i over other words, all of them or three, from the model's whole call."""
+    others = [1, 4, 5]
+    log_p = sentence_log_probabilities(captioner.encode, captioner.step, v, SENTENCES)
+    measures = {"logit": relative_measure(), "contrast": relative_measure(others), **both(log_p, SENTENCES)}
+    counted = Counted(captioner)
+    together = descriptor_losses(counted.encode, counted.step, v, SENTENCES, measures, memory_budget)
+    assert sum(shape[0] for shape in counted.encoded) == 1 + N  # a trial of one row; one pass
+    for y, found in zip(SENTENCES, together, strict=True):
+        log_q = np.stack([literal_log_q(captioner, v[i, None], y) for i in range(N)], axis=1)  # (T, N, V)
+        nll = -log_q[np.arange(len(y)), :, y]
+        for name, words in (("logit", range(V)), ("contrast", others)):
+            expected = (nll - np.mean([-log_q[..., k] for k in words], axis=0)).astype("float32")
+            np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=2e-5, strict=True)
+        (alone,) = descriptor_losses(captioner.encode, captioner.step, v, [y], memory_budget=memory_budget)
+        np.testing.assert_allclose(found["nll"], alone["nll"], rtol=1e-5, atol=1e-6, strict=True)
+        assert list(found) == ["logit", "contrast", "nll", "kl"]
 
 
 @pytest.mark.parametrize("memory_budget", [1, 700, 3000, 2**28])
 def test_all_sentences_in_chunks_are_one_sentence_and_one_descriptor_at_a_time(captioner, v, memory_budget):
     encode, step = captioner.encode, captioner.step
     log_p = sentence_log_probabilities(encode, step, v, SENTENCES)
-    together = descriptor_losses(encode, step, v, SENTENCES, log_p, memory_budget)
-    for y, (nll, kl) in zip(SENTENCES, together, strict=True):
+    together = descriptor_losses(encode, step, v, SENTENCES, both(log_p, SENTENCES), memory_budget)
+    for y, found in zip(SENTENCES, together, strict=True):
+        nll, kl = found["nll"], found["kl"]
         expected_nll, expected_kl = literal_losses(captioner, v, y)
         np.testing.assert_allclose(nll, expected_nll, rtol=1e-4, atol=1e-5, strict=True)
         np.testing.assert_allclose(kl, expected_kl, rtol=1e-3, atol=2e-5, strict=True)
@@ -141,7 +183,7 @@ def test_logits_are_freed_before_the_next_step(captioner, v):
         of_steps.append(weakref.ref(logits))
         return logits, state
 
-    descriptor_losses(captioner.encode, step, v, [Y], log_p)
+    descriptor_losses(captioner.encode, step, v, [Y], {**both(log_p, [Y]), "logit": relative_measure()})
     assert len(of_steps) == 1 + T
 
 
@@ -149,9 +191,9 @@ def test_a_memory_map_of_halves_is_read_by_chunks(captioner, v, tmp_path):
     np.save(tmp_path / "v.npy", v.astype("float16"))
     counted = Counted(captioner)
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
-    ((nll, _),) = descriptor_losses(counted.encode, counted.step, mapped, [Y], memory_budget=1)
-    ((expected, _),) = descriptor_losses(captioner.encode, captioner.step, v.astype("float16").astype("float32"), [Y])
-    np.testing.assert_allclose(nll, expected, rtol=1e-5, strict=True)
+    (found,) = descriptor_losses(counted.encode, counted.step, mapped, [Y], memory_budget=1)
+    (expected,) = descriptor_losses(captioner.encode, captioner.step, v.astype("float16").astype("float32"), [Y])
+    np.testing.assert_allclose(found["nll"], expected["nll"], rtol=1e-5, strict=True)
     assert max(shape[0] for shape in counted.encoded) == 1
 
 
@@ -165,16 +207,17 @@ def test_a_video_is_each_frame_and_each_cell_alone(captioner, memory_budget):
     pooled = cells.mean(axis=1)
     encode, step = captioner.encode, captioner.step
     log_p = sentence_log_probabilities(encode, step, pooled, [Y])
-    (video,) = information_loss(encode, step, cells, [Y], pooled, log_p, memory_budget)
-    assert video.frame_nll.shape == video.frame_kl.shape == (T, m)
-    assert video.nll.shape == video.kl.shape == (T, m, 2, 2)
+    measures = both(log_p, [Y])
+    (video,) = information_loss(encode, step, cells, [Y], pooled, measures, memory_budget)
+    for name in ("nll", "kl"):
+        assert video.frames[name].shape == (T, m) and video.cells[name].shape == (T, m, 2, 2)
     for i in range(m):
-        ((frame_nll, frame_kl),) = descriptor_losses(encode, step, pooled[i : i + 1], [Y], log_p)
-        ((nll, kl),) = descriptor_losses(encode, step, cells[i], [Y], log_p)
-        np.testing.assert_allclose(video.frame_nll[:, i], frame_nll[:, 0], rtol=1e-5, atol=1e-6, strict=True)
-        np.testing.assert_allclose(video.frame_kl[:, i], frame_kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
-        np.testing.assert_allclose(video.nll[:, i].reshape(T, r), nll, rtol=1e-5, atol=1e-6, strict=True)
-        np.testing.assert_allclose(video.kl[:, i].reshape(T, r), kl, rtol=1e-4, atol=2e-6, strict=True)
+        (of_frame,) = descriptor_losses(encode, step, pooled[i : i + 1], [Y], measures)
+        (of_cells,) = descriptor_losses(encode, step, cells[i], [Y], measures)
+        for name in ("nll", "kl"):
+            close = {"rtol": 1e-4, "atol": 2e-6, "strict": True}
+            np.testing.assert_allclose(video.frames[name][:, i], of_frame[name][:, 0], **close)
+            np.testing.assert_allclose(video.cells[name][:, i].reshape(T, r), of_cells[name], **close)
 
 
 @pytest.mark.parametrize("memory_budget", [3000, 2**28])
@@ -183,17 +226,41 @@ def test_a_frame_read_as_its_cells_is_a_picture(captioner, memory_budget):
     log_p = sentence_log_probabilities(captioner.encode, captioner.step, cells.mean(axis=1), SENTENCES)
     counted = Counted(captioner)
     as_cells, pooled = (frame_input(cells, how) for how in ("cells", "pooled"))
-    found = information_loss(counted.encode, counted.step, cells, SENTENCES, as_cells, log_p, memory_budget)
-    others = information_loss(captioner.encode, captioner.step, cells, SENTENCES, pooled, log_p)
+    measures = both(log_p, SENTENCES)
+    found = information_loss(counted.encode, counted.step, cells, SENTENCES, as_cells, measures, memory_budget)
+    others = information_loss(captioner.encode, captioner.step, cells, SENTENCES, pooled, measures)
     assert sum(shape[1] == 4 for shape in counted.encoded) == (3 if memory_budget == 3000 else 2)  # a trial among them
     for y, p, video, other in zip(SENTENCES, log_p, found, others, strict=True):
         for i, picture in enumerate(cells):
             log_q = literal_log_q(captioner, picture, y)
-            np.testing.assert_allclose(video.frame_nll[:, i], -log_q[np.arange(len(y)), y], rtol=1e-4, atol=1e-5)
+            nll = -log_q[np.arange(len(y)), y]
+            np.testing.assert_allclose(video.frames["nll"][:, i], nll, rtol=1e-4, atol=1e-5)
             kl = np.sum(np.exp(p) * (p - log_q), axis=-1)
-            np.testing.assert_allclose(video.frame_kl[:, i], kl, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(video.nll, other.nll, rtol=1e-5, atol=1e-6)  # cells do not depend on it
-        assert np.abs(video.frame_nll - other.frame_nll).max() > 0.1
+            np.testing.assert_allclose(video.frames["kl"][:, i], kl, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(video.cells["nll"], other.cells["nll"], rtol=1e-5, atol=1e-6)  # independent of it
+        assert np.abs(video.frames["nll"] - other.frames["nll"]).max() > 0.1
+
+
+def test_a_descriptor_read_several_times_is_a_sequence_of_its_copies(captioner, tmp_path):
+    m, r, reads = 3, 4, 5
+    cells = np.random.default_rng(10).normal(size=(m, r, D)).astype("float16")
+    np.save(tmp_path / "cells.npy", cells)
+    mapped = cell_input(np.load(tmp_path / "cells.npy", mmap_mode="r"), reads)
+    assert mapped.shape == (m, r, reads, D) and np.shares_memory(mapped[:, :, 0], mapped[:, :, 4])
+    frames, counted = frame_input(cells, "pooled", reads), Counted(captioner)
+    (video,) = information_loss(counted.encode, counted.step, mapped, [Y], frames)
+    assert counted.encoded == [(1, reads, D), (m * r + m, reads, D)]  # one batch, as without
+    (once,) = information_loss(captioner.encode, captioner.step, cells, [Y], frame_input(cells, "pooled"))
+    for i in range(m):
+        for v, found in ((cells[i, 2], video.cells["nll"][:, i, 1, 0]), (frames[i, 0], video.frames["nll"][:, i])):
+            nll = -literal_log_q(captioner, np.stack([v] * reads), Y)[np.arange(T), Y]
+            np.testing.assert_allclose(found, nll, rtol=1e-4, atol=1e-5)
+    assert np.abs(video.cells["nll"] - once.cells["nll"]).max() > 0.1
+    (of_cells,) = information_loss(captioner.encode, captioner.step, mapped, [Y], frame_input(cells, "cells", reads))
+    np.testing.assert_allclose(of_cells.cells["nll"], video.cells["nll"], rtol=1e-5, atol=1e-6)
+    (as_cells,) = information_loss(captioner.encode, captioner.step, cells, [Y], frame_input(cells, "cells"))
+    np.testing.assert_array_equal(of_cells.frames["nll"], as_cells.frames["nll"])  # a sequence is read once
+    assert cell_input(cells) is cells
 
 
 def test_a_pooled_frame_is_the_mean_of_its_cells():
@@ -208,19 +275,19 @@ def test_a_video_is_one_batch(captioner):
     (video,) = information_loss(counted.encode, counted.step, cells, [Y], pooled)
     assert counted.encoded == [(1, 1, D), (2 * 64 + 2, 1, D)]  # the trial of one row; r m + m
     assert len(counted.words) == 1 + T  # T steps after one reading: n + 1 LSTM steps
-    assert video.nll.shape == (T, 2, 8, 8) and video.kl is None and video.frame_kl is None
+    assert video.cells["nll"].shape == (T, 2, 8, 8) and list(video.cells) == list(video.frames) == ["nll"]
 
 
 def test_a_picture_is_row_by_row_and_has_no_frames(captioner):
     cells = np.random.default_rng(10).normal(size=(64, D)).astype("float16")
     encode, step = captioner.encode, captioner.step
     log_p = sentence_log_probabilities(encode, step, cells, [Y])
-    (picture,) = information_loss(encode, step, cells[None], [Y], log_p=log_p)
-    ((nll, kl),) = descriptor_losses(encode, step, cells[8 * 2 + 5][None], [Y], log_p)
-    assert picture.nll.shape == picture.kl.shape == (T, 1, 8, 8)
-    assert picture.frame_nll is None and picture.frame_kl is None
-    np.testing.assert_allclose(picture.nll[:, 0, 2, 5], nll[:, 0], rtol=1e-5, strict=True)
-    np.testing.assert_allclose(picture.kl[:, 0, 2, 5], kl[:, 0], rtol=1e-4, atol=2e-6, strict=True)
+    (picture,) = information_loss(encode, step, cells[None], [Y], measures=both(log_p, [Y]))
+    (found,) = descriptor_losses(encode, step, cells[8 * 2 + 5][None], [Y], both(log_p, [Y]))
+    assert list(picture.cells) == ["nll", "kl"] and picture.frames is None
+    for name, loss in picture.cells.items():
+        assert loss.shape == (T, 1, 8, 8)
+        np.testing.assert_allclose(loss[:, 0, 2, 5], found[name][:, 0], rtol=1e-4, atol=2e-6, strict=True)
 
 
 # Errors
@@ -229,9 +296,9 @@ def test_a_picture_is_row_by_row_and_has_no_frames(captioner):
 def test_wrong_shapes_are_named(captioner, v):
     encode, step = captioner.encode, captioner.step
     with pytest.raises(ValueError, match=r"log_p must be \(T, V\) .* \[4\]; received \[\(3, 7\)\]"):
-        descriptor_losses(encode, step, v, [Y], [np.zeros((3, V))])
+        representativeness_measure([np.zeros((3, V))], [Y])
     with pytest.raises(ValueError, match=r"log_p of a word must be .* 7; received \(6,\)"):
-        descriptor_losses(encode, step, v, [Y], [np.zeros((4, V - 1))])
+        descriptor_losses(encode, step, v, [Y], both([np.zeros((4, V - 1))], [Y]))
     with pytest.raises(ValueError, match=r"not empty; received \(11, 3\) and \(\)"):
         descriptor_losses(encode, step, v, Y)
     for cells in (v, v[None]):
@@ -249,16 +316,19 @@ import sys
 import keras
 import numpy as np
 from s2vt.captioning.s2vt import S2VT
-from s2vt.saliency.information_loss import information_loss, sentence_log_probabilities
+from s2vt.saliency import information_loss as losses
 
 given = np.load(sys.argv[1])
 captioner = S2VT(vocabulary_size=7, units=5, embedding_size=8)
 sentences, functions = [given["y"], given["y"][:2]], (captioner.encode, captioner.step)
-sentence_log_probabilities(*functions, given["pooled"], sentences)  # its graphs must not keep these weights
+losses.sentence_log_probabilities(*functions, given["pooled"], sentences)  # its graphs must not keep these weights
 captioner.load_weights(sys.argv[2])
-log_p = sentence_log_probabilities(*functions, given["pooled"], sentences)
-video, _ = information_loss(*functions, given["cells"], sentences, given["pooled"], log_p, 20_000)
-np.savez(sys.argv[3], engine=keras.backend.backend(), **vars(video))
+log_p = losses.sentence_log_probabilities(*functions, given["pooled"], sentences)
+kl, contrast = losses.representativeness_measure(log_p, sentences), losses.relative_measure([1, 4, 5])
+measures = {**losses.NLL, "kl": kl, "logit": losses.relative_measure(), "contrast": contrast}
+video, _ = losses.information_loss(*functions, given["cells"], sentences, given["pooled"], measures, 20_000)
+of_frames = {f"frame_{name}": loss for name, loss in video.frames.items()}
+np.savez(sys.argv[3], engine=keras.backend.backend(), **video.cells, **of_frames)
 """
 
 
@@ -278,10 +348,12 @@ def test_tensorflow_and_jax_agree(captioner, tmp_path):
     )
     found = np.load(tmp_path / "found.npz")
     log_p = sentence_log_probabilities(captioner.encode, captioner.step, pooled, [Y])
-    (video,) = information_loss(captioner.encode, captioner.step, cells, [Y], pooled, log_p)
-    assert set(found) == {"nll", "frame_nll", "kl", "frame_kl", "engine"} and found["engine"] == other
-    for name, value in vars(video).items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, strict=True)
+    measures = {**both(log_p, [Y]), "logit": relative_measure(), "contrast": relative_measure([1, 4, 5])}
+    (video,) = information_loss(captioner.encode, captioner.step, cells, [Y], pooled, measures)
+    assert set(found) == {*measures, *(f"frame_{name}" for name in measures), "engine"} and found["engine"] == other
+    for name in measures:
+        np.testing.assert_allclose(found[name], video.cells[name], rtol=1e-5, atol=1e-5, strict=True)
+        np.testing.assert_allclose(found[f"frame_{name}"], video.frames[name], rtol=1e-5, atol=1e-5, strict=True)
 
 
 # Toy task: a picture of four cells; one holds a shape, or none does, and the sentence is "a <shape>" or "a ground".
@@ -309,6 +381,6 @@ def test_after_seconds_of_training_the_right_cell_is_hit():
     found = []
     for picture, sentence in zip(v, y, strict=True):
         (loss,) = information_loss(captioner.encode, captioner.step, picture[None], [sentence[:2]])
-        e = scale(phrase_sum(-loss.nll, [1]))  # the shape's word, (1, 2, 2)
+        e = scale(phrase_sum(-loss.cells["nll"], [1]))  # the shape's word, (1, 2, 2)
         found.append(np.ravel(e).argmax())
     np.testing.assert_array_equal(found, place)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cfg
-from s2vt.config import EvaluationConfig, SaliencyConfig
+from s2vt.config import PROTOCOLS, EvaluationConfig, SaliencyConfig
 from s2vt.data import datasets, tracks
 from s2vt.data.files import write_json
 from s2vt.data.geometry import Geometry, Grid
@@ -158,6 +158,16 @@ def test_smoothing_over_time_removes_an_outlier(data, clip_vocabulary):
     assert smooth.averages()["nll"][0] > 0.97
     assert "Gaussian of sigma 0.75 sampled frames" in smooth.protocol and "Gaussian" not in raw.protocol
     assert "pooled descriptor" in raw.protocol and "64 cells" in Protocol(SaliencyConfig("nll", "cells")).time_text()
+
+
+def test_a_protocol_says_how_evidence_is_asked_for():
+    asked = Protocol.of(cfg.FLICKR30K.replace(["saliency.reads=4", "saliency.words=content"]), usual=cfg.FLICKR30K)
+    assert asked.name == "ours, words=content, reads=4"
+    for text in (asked.space_text(), asked.time_text()):
+        assert "leaves out its function words" in text and "in isolation 4 times" in text
+    assert "function words" not in Protocol().space_text() and "times" not in Protocol().time_text()
+    pure = cfg.FLICKR30K.replace(["saliency.reads=4", "saliency.words=content"]).with_settings(PROTOCOLS["paper"])
+    assert (pure.saliency.reads, pure.saliency.words) == (1, "all")
 
 
 def test_a_uniform_map_points_at_the_centre(data, clip_vocabulary):

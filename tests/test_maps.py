@@ -1,5 +1,6 @@
 """Maps behind one interface: evidence of losses and of attention, each value at its own cell or frame."""
 
+import dataclasses
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,12 +15,23 @@ from s2vt.config import SaliencyConfig
 from s2vt.data.phrases import Change, Phrase, words_of_change
 from s2vt.data.tracks import PASSING
 from s2vt.errors import UserError
-from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
-from s2vt.saliency.maps import KINDS, Evidence, find_evidence, kinds_of, parse_kinds
+from s2vt.saliency.heatmaps import scale
+from s2vt.saliency.information_loss import (
+    NLL,
+    frame_input,
+    information_loss,
+    relative_measure,
+    representativeness_measure,
+    sentence_log_probabilities,
+)
+from s2vt.saliency.maps import KINDS, Asking, Evidence, find_evidence, kinds_of, parse_kinds
+from s2vt.saliency.subsets import banzhaf, random_subsets, subset_values
 from s2vt.synthetic.captions import VERBS
 
 D, V = 3, 7
 SENTENCES = [np.array([4, 1, 5]), np.array([2]), np.array([3, 3, 1, 6])]
+VIDEO, PICTURE = Asking("video"), Asking("picture")
+WORDS = (".", "a", "appears", "fades", "star", "away", "left")
 RASTER = np.arange(64)
 SNAKE = np.concatenate([row if k % 2 == 0 else row[::-1] for k, row in enumerate(RASTER.reshape(8, 8))])
 
@@ -120,6 +132,45 @@ def test_maps_of_single_words_are_scaled_as_those_of_phrases():
         assert Evidence(kind, None, values[..., 0, 0]).space_of_words([0]) is None
 
 
+# Content words
+
+
+def test_function_words_are_left_out_of_a_phrases_sum():
+    """Words 0 and 2 are function words; 3 and 4 a verb of change whose subject is words 0 and 1."""
+    values = -np.array([[[[1.0, 9], [4, 2]]], [[[2.0, 5], [7, 1]]], [[[8.0, 3], [3, 1]]]] * 2)[:5]  # (5, 1, 2, 2)
+    frames = values[:, 0, :, 0]  # of two frames
+    said = {3: Change((0, 1), 1), 4: Change((0, 1), 1)}
+    for kind in KINDS:
+        content = Evidence(kind, values, frames, said, content=(1, 3, 4))
+        every = Evidence(kind, values, frames, said)
+        for words, kept in (([0, 1], [1]), ([1, 2, 3], [1, 3]), ([0], [0]), ([0, 2], [0, 2]), ([4], [4])):
+            if KINDS[kind].of_change and {3, 4} & set(words):
+                continue
+            np.testing.assert_array_equal(content.space(words), every.space(kept))
+            np.testing.assert_array_equal(content.time(words), every.time(kept))
+            drawn, expected = (e.of_phrases([Phrase("x", tuple(w))]) for e, w in ((content, words), (every, kept)))
+            np.testing.assert_array_equal(drawn[0], expected[0])
+        np.testing.assert_array_equal(content.of_release([0, 1])[0].shape, (2, 2))
+    moment = Evidence("moment", values, frames, said, content=(1, 3, 4)).time([3])
+    np.testing.assert_allclose(moment, np.maximum(np.diff(frames[1])[[0, 0]] / 2, 0))  # the rise of word 1 alone
+
+
+def test_content_words_are_found_by_the_words_of_the_vocabulary(captioner):
+    sentences = [np.array([1, 4, 5]), np.array([1, 0])]  # "a star away", "a ."
+    asked = {words: Asking("video", SaliencyConfig(words=words), WORDS) for words in ("all", "content")}
+    every, content = (find_evidence(captioner, video(), sentences, ["kl", "attention"], a) for a in asked.values())
+    for kind in ("kl", "attention"):
+        assert [maps[kind].content for maps in every] == [None, None]
+        assert [maps[kind].content for maps in content] == [(1, 2), (0, 1)]
+        np.testing.assert_array_equal(every[0][kind].frames, content[0][kind].frames)
+
+
+def test_a_kind_can_leave_out_function_words_always(captioner, monkeypatch):
+    monkeypatch.setitem(KINDS, "logit", dataclasses.replace(KINDS["logit"], content=True))
+    (found,) = find_evidence(captioner, picture(), SENTENCES[:1], ["nll", "logit"], Asking("picture", vocabulary=WORDS))
+    assert found["nll"].content is None and found["logit"].content == (0, 2)
+
+
 # Verbs of change
 
 
@@ -155,13 +206,12 @@ def test_a_second_curve_stands_beside_verbs_of_change_and_beside_every_change():
 
 
 def test_verbs_of_change_are_found_by_the_words_of_the_vocabulary(captioner):
-    words = [".", "a", "appears", "fades", "star", "away", "left"]
     sentences = [np.array([1, 4, 2]), np.array([4, 3, 5]), np.array([3, 6])]
     kinds = ["nll", "moment", "attention"]
-    found = find_evidence(captioner, video(), sentences, kinds, "pooled", words)
+    found = find_evidence(captioner, video(), sentences, kinds, Asking("video", vocabulary=WORDS))
     for kind in kinds:
         assert [set(of_sentence[kind].of_change) for of_sentence in found] == [{2}, {1, 2}, set()]
-    assert not find_evidence(captioner, video(), sentences, ["nll"], "pooled")[0]["nll"].of_change
+    assert not find_evidence(captioner, video(), sentences, ["nll"], VIDEO)[0]["nll"].of_change
 
 
 @pytest.mark.parametrize("verbs", [VERBS["appear"], VERBS["disappear"]])
@@ -210,38 +260,84 @@ def test_the_subject_of_a_verb_of_change_is_the_noun_phrase_before_it():
 @pytest.mark.parametrize("how", ["pooled", "cells"])
 def test_evidence_of_a_video_is_the_negated_loss_of_each_sentence(captioner, how):
     encode, step, descriptors = captioner.encode, captioner.step, video()
-    found = find_evidence(captioner, descriptors, SENTENCES, ["nll", "kl"], how)
+    asking = Asking("video", SaliencyConfig(frame_input=how))
+    found = find_evidence(captioner, descriptors, SENTENCES, ["nll", "kl"], asking)
     for y, of_sentence in zip(SENTENCES, found, strict=True):
         log_p = sentence_log_probabilities(encode, step, descriptors.v, [y])
         frames = frame_input(descriptors.cells, how)
-        (loss,) = information_loss(encode, step, descriptors.cells, [y], frames, log_p)
+        measures = {**NLL, "kl": representativeness_measure(log_p, [y])}
+        (loss,) = information_loss(encode, step, descriptors.cells, [y], frames, measures)
         assert list(of_sentence) == ["nll", "kl"]
         for kind, evidence in of_sentence.items():
             assert evidence.kind == kind and evidence.cells.shape == (len(y), 6, 2, 2)
-            np.testing.assert_allclose(evidence.cells, -getattr(loss, kind), rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(evidence.frames, -getattr(loss, f"frame_{kind}"), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(evidence.cells, -loss.cells[kind], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(evidence.frames, -loss.frames[kind], rtol=1e-4, atol=1e-5)
 
 
 def test_evidence_of_a_picture_is_in_space_alone(captioner):
     encode, step, descriptors = captioner.encode, captioner.step, picture(SNAKE)
-    found = find_evidence(captioner, descriptors, SENTENCES, ["kl", "nll"], None)
+    found = find_evidence(captioner, descriptors, SENTENCES, ["kl", "nll"], PICTURE)
     for y, of_sentence in zip(SENTENCES, found, strict=True):
         log_p = sentence_log_probabilities(encode, step, descriptors.v, [y])
-        (loss,) = information_loss(encode, step, descriptors.cells, [y], log_p=log_p)
-        for kind, expected in (("kl", loss.kl), ("nll", loss.nll)):
+        measures = {**NLL, "kl": representativeness_measure(log_p, [y])}
+        (loss,) = information_loss(encode, step, descriptors.cells, [y], measures=measures)
+        for kind, expected in loss.cells.items():
             np.testing.assert_allclose(of_sentence[kind].cells, -expected, rtol=1e-4, atol=1e-5)
             assert of_sentence[kind].frames is None
 
 
 def test_all_sentences_and_both_losses_take_one_pass(captioner):
     counted = Counted(captioner)
-    kinds = ["change", "kl", "nll", "likelihood"]
-    found = find_evidence(counted, video(), SENTENCES, kinds, "pooled")
+    kinds = ["change", "contrast", "kl", "nll", "likelihood", "logit"]
+    found = find_evidence(counted, video(), SENTENCES, kinds, Asking("video", vocabulary=WORDS))
     assert [list(of_sentence) for of_sentence in found] == [kinds] * 3  # in the order asked for
     assert counted.encoded == [(1, 6, D), (1, 1, D), (6 * 4 + 6, 1, D)]  # p; the trial of one row; q
     counted = Counted(captioner)
-    find_evidence(counted, video(), SENTENCES, ["nll", "likelihood", "change"], "pooled")
+    find_evidence(counted, video(), SENTENCES, ["logit", "nll", "likelihood", "change"], VIDEO)
     assert counted.encoded == [(1, 1, D), (6 * 4 + 6, 1, D)]  # p is not needed
+
+
+def test_contrast_is_against_the_content_words_of_the_vocabulary(captioner):
+    encode, step, descriptors = captioner.encode, captioner.step, picture()
+    kinds = ["contrast", "logit"]
+    found = find_evidence(captioner, descriptors, SENTENCES, kinds, Asking("picture", vocabulary=WORDS))
+    measures = {"contrast": relative_measure([2, 3, 4, 5, 6]), "logit": relative_measure()}  # without "." and "a"
+    for of_sentence, loss in zip(
+        found, information_loss(encode, step, descriptors.cells, SENTENCES, measures=measures), strict=True
+    ):
+        for kind in kinds:
+            np.testing.assert_allclose(of_sentence[kind].cells, -loss.cells[kind], rtol=1e-5, atol=1e-6)
+            assert of_sentence[kind].frames is None and of_sentence[kind].is_loss
+
+
+def test_cells_and_pooled_frames_are_read_as_often_as_asked(captioner):
+    counted = Counted(captioner)
+    find_evidence(counted, video(), SENTENCES, ["nll"], Asking("video", SaliencyConfig(reads=3)))
+    assert counted.encoded == [(1, 3, D), (6 * 4 + 6, 3, D)]
+
+
+# Random subsets
+
+
+@pytest.mark.parametrize("order", [RASTER, SNAKE], ids=["raster", "snake"])
+def test_what_a_cell_adds_lies_on_the_cell_that_was_read(captioner, order):
+    descriptors, asking = picture(order), Asking("picture", SaliencyConfig(subsets=20, subset_share=0.3), seed=5)
+    found = find_evidence(captioner, descriptors, SENTENCES, ["banzhaf"], asking)
+    subsets = random_subsets(64, 20, 0.3, 5)
+    values = subset_values(captioner.encode, captioner.step, descriptors.v, SENTENCES, subsets)
+    for of_sentence, of_subsets in zip(found, values, strict=True):
+        evidence, phi = of_sentence["banzhaf"], banzhaf(of_subsets, subsets)
+        assert evidence.frames is None and not evidence.is_loss
+        for k, cell in enumerate(order):
+            row, column = divmod(int(cell), 8)
+            np.testing.assert_allclose(evidence.cells[:, 0, row, column], phi[:, k], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(evidence.space([0]), scale(evidence.cells[0], axes=(-2, -1)))
+
+
+def test_what_a_frame_adds_is_in_time_alone(captioner):
+    found = find_evidence(captioner, video(), SENTENCES, ["nll", "banzhaf"], VIDEO)
+    assert [maps["banzhaf"].frames.shape for maps in found] == [(3, 6), (1, 6), (4, 6)]
+    assert all(maps["banzhaf"].cells is None for maps in found)
 
 
 # Attention
@@ -252,7 +348,9 @@ def test_all_sentences_and_both_losses_take_one_pass(captioner):
 def test_attention_lies_on_the_cell_that_was_read(captioner, order):
     descriptors = picture(order)
     v = descriptors.v[None].astype("float32")
-    for y, found in zip(SENTENCES, find_evidence(captioner, descriptors, SENTENCES, ["attention"], None), strict=True):
+    for y, found in zip(
+        SENTENCES, find_evidence(captioner, descriptors, SENTENCES, ["attention"], PICTURE), strict=True
+    ):
         alpha = captioner.attention({"v": v, "y": y[None]})[0]
         cells = found["attention"].cells
         assert cells.shape == (len(y), 1, 8, 8) and found["attention"].frames is None
@@ -262,14 +360,14 @@ def test_attention_lies_on_the_cell_that_was_read(captioner, order):
 
 
 def test_attention_of_a_video_is_over_frames(captioner):
-    found = [f["attention"] for f in find_evidence(captioner, video(), SENTENCES, ["attention"], "pooled")]
+    found = [f["attention"] for f in find_evidence(captioner, video(), SENTENCES, ["attention"], VIDEO)]
     assert [evidence.frames.shape for evidence in found] == [(3, 6), (1, 6), (4, 6)]
     np.testing.assert_allclose([evidence.frames.sum(axis=-1).mean() for evidence in found], 1, rtol=1e-5)
     assert all(evidence.cells is None for evidence in found)
 
 
 def test_losses_and_attention_can_be_asked_for_together(captioner):
-    (found,) = find_evidence(captioner, video(), SENTENCES[:1], ["attention", "nll"], "pooled")
+    (found,) = find_evidence(captioner, video(), SENTENCES[:1], ["attention", "nll"], VIDEO)
     assert list(found) == ["attention", "nll"]
     assert found["attention"].cells is None and found["nll"].cells is not None
 
@@ -279,25 +377,34 @@ def test_losses_and_attention_can_be_asked_for_together(captioner):
 
 def test_kinds_of_each_captioner():
     found = {name: kinds_of(captioner) for name, captioner in CAPTIONERS.items()}
-    of_losses = ["nll", "kl", "likelihood", "change", "moment"]
+    of_losses = ["nll", "kl", "likelihood", "change", "moment", "logit", "contrast", "banzhaf"]
     assert found == {
         "s2vt": of_losses, "mean_pool": of_losses,
         "soft_attention": [*of_losses, "attention"], "hard_attention": [*of_losses, "attention"],
     }  # fmt: skip
-    assert kinds_of(CAPTIONERS["s2vt"], "picture") == ["nll", "kl", "likelihood"]  # a picture has no other frames
+    of_picture = [kind for kind in of_losses if kind not in ("change", "moment")]  # a picture has no other frames
+    assert kinds_of(CAPTIONERS["s2vt"], "picture") == of_picture
 
 
 def test_a_kind_that_the_captioner_cannot_give_is_named():
-    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, likelihood, change, moment$"):
-        find_evidence(CAPTIONERS["s2vt"], video(), SENTENCES, ["nll", "attention"], "pooled")
-    with pytest.raises(ValueError, match="no change maps of a picture, only nll, kl, likelihood$"):
-        find_evidence(CAPTIONERS["s2vt"], picture(), SENTENCES, ["change"], None)
+    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, .*, change, .*, banzhaf$"):
+        find_evidence(CAPTIONERS["s2vt"], video(), SENTENCES, ["nll", "attention"], VIDEO)
+    with pytest.raises(ValueError, match="no change maps of a picture, only nll, kl, likelihood, logit, "):
+        find_evidence(CAPTIONERS["s2vt"], picture(), SENTENCES, ["change"], PICTURE)
+
+
+def test_content_words_are_not_known_without_a_vocabulary(captioner):
+    for kind, saliency in (("contrast", SaliencyConfig()), ("nll", SaliencyConfig(words="content"))):
+        with pytest.raises(ValueError, match="words of a vocabulary; received none"):
+            find_evidence(captioner, picture(), SENTENCES, [kind], Asking("picture", saliency))
 
 
 def test_names_of_kinds():
     assert parse_kinds("all") == list(KINDS) and parse_kinds("kl,nll") == ["kl", "nll"]
     for text in ("", "nll,", "nll,nll", "NLL", "nll, kl"):
-        with pytest.raises(UserError, match="--map .* nll, kl, likelihood, change, moment, attention"):
+        with pytest.raises(
+            UserError, match="--map .* nll, kl, likelihood, change, moment, logit, contrast, banzhaf, attention"
+        ):
             parse_kinds(text)
 
 

@@ -324,17 +324,21 @@ def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
 MADE_OF_A_LOSS = {kind: losses(1) for kind in ("nll", "likelihood", "change", "moment")}
 
 
-def with_verbs_of_change(*positions):
-    """All kinds of map that are made of one loss, of a sentence with verbs of change at these positions."""
+def with_verbs_of_change(*positions, content=None):
+    """All kinds of map that are made of one loss, of a sentence with verbs of change at these positions.
+
+    content: as `Evidence.content`.
+    """
     said = explanation(kl=None, **MADE_OF_A_LOSS)
     changes = dict(zip(positions, (Change((1,), -1), Change()), strict=False))
-    maps = {k: dataclasses.replace(evidence, of_change=changes) for k, evidence in said.maps.items()}
+    maps = {k: dataclasses.replace(each, of_change=changes, content=content) for k, each in said.maps.items()}
     return dataclasses.replace(said, maps=maps)
 
 
-def test_kinds_made_of_one_loss_are_those_of_python(visit, tmp_path):
+@pytest.mark.parametrize("content", [None, (2, 3)])
+def test_kinds_made_of_one_loss_are_those_of_python(visit, tmp_path, content):
     """Two roads, for maps and curves; "stops", the last word, is a verb of change."""
-    said = with_verbs_of_change(3)
+    said = with_verbs_of_change(3, content=content)
     tab = visit(write_video(tmp_path / "a.html", said))
     assert list(tab.evaluate("page.evidence")) == ["nll"]  # kept once
     for kind in MADE_OF_A_LOSS:
@@ -372,6 +376,14 @@ def test_units_of_kinds_made_of_one_loss(visit, tmp_path):
     for word, kind, unit in cases:
         tab.evaluate("([word, kind]) => { state.kind = kind; choose([word], word); }", [word, kind])
         assert re.fullmatch(rf"e = 1: [\d.]+ {unit}", tab.locator("#most").text_content())
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("logit", "-?[\\d.]+ nats lost beyond other words"),
+                                            ("banzhaf", "-?[\\d.]+ nats gained")])  # fmt: skip
+def test_units_of_kinds_that_can_be_negative(visit, tmp_path, kind, unit):
+    said = explanation(num_frames=1, nll=None, kl=None, **{kind: (losses(1, 1)[0] - 6, None)})
+    tab = visit(write_picture(tmp_path / "a.html", said, view=look(kind)))
+    assert re.fullmatch(f"e = 1: {unit}", tab.locator("#most").text_content())
 
 
 def test_the_second_curve_is_drawn_and_named(visit, tmp_path):

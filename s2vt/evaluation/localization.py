@@ -26,7 +26,7 @@ from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.every_frame import every_frame
 from s2vt.features.networks import FeatureExtractor
 from s2vt.provenance import versions
-from s2vt.saliency.maps import KINDS, find_evidence, kinds_with
+from s2vt.saliency.maps import KINDS, Asking, find_evidence, kinds_with
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class LocalizationRequest:
         checkpoint: of each run: a number, "best" or "last".
         split: train, val or test.
         limit: the most media to score; None: all of the split.
+        seed: of the random subsets of `banzhaf`.
     """
 
     runs: tuple
@@ -55,6 +56,7 @@ class LocalizationRequest:
     checkpoint: str = "best"
     split: str = "test"
     limit: int | None = None
+    seed: int = 0
 
     def __post_init__(self):
         names = [protocol.name for protocol in self.protocols]
@@ -127,6 +129,7 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
         "dataset": config.dataset,
         "split": request.split,
         "limit": request.limit,
+        "seed": request.seed,
         "rows": rows,
         "descriptors": stores[0].meta() if stores else None,
     }
@@ -175,7 +178,7 @@ def absent_rows(tallies, rows):
     """
     return [
         f"{row['row']}: not in the table of {tally.metric!r}, where this kind of map has no values (attention has them "
-        "for what the captioner reads: a picture's cells, or a video's frames)"
+        "for what the captioner reads: a picture's cells, or a video's frames; so has banzhaf)"
         for tally in tallies.values()
         if tally.scored
         for row in rows
@@ -258,33 +261,34 @@ def _sources(request, reading, kinds_of_runs):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
         labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
         vocabulary = run.vocabulary()
-        find = finder(captioner, functools.partial(reading.descriptors, store), kinds, vocabulary.words)
-        sources.append(functools.partial(_source, reading, labels, vocabulary, config, find))
+        find = finder(captioner, functools.partial(reading.descriptors, store), kinds)
+        asking = Asking(config.media, config.saliency, tuple(vocabulary.words), request.seed)
+        sources.append(functools.partial(_source, reading, labels, vocabulary, config.text.max_words, find, asking))
         identity = run.identity(checkpoints[run.name])
         rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
     return sources, rows, checkpoints
 
 
-def _source(reading, labels, vocabulary, config, find, protocol):
-    frames = None if config.media == "picture" else protocol.saliency.frame_input
-    asked = functools.partial(find, reading.reads_every_frame(protocol), frames)
-    return MapSource(labels, vocabulary, config.text.max_words, asked)
+def _source(reading, labels, vocabulary, max_words, find, asking, protocol):
+    asking = dataclasses.replace(asking, saliency=protocol.saliency.of_evidence)
+    asked = functools.partial(find, reading.reads_every_frame(protocol), asking)
+    return MapSource(labels, vocabulary, max_words, asked)
 
 
-def finder(captioner, descriptors, kinds, words):
-    """(every frame?, encoder input for a frame in isolation or None, Medium, sentences) -> {kind: Evidence} of each.
+def finder(captioner, descriptors, kinds):
+    """(every frame?, Asking, Medium, sentences) -> {kind: Evidence} of each.
 
     Protocols that ask for the same evidence share one computation.
 
     Args:
-        descriptors: (Medium, every frame?) -> Descriptors.   words: of the vocabulary.
+        descriptors: (Medium, every frame?) -> Descriptors.
     """
 
     @functools.lru_cache(4)
-    def found(every_frame, frames, medium, sentences):
+    def found(every_frame, asking, medium, sentences):
         # Attention over the sampled frames says nothing about every frame.
         possible = [kind for kind in kinds if KINDS[kind].alone] if every_frame else kinds
-        return find_evidence(captioner, descriptors(medium, every_frame), sentences, possible, frames, words)
+        return find_evidence(captioner, descriptors(medium, every_frame), sentences, possible, asking)
 
     return lambda *asked: found(*asked[:-1], tuple(tuple(y.tolist()) for y in asked[-1]))
 

@@ -82,10 +82,16 @@ class Protocol:
         """The settings of maps in space, in words."""
         if self.saliency.of_release:
             text = "Maps in the steps of the 2017 release's visualisation (of a video: every frame)."
-            return text + self._region_text()
+            return text + self._evidence_text() + self._region_text()
         sigma = self.saliency.sigma_cells
         between = f"a Gaussian of sigma {sigma:g} cells" if sigma else "bilinear"
-        return f"Interpolation between cells: {between}." + self._region_text()
+        return f"Interpolation between cells: {between}." + self._evidence_text() + self._region_text()
+
+    def _evidence_text(self):
+        """The settings of evidence that differ from the paper's, in words."""
+        words = {"all": "", "content": " A phrase's sum leaves out its function words."}[self.saliency.words]
+        reads = self.saliency.reads
+        return words + (f" The encoder reads a cell or pooled frame in isolation {reads} times." if reads > 1 else "")
 
     def _region_text(self):
         if self.evaluation.region == "picture":
@@ -96,11 +102,13 @@ class Protocol:
     def time_text(self):
         """The settings of saliency over time, in words."""
         if self.saliency.of_release:
-            return "Saliency of a frame: the mean of its map in the steps of the 2017 release's visualisation."
+            text = "Saliency of a frame: the mean of its map in the steps of the 2017 release's visualisation."
+            return text + self._evidence_text()
         sigma = self.saliency.sigma_frames
         smoothing = f"a Gaussian of sigma {sigma:g} sampled frames" if sigma else "none"
         alone = {"pooled": "its pooled descriptor", "cells": "its 64 cells as a sequence"}[self.saliency.frame_input]
-        return f"Smoothing over time: {smoothing}. Encoder input for a frame in isolation: {alone}."
+        text = f"Smoothing over time: {smoothing}. Encoder input for a frame in isolation: {alone}."
+        return text + self._evidence_text()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from s2vt.features.descriptors import DescriptorStore, descriptors_of
 from s2vt.features.every_frame import every_frame
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
-from s2vt.saliency.maps import KINDS, find_evidence
+from s2vt.saliency.maps import KINDS, Asking, find_evidence
 
 
 def sample(job, request):
@@ -165,13 +165,15 @@ class Explainer:
             first: which of the m frames each one is, (m',).
         """
         moving = jobs[0].moving
-        kinds = self.request.kinds if any(job.has_page for job in jobs) else [self.request.look.kind]
-        kinds = [kind for kind in kinds if ("video" if moving else "picture") in KINDS[kind].media]
+        media, words = "video" if moving else "picture", tuple(self.vocabulary.words)
+        chosen, has_page = self.request.look.kind, any(job.has_page for job in jobs)
+        kinds = [kind for kind in self.request.kinds if kind == chosen or has_page and KINDS[kind].quick]
+        kinds = [kind for kind in kinds if media in KINDS[kind].media]
         # Attention over equal frames says nothing about a picture; attention over every frame would be another one.
         if descriptors.order is None and (not moving or self.request.look.of_release):
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        frame_input = self.config.saliency.frame_input if moving else None
-        found = find_evidence(self.captioner, descriptors, sentences, kinds, frame_input, self.vocabulary.words)
+        asking = Asking(media, self.config.saliency, words, self.request.seed)
+        found = find_evidence(self.captioner, descriptors, sentences, kinds, asking)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
 

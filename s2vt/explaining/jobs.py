@@ -144,8 +144,8 @@ def _check_map(request, medium, moving):
     kind, name = KINDS[request.look.kind], request.look.kind
     if moving and request.look.of_release and not kind.alone:
         raise UserError(
-            f"--map {name}: a captioner of videos attends to frames, the release's maps need cells; choose another "
-            "kind, or --normalize clip"
+            f"--map {name}: of a captioner of videos it has values of frames, the release's maps need cells; choose "
+            "another kind, or --normalize clip"
         )
     if moving or request.config.media == "picture" or not medium.path.exists():
         return
@@ -153,7 +153,8 @@ def _check_map(request, medium, moving):
         raise UserError(f"--map {name} compares the frames of a video, {medium.path} is a picture; choose another kind")
     if not kind.alone:
         raise UserError(
-            f"--map {name}: a captioner of videos attends to frames, {medium.path} is a picture; choose another kind"
+            f"--map {name}: of a captioner of videos it has values of frames, {medium.path} is a picture; choose "
+            "another kind"
         )
 
 

@@ -77,6 +77,7 @@ class ExplanationRequest:
             in the run's folder, saliency/.
         page: write the HTML page, too.
         save_maps: an .npz file for the raw numbers; None: none.
+        seed: of the random subsets of `banzhaf`.
     Raises:
         UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, or a name of
             `save_maps` with another ending.
@@ -93,6 +94,7 @@ class ExplanationRequest:
     output: str | None = None
     page: bool = False
     save_maps: str | None = None
+    seed: int = 0
 
     def __post_init__(self):
         palette(self.look.cmap)

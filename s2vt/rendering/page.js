@@ -235,10 +235,12 @@ function saliency(kind, words) {
   }) };
 }
 
-/** Evidence in words: a loss in nats, its change, or a share of a frame's likelihood or of the attention. */
+/** Evidence in words: a loss in nats, its change, a gain, or a share of a frame's likelihood or of the attention. */
 function described(evidence, unit) {
   return {
     nats: `${(-evidence).toFixed(2)} nats lost`,
+    "nats of others": `${(-evidence).toFixed(2)} nats lost beyond other words`,
+    "nats gained": `${evidence.toFixed(2)} nats gained`,
     "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
     share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
   }[unit];

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from s2vt.config import SaliencyConfig
 from s2vt.data.phrases import Change, content_words, words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency import release
@@ -54,13 +55,13 @@ class Evidence:
     def space(self, words):
         """The map of a phrase in each frame, (m, G, G), >= 0; None where there are no values in space.
 
-        Of the words' sum (Eq. 9): in nats, e = scale(-Loss) in each frame (Eq. 8); in other units, the values
-        themselves.
+        Of the words' sum (Eq. 9): of losses and gains, e = scale(-Loss) in each frame (Eq. 8); of shares and changes,
+        the values themselves.
         """
         if self.cells is None:
             return None
         values = self._of_phrase(self.cells, words)
-        return scale(values, axes=(-2, -1)) if KINDS[self.kind].unit == "nats" else values
+        return scale(values, axes=(-2, -1)) if KINDS[self.kind].unit in SCALED else values
 
     def space_of_words(self, words):
         """The map of each of K words by itself, (K, m, G, G), >= 0; None where there are no values in space."""
@@ -100,7 +101,7 @@ class Evidence:
 
     @property
     def is_loss(self):
-        """Whether `cells` and `frames` are negated losses, nats."""
+        """Whether values are negated losses, each of one descriptor alone."""
         return KINDS[self.kind].loss is not None
 
     def _of_phrase(self, values, words):
@@ -190,20 +191,23 @@ class Kind:
 
     Attributes:
         title: what it is, for legends.
-        unit: of what is shown: "nats", -Loss; "share", a distribution over cells or frames; "nats a frame".
+        unit: of what is shown: "nats", -Loss; "nats of others", -Loss less the mean of other words' -Loss; "nats
+            gained"; "share", a distribution over cells or frames; "nats a frame".
         needs: the captioner's methods that it calls.
-        find: (captioner, descriptors, sentences, frame_input, kinds) -> for each sentence {kind: Evidence}; called once
-            for all `kinds` that share it.
-        loss: the loss that it is made of, an attribute of `information_loss.InformationLoss`; None: it is of none.
+        find: (captioner, descriptors, sentences, Asking, kinds) -> for each sentence {kind: Evidence}; called once for
+            all `kinds` that share it.
+        loss: the loss of each descriptor alone that it is made of, a measure of `information_loss`; None: it is of
+            none.
         of_sum: evidence of a phrase, the sum over its words (Eq. 9), (m, G, G) or (m,) -> what is shown, of the same
             shape.
         of_change: of a phrase with a verb of change, (evidence of the verb's subject, `Change.direction`) -> what is
             shown, in the place of `of_sum`; None: no such phrase is an exception.
         beside: the kind, made of the same loss, whose curve over time is drawn beside this one's, see
             `Evidence.beside`; None: none.
+        content: whether a phrase's sum always leaves out function words, whatever `saliency.words` says.
         media: the kinds of media that have it.
-        content: whether a phrase's sum leaves out function words.
         alone: whether values are of each cell and frame alone; else they are shares of one whole.
+        quick: whether it takes one pass over the descriptors; a page has other kinds only if they are asked for.
     """
 
     title: str
@@ -214,9 +218,10 @@ class Kind:
     of_sum: Callable = evidence_itself
     of_change: Callable | None = None
     beside: str | None = None
-    media: tuple[str, ...] = ("picture", "video")
     content: bool = False
+    media: tuple[str, ...] = ("picture", "video")
     alone: bool = True
+    quick: bool = True
 
     @property
     def curve(self):
@@ -224,45 +229,99 @@ class Kind:
         return "change of the subject's loss" if self.of_change else self.title
 
 
-def find_losses(captioner, descriptors, sentences, frames, kinds):
-    """Evidence of the paper's maps, and of those made of them: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
-    from s2vt.saliency.information_loss import frame_input, information_loss, sentence_log_probabilities
+@dataclass(frozen=True)
+class Asking:
+    """How the evidence of words is asked for, whatever the kind of map.
 
-    encode, step, cells = captioner.encode, captioner.step, descriptors.cells
-    with_kl = any(KINDS[kind].loss == "kl" for kind in kinds)
-    log_p = sentence_log_probabilities(encode, step, descriptors.v, sentences) if with_kl else None
-    alone = None if frames is None else frame_input(cells, frames)
-    found = information_loss(encode, step, cells, sentences, alone, log_p)
+    Attributes:
+        media: "picture" or "video".
+        saliency: the settings of maps. Evidence depends on `SaliencyConfig.of_evidence` of them alone.
+        vocabulary: the word of each index, to tell content words and verbs of change; empty: no word is known to be
+            one.
+        seed: of random subsets.
+
+    Example:
+        >>> Asking("video").frames, Asking("picture").frames
+        ('pooled', None)
+    """
+
+    media: str = "picture"
+    saliency: SaliencyConfig = SaliencyConfig()
+    vocabulary: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def frames(self):
+        """Encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture."""
+        return self.saliency.frame_input if self.media == "video" else None
+
+
+def find_losses(captioner, descriptors, sentences, asking, kinds):
+    """Evidence of the paper's maps, and of those made of them: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
+    from s2vt.saliency.information_loss import cell_input, frame_input, information_loss
+
+    measures = _measures(dict.fromkeys(KINDS[kind].loss for kind in kinds), captioner, descriptors.v, sentences, asking)
+    cells, reads = descriptors.cells, asking.saliency.reads
+    alone = asking.frames and frame_input(cells, asking.frames, reads)
+    found = information_loss(captioner.encode, captioner.step, cell_input(cells, reads), sentences, alone, measures)
 
     def evidence(kind, of_sentence):
         name = KINDS[kind].loss
-        loss, frame_loss = getattr(of_sentence, name), getattr(of_sentence, f"frame_{name}")
-        return Evidence(kind, -loss, None if frame_loss is None else -frame_loss)
+        return Evidence(kind, -of_sentence.cells[name], of_sentence.frames and -of_sentence.frames[name])
 
     return [{kind: evidence(kind, of_sentence) for kind in kinds} for of_sentence in found]
 
 
-def find_attention(captioner, descriptors, sentences, frames, kinds):
+def _measures(names, captioner, v, sentences, asking):
+    """The measures of `information_loss` that have these names: {name: measure}."""
+    from s2vt.saliency import information_loss as losses
+
+    def kl():
+        log_p = losses.sentence_log_probabilities(captioner.encode, captioner.step, v, sentences)
+        return losses.representativeness_measure(log_p, sentences)
+
+    makers = {
+        "nll": lambda: losses.query_measure,
+        "kl": kl,
+        "logit": losses.relative_measure,
+        "contrast": lambda: losses.relative_measure(content_words(asking.vocabulary)),
+    }
+    return {name: makers[name]() for name in names}
+
+
+def find_attention(captioner, descriptors, sentences, asking, kinds):
     """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both."""
     from keras.utils import pad_sequences
 
-    v, order = np.asarray(descriptors.v, np.float32)[None], descriptors.order
+    v = np.asarray(descriptors.v, np.float32)[None]
     y = pad_sequences(sentences, padding="post")
     alpha = captioner.attention({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
-    if order is not None:  # v_i is cell order[i] of a picture
-        G = math.isqrt(len(order))
-        alpha = alpha[..., np.argsort(order)].reshape(*alpha.shape[:2], 1, G, G)
-
     found = [of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True)]
+    return [{"attention": _of_read("attention", values, descriptors.order)} for values in found]
+
+
+def find_banzhaf(captioner, descriptors, sentences, asking, kinds):
+    """Evidence by random subsets of what the captioner reads: a picture's cells, or a video's frames, never both."""
+    from s2vt.saliency.subsets import banzhaf, random_subsets, subset_values
+
+    settings, v = asking.saliency, descriptors.v
+    subsets = random_subsets(len(v), settings.subsets, settings.subset_share, asking.seed)
+    found = subset_values(captioner.encode, captioner.step, v, sentences, subsets)
+    return [{"banzhaf": _of_read("banzhaf", banzhaf(values, subsets), descriptors.order)} for values in found]
+
+
+def _of_read(kind, values, order):
+    """Evidence of values (T, N) of the descriptors that the captioner reads, of a video's frames if order is None."""
     if order is None:
-        return [{"attention": Evidence("attention", None, frames=of_frames)} for of_frames in found]
-    return [{"attention": Evidence("attention", of_cells, frames=None)} for of_cells in found]
+        return Evidence(kind, None, frames=values)
+    G = math.isqrt(len(order))  # v_i is cell order[i] of a picture
+    return Evidence(kind, values[:, np.argsort(order)].reshape(len(values), 1, G, G), frames=None)
 
 
-def find_alignment(captioner, descriptors, sentences, frames, kinds):
+def find_alignment(captioner, descriptors, sentences, asking, kinds):
     """Evidence of a captioner that was trained with a contrast: the cosine of each word with each cell alone.
 
-    In time, each frame is its pooled descriptor, whatever `frames` says: the contrast knows no sequences.
+    In time, each frame is its pooled descriptor, whatever `asking.frames` says: the contrast knows no sequences.
     """
     from s2vt.saliency.information_loss import frame_input
 
@@ -271,7 +330,7 @@ def find_alignment(captioner, descriptors, sentences, frames, kinds):
     words, where = np.unique(np.concatenate(sentences), return_inverse=True)
     of_cells = np.stack([captioner.alignment(of_frame, words) for of_frame in cells], axis=1)  # (W, m, G G)
     of_cells = of_cells.reshape(*of_cells.shape[:2], G, G)
-    of_frames = None if frames is None else captioner.alignment(frame_input(cells, "pooled"), words)  # (W, m)
+    of_frames = None if asking.frames is None else captioner.alignment(frame_input(cells, "pooled"), words)  # (W, m)
     return [
         {"alignment": Evidence("alignment", of_cells[rows], None if of_frames is None else of_frames[rows])}
         for rows in np.split(where, np.cumsum([len(y) for y in sentences])[:-1])
@@ -279,6 +338,7 @@ def find_alignment(captioner, descriptors, sentences, frames, kinds):
 
 
 LOSSES = ("encode", "step")
+SCALED = ("nats", "nats of others", "nats gained")  # units whose maps are scaled to [0, 1] (Eq. 8)
 KINDS = {
     "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="moment"),
     "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, "kl"),
@@ -296,6 +356,11 @@ KINDS = {
         beside="nll",
         media=("video",),
     ),
+    "logit": Kind("logit minus the mean logit of all words", "nats of others", LOSSES, find_losses, "logit"),
+    "contrast": Kind("query loss minus the mean of content words", "nats of others", LOSSES, find_losses, "contrast"),
+    "banzhaf": Kind(
+        "gain by adding to random subsets (Banzhaf)", "nats gained", LOSSES, find_banzhaf, alone=False, quick=False
+    ),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention, alone=False),
     "alignment": Kind(
         "alignment of cell and word", "share", ("alignment",), find_alignment, of_sum=sharpened, content=True
@@ -311,7 +376,7 @@ def kinds_of(captioner, media="video"):
         ...     def encode(self): ...
         ...     def step(self): ...
         >>> kinds_of(WithoutAttention)
-        ['nll', 'kl', 'likelihood', 'change', 'moment']
+        ['nll', 'kl', 'likelihood', 'change', 'moment', 'logit', 'contrast', 'banzhaf']
     """
     return kinds_with(dir(captioner), media)
 
@@ -321,7 +386,7 @@ def kinds_with(methods, media="video"):
 
     Example:
         >>> kinds_with(("encode", "step", "attention"), "picture")
-        ['nll', 'kl', 'likelihood', 'attention']
+        ['nll', 'kl', 'likelihood', 'logit', 'contrast', 'banzhaf', 'attention']
     """
     return [name for name, kind in KINDS.items() if set(kind.needs) <= set(methods) and media in kind.media]
 
@@ -338,7 +403,7 @@ def parse_kinds(text):
     return names
 
 
-def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=None):
+def find_evidence(captioner, descriptors, sentences, kinds, asking):
     """Evidence for all sentences about one medium; what kinds of map share is computed once.
 
     Args:
@@ -347,32 +412,35 @@ def find_evidence(captioner, descriptors, sentences, kinds, frames, vocabulary=N
             (N, D), what the captioner reads; `order` (N,), the cell that each v_i is, None if v_i are frames.
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
-        frames: encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture.
-        vocabulary: the word of each index, to tell content words and verbs of change; None: no word is known to be one.
+        asking: an Asking.
     Returns:
         list of S {kind: Evidence}.
     Raises:
-        ValueError: if the captioner lacks what a kind needs, or such a medium has none.
+        ValueError: if the captioner lacks what a kind needs, such a medium has none, or content words are asked for
+            without a vocabulary.
     """
-    media = "picture" if frames is None else "video"
-    possible = kinds_of(captioner, media)
+    possible = kinds_of(captioner, asking.media)
     missing = [kind for kind in kinds if kind not in possible]
     if missing:
-        raise ValueError(f"this captioner gives no {', '.join(missing)} maps of a {media}, only {', '.join(possible)}")
+        of = f"of a {asking.media}, only {', '.join(possible)}"
+        raise ValueError(f"this captioner gives no {', '.join(missing)} maps {of}")
+    content = [kind for kind in kinds if KINDS[kind].content or asking.saliency.words == "content"]
+    if not asking.vocabulary and (content or "contrast" in kinds):
+        raise ValueError("content words are known by the words of a vocabulary; received none")
     found = [{} for _ in sentences]
     for find in dict.fromkeys(KINDS[kind].find for kind in kinds):
         together = [kind for kind in kinds if KINDS[kind].find is find]
-        for of_sentence, more in zip(found, find(captioner, descriptors, sentences, frames, together), strict=True):
+        for of_sentence, more in zip(found, find(captioner, descriptors, sentences, asking, together), strict=True):
             of_sentence.update(more)
-    said = [[vocabulary[w] for w in y] if vocabulary else [] for y in sentences]
+    texts = [[asking.vocabulary[w] for w in y] if asking.vocabulary else [] for y in sentences]
     return [
         {
             kind: dataclasses.replace(
                 of_sentence[kind],
                 of_change=words_of_change(words),
-                content=tuple(content_words(words)) if KINDS[kind].content and vocabulary else None,
+                content=tuple(content_words(words)) if kind in content else None,
             )
             for kind in kinds
         }
-        for of_sentence, words in zip(found, said, strict=True)
+        for of_sentence, words in zip(found, texts, strict=True)
     ]

@@ -283,6 +283,7 @@ def test_kinds_of_each_captioner():
     assert found == {
         "s2vt": of_losses, "mean_pool": of_losses,
         "soft_attention": [*of_losses, "attention"], "hard_attention": [*of_losses, "attention"],
+        "transformer": [*of_losses, "attention", "rollout"],
     }  # fmt: skip
     assert kinds_of(CAPTIONERS["s2vt"], "picture") == ["nll", "kl", "likelihood"]  # a picture has no other frames
 

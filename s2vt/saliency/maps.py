@@ -215,20 +215,27 @@ def find_losses(captioner, descriptors, sentences, frames, kinds):
 
 
 def find_attention(captioner, descriptors, sentences, frames, kinds):
-    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both."""
+    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both.
+
+    Each kind is the captioner's method of the same name.
+    """
     from keras.utils import pad_sequences
 
     v, order = np.asarray(descriptors.v, np.float32)[None], descriptors.order
     y = pad_sequences(sentences, padding="post")
-    alpha = captioner.attention({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
-    if order is not None:  # v_i is cell order[i] of a picture
-        G = math.isqrt(len(order))
-        alpha = alpha[..., np.argsort(order)].reshape(*alpha.shape[:2], 1, G, G)
 
-    found = [of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True)]
-    if order is None:
-        return [{"attention": Evidence("attention", None, frames=of_frames)} for of_frames in found]
-    return [{"attention": Evidence("attention", of_cells, frames=None)} for of_cells in found]
+    def evidence(kind):
+        alpha = getattr(captioner, kind)({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
+        if order is not None:  # v_i is cell order[i] of a picture
+            G = math.isqrt(len(order))
+            alpha = alpha[..., np.argsort(order)].reshape(*alpha.shape[:2], 1, G, G)
+        found = (of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True))
+        if order is None:
+            return [Evidence(kind, None, frames=of_frames) for of_frames in found]
+        return [Evidence(kind, of_cells, frames=None) for of_cells in found]
+
+    of_kinds = [evidence(kind) for kind in kinds]
+    return [dict(zip(kinds, of_sentence, strict=True)) for of_sentence in zip(*of_kinds, strict=True)]
 
 
 LOSSES = ("encode", "step")
@@ -250,6 +257,7 @@ KINDS = {
         media=("video",),
     ),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
+    "rollout": Kind("attention rollout", "share", ("rollout",), find_attention),
 }
 
 

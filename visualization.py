@@ -102,7 +102,8 @@ def _add_drawing(parser):
         "saliency.map",
         "KIND",
         "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
-        "to frame of a video; moment: change of verbs such as appears, else nll; attention: of attention models",
+        "to frame of a video; moment: change of verbs such as appears, else nll; attention: of attention models; "
+        "rollout: attention through all layers, of the transformer",
     )
     parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(

@@ -257,7 +257,7 @@ KINDS = {
         media=("video",),
     ),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention),
-    "rollout": Kind("attention rollout", "share", ("rollout",), find_attention),
+    "rollout": Kind("rollout of attention", "share", ("rollout",), find_attention),
 }
 
 

@@ -106,7 +106,7 @@ def _parser():
     action.add_argument("--test", action="store_true", help="caption a split and score the captions")
     action.add_argument("--localize", action="store_true", help="score the saliency maps of the true captions")
     parser.add_short_form(
-        "--model", "model.name", "M", "the captioner: s2vt, mean_pool, soft_attention, hard_attention"
+        "--model", "model.name", "M", "the captioner: s2vt, mean_pool, soft_attention, hard_attention, transformer"
     )
     parser.add_argument(
         "--name",

@@ -105,7 +105,8 @@ def _add_drawing(parser):
         "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
         "to frame of a video; moment: change of verbs such as appears, else nll; logit: nll minus its mean over all "
         "words; contrast: nll minus its mean over content words; banzhaf: gain by adding to random subsets of what is "
-        "read; attention: of attention models",
+        "read; attention: of attention models; rollout: attention through all layers, of the transformer; alignment: "
+        "of captioners trained with model.contrast",
     )
     parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(

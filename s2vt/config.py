@@ -57,16 +57,20 @@ CONTRASTED = ("s2vt", "mean_pool")  # values of `model.name` whose captioners ca
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The captioner. `contrast` is read by s2vt and mean_pool only, fields after it by the attention models only."""
+    """The captioner. `contrast` is read by s2vt and mean_pool only, `layers` and `heads` by the transformer, fields
+    after them by the other models with attention."""
 
     # s2vt (paper) | mean_pool (Venugopalan 2015) | soft_attention (Xu, Yao 2015) | hard_attention (Xu 2015)
-    name: Literal["s2vt", "mean_pool", "soft_attention", "hard_attention"] = "s2vt"
-    units: int = 1300  # of the LSTM and of W_x (paper)
+    # | transformer (Vaswani 2017)
+    name: Literal["s2vt", "mean_pool", "soft_attention", "hard_attention", "transformer"] = "s2vt"
+    units: int = 1300  # of the LSTM and of W_x (paper); width of the transformer
     embedding_size: int = 300  # of a word (paper)
-    dropout: Share = 0.5  # on the LSTM's inputs and outputs, a fresh mask every step (release)
+    dropout: Share = 0.5  # on the LSTM's inputs and outputs, a fresh mask every step (release; Vaswani 2017: 0.1)
     # weight of the contrast of a batch's pictures and captions in the training loss (ours, after Akbari 2019); 0: none
     # (paper)
     contrast: float = 0.0
+    layers: int = 2  # of the transformer (ours)
+    heads: int = 4  # of each attention of the transformer (ours)
     attention_size: int = 512  # units of the attention layer (Eq. 5; ours)
     # none (Yao 2015) | beta: z_t = beta_t sum_i alpha_ti v_i, beta_t = sigmoid(w_beta h_{t-1} + b) (Xu 2015)
     gate: Literal["none", "beta"] = "none"
@@ -78,8 +82,12 @@ class ModelConfig:
     @property
     def methods(self):
         """The methods of the captioner that maps are made with (`maps.KINDS`), known without the engine."""
-        attention = ("attention",) if self.name in ("soft_attention", "hard_attention") else ()
-        return ("encode", "step", *attention, *(("alignment",) if self.contrast else ()))
+        more = {
+            "soft_attention": ("attention",),
+            "hard_attention": ("attention",),
+            "transformer": ("attention", "rollout"),
+        }
+        return ("encode", "step", *more.get(self.name, ()), *(("alignment",) if self.contrast else ()))
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,8 @@ class SaliencyConfig:
     # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
     # from frame to frame | moment, change of a verb's subject, else nll | logit, nll less its mean over all words |
     # contrast, nll less its mean over content words | banzhaf, gain by adding to random subsets | attention (Eq. 5) |
-    # alignment, the cosine of cell and word (captioners trained with model.contrast).
+    # rollout, attention through all layers (Abnar and Zuidema 2020; transformer) | alignment, the cosine of cell and
+    # word (captioners trained with model.contrast).
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).

@@ -1,4 +1,7 @@
-"""The interface of all captioners, attention against literal loops, hard attention's learning rule, and training."""
+"""The interface of all captioners, attention against literal loops, hard attention's learning rule, and training.
+
+`test_transformer.py` has the transformer's own equations.
+"""
 
 import importlib.util
 import itertools
@@ -178,11 +181,11 @@ def test_parameters_of_attention():
 @pytest.mark.parametrize("name", CAPTIONERS)
 def test_model_name_of_the_config_selects_the_class(name):
     settings = ["units=5", "embedding_size=8", "attention_size=9", "gate=beta", f"name={name}"]
-    changed = cfg.STILL_SHAPES.replace([f"model.{setting}" for setting in settings])
+    changed = cfg.STILL_SHAPES.replace([*(f"model.{setting}" for setting in settings), "text.max_words=12"])
     model = new_model(changed, Vocabulary([".", "a", "b"], [4, 2, 1]))
     assert type(model) is CAPTIONERS[name] and model.units == 5 and model.b_o.shape == (3,)
-    assert getattr(model, "attention_size", 9) == 9
-    assert set(model.SETTINGS) <= set(changed.to_json()["model"])
+    assert getattr(model, "attention_size", 9) == 9 and getattr(model, "max_words", 12) == 12
+    assert set(model.SETTINGS) <= {*changed.to_json()["model"], *changed.to_json()["text"]}
 
 
 def test_all_captioners_are_choices_of_the_config():
@@ -256,7 +259,8 @@ def test_attention_of_captions_of_one_medium(attentive, v):
 
 
 def test_only_attention_models_have_attention_weights():
-    assert [name for name, captioner in CAPTIONERS.items() if hasattr(captioner, "attention")] == list(ATTENTION)
+    found = [name for name, captioner in CAPTIONERS.items() if hasattr(captioner, "attention")]
+    assert found == [*ATTENTION, "transformer"]
 
 
 def test_gate_is_checked():
@@ -280,6 +284,8 @@ def test_a_fresh_mask_on_the_outputs_none_on_the_state(name):
     for variable in model.trainable_variables:
         variable.assign(np.random.default_rng(5).normal(size=variable.shape))
         if variable.name in ("K_x", "K_y", "K_z", "b_o"):  # no input, so only the state could carry dropout on
+            variable.assign(np.zeros(variable.shape))
+        if variable.name.startswith(("W_o_", "W_2_", "b_2_")):  # the transformer's sublayers add nothing
             variable.assign(np.zeros(variable.shape))
     model.W_o.assign(np.eye(H))
     inputs = {"v": np.ones((40, N, D), "float32"), "y": np.ones((40, 10), "int32")}
@@ -442,9 +448,13 @@ def test_every_captioner_learns(name):
     assert float(caption_loss(y, captioner({"v": v, "y": y}))) < 0.1 < before
     v, y, place = shapes_task(40, rng)
     assert [words[:2] for words in greedy(captioner, v, 3)] == y[:, :2].tolist()
-    if name in ATTENTION:
+    if hasattr(captioner, "attention"):
         alpha = captioner.attention({"v": v, "y": y})[:, 1]  # (40, N), of the shape's word
         assert (alpha.argmax(axis=-1) == place).mean() > 0.9
+        cells = v.reshape(-1, v.shape[-1])  # each alone
+        found = descriptor_losses(captioner.encode, captioner.step, cells, [[1, 2 + shape] for shape in range(3)])
+        nll = np.stack([nll[1] for nll, _ in found]).reshape(3, len(v), -1)[y[:, 1] - 2, np.arange(len(v))]
+        assert (nll.argmin(axis=-1) == place).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)

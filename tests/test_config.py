@@ -97,7 +97,7 @@ def test_a_missing_section_or_field_has_its_default():
         *((("media",), value) for value in ("film", 3)),
         *((("annotations",), value) for value in ({}, "x")),
         *((("features",), value) for value in (None, [], {"x": 1})),
-        *((("unknown",), 1), (("model",), 3), (("model", "layers"), 2)),
+        *((("unknown",), 1), (("model",), 3), (("model", "depth"), 2), (("model", "layers"), 0)),
         *((("model", "units"), value) for value in ("7", -1, 0, 1e3, None, 10**30, True)),
         *((("model", "name"), value) for value in ("gru", 3, None, ["s2vt"])),
         *((("model", "dropout"), value) for value in ("x", -0.5, 7, float("nan"))),

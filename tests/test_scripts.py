@@ -272,7 +272,7 @@ def test_a_mistake_is_one_line_and_status_2_in_the_shell(place):
         ("run_s2vt", ["--train", "--resume"], ["model.units=16", "256"]),
         ("run_s2vt", ["--train", "--name", "a,b"], ["a,b", "one run"]),
         ("run_s2vt", ["--train", "--name", "new", "--weights", "imagenet"], ["no descriptors", "preprocessing.py"]),
-        ("run_s2vt", ["--train", "--model", "transformer"], ["transformer", "soft_attention"]),
+        ("run_s2vt", ["--train", "--model", "gru"], ["gru", "soft_attention"]),
         ("run_s2vt", ["--localize", "--map", "attention"], ["attention", "s2vt", "nll, kl"]),
         ("run_s2vt", ["--localize", "--map", "kl,gradient"], ["kl,gradient", "nll, kl, likelihood"]),
         ("run_s2vt", ["--localize", "--map", "kl,kl"], ["each once"]),

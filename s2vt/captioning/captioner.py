@@ -1,7 +1,8 @@
 """The interface of all captioners, the parts that they share, and the loss of captions.
 
 Letters: B captions of M media in a batch, N descriptors, T words, P words whose logits are asked for, D=2048
-descriptor, H=1300 LSTM units, E=300 word embedding, V vocabulary.
+descriptor, H=1300 LSTM units, E=300 word embedding, G numbers that a step reads of a word (the LSTM's gates: 4H), V
+vocabulary.
 
 A captioner computes P(y_t | y_<t, v_1..v_N) for any number N of descriptors, in two ways that agree:
 
@@ -26,10 +27,10 @@ from s2vt.engine import compiled
 
 
 class Captioner(keras.Model):
-    """Base class: word embedding, the words' half of the LSTM's gates, the output layer and the loss.
+    """Base class: what a step reads of a word (an LSTM: its half of the gates), the output layer and the loss.
 
-    A subclass creates in `build` the variables `embedding` (V, E), `K_y` (E, 4H), `b` (4H,), `W_o` (H, V), `b_o` (V,)
-    and those of its encoder, and defines `call`, `_encode` and `_step`.
+    A subclass creates in `build` the variables `embedding` (V, E), `K_y` (E, G), `b` (G,), `W_o` (H, V), `b_o` (V,) and
+    those of its encoder, and defines `call`, `_encode` and `_step`.
 
     Args:
         vocabulary_size: V, including END = 0.
@@ -40,7 +41,8 @@ class Captioner(keras.Model):
         ValueError: if word_log_frequencies has another shape or a value that is not finite.
     """
 
-    SETTINGS = ("units", "embedding_size", "dropout")  # the fields of config.ModelConfig that the constructor takes
+    # The fields of config.ModelConfig and TextConfig that the constructor takes.
+    SETTINGS = ("units", "embedding_size", "dropout")
 
     def __init__(
         self, vocabulary_size, units=1300, embedding_size=300, dropout=0.5, word_log_frequencies=None, **kwargs
@@ -74,8 +76,8 @@ class Captioner(keras.Model):
 
         Args:
             state: leaves (B, ...), from `encode` or the previous step.
-            word: y_{t-1}, word indices (B,), or (1,) if it is the same in every row: its half of the gates is then
-                computed once. None: y_0, before the first word.
+            word: y_{t-1}, word indices (B,), or (1,) if it is the same in every row, which takes less time. None: y_0,
+                before the first word.
         Returns:
             Logits of y_t (B, V) and the new state.
         """
@@ -86,7 +88,7 @@ class Captioner(keras.Model):
         raise NotImplementedError
 
     def _step(self, state, gates):
-        """`step`, given the word's half of the gates, (B or 1, 4H)."""
+        """`step`, given what it reads of the word, embed(y_{t-1}) K_y + b, (B or 1, G)."""
         raise NotImplementedError
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -116,17 +118,17 @@ class Captioner(keras.Model):
             self.build({"v": v.shape})
 
     def _gates_of_words(self, words, training=False):
-        """embed(words) K_y + b: (...) -> (..., 4H)."""
+        """embed(words) K_y + b: (...) -> (..., G)."""
         embedded = self.input_dropout(ops.take(self.embedding, words, axis=0), training=training)
         return ops.matmul(embedded, self.K_y) + self.b
 
     def _gates_of_word(self, word):
-        """The word's half of the gates: y_{t-1}, (B,) or (1,) -> (B or 1, 4H); None is y_0, with embed(y_0) = 0."""
+        """What a step reads of a word: y_{t-1}, (B,) or (1,) -> (B or 1, G); None is y_0, with embed(y_0) = 0."""
         return self.b[None] if word is None else self._gates_of_words(word)
 
     def _write(self, y, training=False):
-        """The words' half of the gates at all steps, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, 4H)."""
-        first = ops.broadcast_to(self.b, (ops.shape(y)[0], 1, 4 * self.units))  # embed(y_0) = 0
+        """What all steps read of the words, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, G)."""
+        first = ops.broadcast_to(self.b, (ops.shape(y)[0], 1, *self.b.shape))  # embed(y_0) = 0
         return ops.concatenate([first, self._gates_of_words(y[:, :-1], training)], axis=1)
 
     def _logits(self, h, training=False):

@@ -237,7 +237,8 @@ def new_model(config, vocabulary):
     from s2vt.captioning.captioners import CAPTIONERS  # imports the engine
 
     captioner = CAPTIONERS[config.model.name]
-    settings = {name: getattr(config.model, name) for name in captioner.SETTINGS}
+    fields = {**vars(config.text), **vars(config.model)}
+    settings = {name: fields[name] for name in captioner.SETTINGS}
     model = captioner(len(vocabulary), word_log_frequencies=vocabulary.log_frequencies(), **settings)
     model.build({"v": (None, None, network_of(config.features.weights).num_channels)})
     return model

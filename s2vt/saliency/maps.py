@@ -290,14 +290,22 @@ def _measures(names, captioner, v, sentences, asking):
 
 
 def find_attention(captioner, descriptors, sentences, asking, kinds):
-    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both."""
+    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both.
+
+    Each kind is the captioner's method of the same name.
+    """
     from keras.utils import pad_sequences
 
     v = np.asarray(descriptors.v, np.float32)[None]
     y = pad_sequences(sentences, padding="post")
-    alpha = captioner.attention({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
-    found = [of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True)]
-    return [{"attention": _of_read("attention", values, descriptors.order)} for values in found]
+
+    def of_sentences(kind):
+        alpha = getattr(captioner, kind)({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
+        found = (of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True))
+        return [_of_read(kind, values, descriptors.order) for values in found]
+
+    of_kinds = [of_sentences(kind) for kind in kinds]
+    return [dict(zip(kinds, of_sentence, strict=True)) for of_sentence in zip(*of_kinds, strict=True)]
 
 
 def find_banzhaf(captioner, descriptors, sentences, asking, kinds):
@@ -362,6 +370,7 @@ KINDS = {
         "gain by adding to random subsets (Banzhaf)", "nats gained", LOSSES, find_banzhaf, alone=False, quick=False
     ),
     "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention, alone=False),
+    "rollout": Kind("rollout of attention", "share", ("rollout",), find_attention, alone=False),
     "alignment": Kind(
         "alignment of cell and word", "share", ("alignment",), find_alignment, of_sum=sharpened, content=True
     ),

@@ -23,6 +23,7 @@ from s2vt.saliency.excitation_backprop import (
     contrast,
     excitation,
     of_likely_cells,
+    on_cells,
     word_weights,
 )
 
@@ -288,6 +289,28 @@ def test_likely_cells_share_their_likelihood_by_activation():
     np.testing.assert_allclose(found[1, 2, 0, 3] / found[1, 2, 0, 1], cells[2, 0, 3] / cells[2, 0, 1])
     cells[1, 1] = 0  # a dead cell holds nothing
     assert not of_likely_cells(cells, likelihood)[:, 1, 1].any()
+
+
+def test_frames_hand_down_to_their_cells():
+    rng = np.random.default_rng(4)
+    cells = rng.random((2, 4, 5), "float32")
+    cells[0, :, 3] = 0
+    v = cells.mean(axis=1)
+    weights = rng.normal(size=(3, 2, 5))  # K, N, D
+    found = np.stack(list(on_cells(contrast(v, weights), cells)), axis=1)  # (K, m, G, G, D)
+    expected = contrast(cells, weights[:, :, None]).reshape(3, 2, 2, 2, 5)  # the other road: straight to the cells
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7, strict=True)
+    with pytest.raises(ValueError, match=r"p must be \(K, 2, D\) for cells \(2, 4, 5\); received \(3, 4, 5\)"):
+        next(on_cells(np.zeros((3, 4, 5)), cells))
+
+
+def test_cells_of_a_picture_go_back_to_their_places():
+    order = np.array([0, 1, 3, 2])
+    cells = np.random.default_rng(4).random((1, 4, 5), "float32")
+    (found,) = on_cells(cells[:, order], cells, order)
+    np.testing.assert_array_equal(found, cells.reshape(1, 2, 2, 5), strict=True)
+    with pytest.raises(ValueError, match=r"p must be \(K, 4, D\)"):
+        next(on_cells(cells[:, :3], cells, order))
 
 
 Y = [4, 2, 6]

@@ -21,12 +21,13 @@ and ReLU pass the probability through.
     a word or phrase of a captioner         the same with the weights of `word_weights` (EB-R)
     cells that alone make a word likely     `of_likely_cells`
 
-and from there `ExcitationBackprop` goes down to a layer of the network.
+`on_cells` gives what that means for the cells, and from there `ExcitationBackprop` goes down to a layer of the network.
 
 Letters: K words or classes, T words, N descriptors, G x G cells, D=2048, V vocabulary; h, w, C of the layer that is
 read.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -138,6 +139,34 @@ def of_likely_cells(x, likelihood):
     """
     x, likelihood = np.asarray(x, "float64"), np.asarray(likelihood, "float64")
     return _normalised(likelihood)[..., None] * _normalised(x, axes=-1)
+
+
+def on_cells(p, cells, order=None):
+    """Probabilities of the cells' units, frame by frame, from those of the descriptors that the captioner reads.
+
+    The mean over a frame's cells (pool_3) hands down in proportion:
+
+        P(cell, d) = P(i, d) x_cell,d / sum over the cells of frame i
+
+    Args:
+        p: of v, for each of K words, (K, N, D), from `excitation` or `contrast`.
+        cells: activations, (m, G G, D), row by row from the upper left.
+        order: which cell of a picture each v_i is, (N,), N = G G; None where v_i is the mean of frame i, N = m.
+    Yields:
+        (K, G, G, D) for each of the m frames.
+    Raises:
+        ValueError: if N does not fit.
+    """
+    (m, r, D), (K, N, _) = cells.shape, p.shape
+    grid = math.isqrt(r)
+    if N != (m if order is None else r):
+        raise ValueError(f"p must be (K, {m if order is None else r}, D) for cells {cells.shape}; received {p.shape}")
+    for i in range(m):
+        if order is None:
+            of_frame = p[:, i, None] * _normalised(np.asarray(cells[i], "float32"), axes=0)
+        else:
+            of_frame = p[:, np.argsort(order)]
+        yield of_frame.reshape(K, grid, grid, D)
 
 
 def _normalised(values, axes=None):

@@ -212,6 +212,21 @@ def test_probabilities_sum_to_1_at_every_layer():
         np.testing.assert_array_equal(backprop.maps(x, contrast(top, weights, weights)), 0)
 
 
+def test_frames_go_down_each_with_its_own_activations():
+    network, rng = network_of_2015(), np.random.default_rng(6)
+    pictures = rng.random((2, 15, 15, 3), "float32")
+    cells = network.predict_on_batch(pictures).reshape(2, 9, 15)
+    p = contrast(cells.mean(axis=1), rng.normal(size=(3, 2, 15)))
+    backprop = ExcitationBackprop(network, "mixed")
+    found = backprop.maps_of_frames(pictures, on_cells(p, cells))
+    assert found.shape == (3, 2, 3, 3)
+    (_, second) = on_cells(p, cells)
+    expected = backprop.maps(backprop.activations(pictures)[0][1], second)
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-5, atol=1e-8)
+    top = ExcitationBackprop(network, network.layers[-1].name).maps_of_frames(pictures, on_cells(p, cells))
+    np.testing.assert_allclose(top[:, 1], np.maximum(second.sum(axis=-1), 0), rtol=1e-5, atol=1e-7)
+
+
 def test_folded_batch_norm_gives_the_same_probabilities():
     network = small_network()
     folded = fold_batch_norm(network)

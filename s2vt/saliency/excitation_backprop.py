@@ -235,6 +235,20 @@ class ExcitationBackprop:
         """
         return np.maximum(self.probabilities(x, p).sum(axis=-1), 0)
 
+    def maps_of_frames(self, pictures, p):
+        """Maps of K words in each frame of what the captioner read.
+
+        Args:
+            pictures: the m frames, preprocessed for the network, (m, S, S, 3).
+            p: of each frame in turn, (K, G, G, D), from `on_cells` of the cells that the network made of them.
+        Returns:
+            (K, m, h, w), float32, >= 0.
+        """
+        maps = [
+            self.maps(self.activations(picture[None])[0][0], each) for picture, each in zip(pictures, p, strict=True)
+        ]
+        return np.stack(maps, axis=1)
+
     def _probabilities(self, x, p):
         def loss(x):
             top = _surrogate(self._above, self.layer.output, x)

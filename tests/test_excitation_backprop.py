@@ -383,6 +383,7 @@ def found_by_this_engine(weights):
     return found | {"probabilities": backprop.probabilities(x, p)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, a test dependency")
 def test_tensorflow_and_jax_agree(captioner, tmp_path):
     captioner.save_weights(tmp_path / "s2vt.weights.h5")

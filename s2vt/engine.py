@@ -1,6 +1,6 @@
-"""Backend-specific compilation; the only module that branches on the Keras backend.
+"""Backend-specific compilation and differentiation; the only module that branches on the Keras backend.
 
-Keras compiles graphs for `fit` and `predict` only; these functions do so for other code.
+Keras compiles graphs and differentiates for `fit` and `predict` only; these functions do so for other code.
 """
 
 import functools
@@ -61,6 +61,40 @@ def fused(function):
         return compile_once()(*args)
 
     return fused_function
+
+
+def gradient(function):
+    """The gradient of a function of one tensor with a scalar value: x -> d function(x) / dx, of x's shape.
+
+    Rows that the function treats independently of each other get their own gradients if it sums over them.
+
+    Args:
+        function: of a float tensor.
+    Returns:
+        A function of a tensor; `compiled` takes it.
+    """
+    engine = keras.backend.backend()
+    if engine == "jax":
+        import jax
+
+        return jax.grad(function)
+    if engine == "tensorflow":
+        import tensorflow
+
+        def of_tensor(x):
+            with tensorflow.GradientTape() as tape:
+                tape.watch(x)
+                value = function(x)
+            return tape.gradient(value, x, unconnected_gradients="zero")
+
+        return of_tensor
+    import torch
+
+    def of_leaf(x):
+        leaf = x.detach().requires_grad_()
+        return torch.autograd.grad(function(leaf), leaf)[0]
+
+    return of_leaf
 
 
 def predictor(model, batch_size):

@@ -21,12 +21,12 @@ from s2vt.captioning.captioner import caption_loss
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.contrast import Contrast, caption_scores, contrast_loss, cosines, picture_word_scores
 from s2vt.captioning.training import TrainingRequest, train
-from s2vt.config import CONTRASTED
+from s2vt.config import CONTRASTED, SaliencyConfig
 from s2vt.data.batches import CaptionBatches
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.saliency import maps
-from s2vt.saliency.maps import find_evidence, kinds_of
+from s2vt.saliency.maps import Asking, find_evidence, kinds_of
 
 M, N, B, T, D, H, E, V = 3, 5, 6, 4, 7, 8, 9, 12
 Y = np.array([[4, 1, 5, 0], [2, 4, 0, 0], [1, 0, 0, 0], [7, 1, 9, 2], [9, 5, 0, 0], [7, 7, 1, 0]], "int32")
@@ -268,7 +268,8 @@ def test_map_alignment_at_each_cell_and_frame():
     model, descriptors, m = captioner_of("mean_pool"), descriptors_of(3), 3
     sentences = [np.array([1, 2, 3]), np.array([2])]
     for frames in ("pooled", "cells"):
-        first, second = find_evidence(model, descriptors, sentences, ["alignment"], frames, WORDS)
+        asking = Asking("video", SaliencyConfig(frame_input=frames), tuple(WORDS))
+        first, second = find_evidence(model, descriptors, sentences, ["alignment"], asking)
         for t, w in enumerate(sentences[0]):
             for i in range(m):
                 expected = model.alignment(descriptors.cells[i], np.array([w]))[0]
@@ -278,7 +279,9 @@ def test_map_alignment_at_each_cell_and_frame():
                 assert first["alignment"].frames[t, i] == pytest.approx(expected, rel=1e-5)
         np.testing.assert_array_equal(second["alignment"].cells[0], first["alignment"].cells[1])
     assert first["alignment"].content == (1, 2)  # not the article
-    (of_picture,) = find_evidence(model, descriptors_of(1), sentences[:1], ["alignment", "nll"], None, WORDS)
+    (of_picture,) = find_evidence(
+        model, descriptors_of(1), sentences[:1], ["alignment", "nll"], Asking("picture", vocabulary=tuple(WORDS))
+    )
     assert of_picture["alignment"].frames is None and of_picture["alignment"].cells.shape == (3, 1, 2, 2)
     assert of_picture["nll"].content is None
 

@@ -244,11 +244,14 @@ def test_a_picture_has_no_time(pictures, excerpt):
         ({"look": Look(cmap="rainbowish")}, ["rainbowish"]),
         (
             {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="gradient"))},
-            ["gradient", "nll, kl, likelihood, change, moment, attention"],
+            [
+                "gradient",
+                "nll, kl, likelihood, change, moment, logit, contrast, banzhaf, attention, rollout, alignment",
+            ],
         ),
         (
             {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="attention"))},
-            ["attention", "s2vt", "nll, kl, likelihood, change, moment of a video"],
+            ["attention", "s2vt", "nll, kl, likelihood, change, moment, logit, contrast, banzhaf of a video"],
         ),
         ({"save_maps": "m.txt"}, ["m.txt", ".npz"]),
     ],
@@ -277,7 +280,7 @@ def test_a_picture_has_no_change(place):
     with pytest.raises(UserError, match="--map change compares the frames of a video, .*picture.png is a picture"):
         place.plan(Selection(media=str(place.own["picture"])), config=config, look=look)
     of_pictures = cfg.FLICKR30K.replace(["saliency.map=change"])
-    with pytest.raises(UserError, match="which gives nll, kl, likelihood of a picture"):
+    with pytest.raises(UserError, match="which gives nll, kl, likelihood, logit, contrast, banzhaf of a picture"):
         place.request(config=of_pictures, look=Look(of_pictures.saliency))
 
 

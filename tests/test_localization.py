@@ -436,7 +436,8 @@ def test_descriptors_of_the_centre_crop_are_scored_in_it():
 def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changes = {
         "saliency.frame_input": "cells", "saliency.sigma_cells": "2", "saliency.sigma_frames": "0.5",
-        "saliency.normalize": "frame",
+        "saliency.normalize": "frame", "saliency.words": "content", "saliency.reads": "4", "saliency.subsets": "64",
+        "saliency.subset_share": "0.3",
         "evaluation.tolerance": "15", "evaluation.average": "class", "evaluation.region": "center_crop",
         "evaluation.unknown": "miss",
     }  # fmt: skip
@@ -444,12 +445,13 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changed = usual.replace([f"{key}={value}" for key, value in changes.items()])
     protocol = Protocol.of(changed, "ours", usual)
     assert protocol.name == (
-        "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, normalize=frame, tolerance=15.0, average=class, "
-        "region=center_crop, unknown=miss"
+        "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, normalize=frame, words=content, reads=4, "
+        "subsets=64, subset_share=0.3, tolerance=15.0, average=class, region=center_crop, unknown=miss"
     )
     assert protocol.to_json() == {
         "name": protocol.name, "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells",
         "average": "class", "region": "center_crop", "unknown": "miss", "resize": "squash", "normalize": "frame",
+        "words": "content", "reads": 4, "subsets": 64, "subset_share": 0.3,
     }  # fmt: skip
     assert Protocol.of(usual, "ours", usual).name == "ours"
     fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}

@@ -134,7 +134,7 @@ def identity_model():
 def test_inputs_have_a_fresh_dropout_mask_at_every_step(half, width):
     model = identity_model()
     steps = 200
-    inputs = np.zeros((B, steps, D), "float32") if half == "_read" else np.ones((B, steps), "int32")
+    inputs = np.ones((B, steps, H), "float32") if half == "_read" else np.ones((B, steps), "int32")
     seen = numbers(getattr(model, half)(inputs, training=True))[:, 1:, :width]  # y_0 is zero, dropped or not
     full = numbers(getattr(model, half)(inputs))[:, 1:, :width]
     kept = seen != 0
@@ -188,7 +188,7 @@ class StepByStep(S2VT):
     """S2VT by single LSTM steps, whose gradient is automatic."""
 
     def call(self, inputs, training=False):
-        gates, logits = self._read(inputs["v"]), []
+        gates, logits = self._read(self._project(inputs["v"])), []
         h = c = ops.zeros_like(gates[:, 0, : self.units])
         for i in range(gates.shape[1]):
             h, (_, c) = self.lstm.cell(gates[:, i], [h, c])

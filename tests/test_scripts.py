@@ -156,7 +156,7 @@ def test_one_command_compares_captioners_and_maps(place, capsys):
     names = "StillShapes", "StillShapes-soft_attention"
     arguments = ("--localize", "--name", ",".join(names), "--map", "all", "--tolerance", 15, "--average", "class")
     assert place.run("run_s2vt", *arguments, "--center_crop", dataset="StillShapes") == 0
-    out, of_losses = capsys.readouterr().out, ("nll", "kl", "likelihood")
+    out, of_losses = capsys.readouterr().out, ("nll", "kl", "likelihood", "logit", "contrast", "banzhaf")
     rows = [f"{name}: {kind}" for name in names for kind in of_losses] + [f"{names[1]}: attention"]
     assert all(f"| {row} |" in out for row in rows)
     (path,) = (place.experiments / names[0] / "scores").glob("localization_*+*.json")

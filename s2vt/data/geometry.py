@@ -130,7 +130,7 @@ class Geometry:
     @classmethod
     def from_json(cls, values):
         """The inverse of `to_json`; without "grid", as older versions wrote it, the cells are InceptionV3's."""
-        grid = Grid(**values.get("grid", {}), input_size=int(values["size"]))
+        grid = Grid(**(values["grid"] if "grid" in values else {}), input_size=int(values["size"]))
         return cls(int(values["width"]), int(values["height"]), tuple(values["crop"]), grid)
 
 

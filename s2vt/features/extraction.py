@@ -76,6 +76,7 @@ def extract_data_set(request: ExtractionRequest, progress: Callable = lambda med
     media = datasets.select(datasets.read_media(request.config, request.data_dir), request.split, request.limit)
     store = DescriptorStore(request.config, request.data_dir, request.layer)
     datasets.require_folders([m for m in media if request.overwrite or m.id not in store], request.config)
+    networks.weights_file(request.config.features.weights)  # before a folder is made: there may be no such file
     layers = [store.of_layer(layer).folder for layer in ("pool_3", "mixed_10")]
     with lock(store.folder.parent, "choose another --data_dir", writes=layers):
         failed = extract(store, media, overwrite=request.overwrite, progress=progress)

@@ -72,6 +72,8 @@ def gradient(function):
         function: of a float tensor.
     Returns:
         A function of a tensor; `compiled` takes it.
+    Raises:
+        NotImplementedError: on engines other than TensorFlow and JAX.
     """
     engine = keras.backend.backend()
     if engine == "jax":
@@ -88,13 +90,7 @@ def gradient(function):
             return tape.gradient(value, x, unconnected_gradients="zero")
 
         return of_tensor
-    import torch
-
-    def of_leaf(x):
-        leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(function(leaf), leaf)[0]
-
-    return of_leaf
+    raise NotImplementedError(f"gradients on {engine}; choose KERAS_BACKEND=tensorflow or jax")
 
 
 def predictor(model, batch_size):

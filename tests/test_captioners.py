@@ -453,7 +453,7 @@ def test_every_captioner_learns(name):
         assert (alpha.argmax(axis=-1) == place).mean() > 0.9
         cells = v.reshape(-1, v.shape[-1])  # each alone
         found = descriptor_losses(captioner.encode, captioner.step, cells, [[1, 2 + shape] for shape in range(3)])
-        nll = np.stack([nll[1] for nll, _ in found]).reshape(3, len(v), -1)[y[:, 1] - 2, np.arange(len(v))]
+        nll = np.stack([losses["nll"][1] for losses in found]).reshape(3, len(v), -1)[y[:, 1] - 2, np.arange(len(v))]
         assert (nll.argmin(axis=-1) == place).mean() > 0.9
 
 

@@ -7,7 +7,6 @@ The decoder of Vaswani et al., pre-norm (Xiong et al. 2020), without their encod
 so what a word takes from a descriptor is the same whether that one is read alone or among others.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import keras
@@ -237,7 +236,7 @@ class Attention(keras.layers.Layer):
     def __init__(self, units, heads, label, **kwargs):
         super().__init__(**kwargs)
         self.units, self.heads, self.label = units, heads, label
-        self.head_size = math.ceil(units / heads)
+        self.head_size = -(-units // heads)
 
     def build(self, input_shape=None):
         H, KC = self.units, self.heads * self.head_size
@@ -261,7 +260,7 @@ class Attention(keras.layers.Layer):
             What is read (B, T, H), and alpha (B, K, T, N).
         """
         q = self._by_head(ops.matmul(x, self.W_q))
-        scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) / math.sqrt(self.head_size) + mask
+        scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) / self.head_size**0.5 + mask
         alpha = ops.exp(ops.log_softmax(scores, axis=-1))  # Keras' softmax warns of a single key, N = 1
         read = ops.swapaxes(ops.matmul(alpha, v), 1, 2)  # (B, T, K, C)
         return ops.matmul(ops.reshape(read, (*ops.shape(read)[:2], self.heads * self.head_size)), self.W_o), alpha
@@ -289,7 +288,7 @@ def sinusoids(position, size):
         [[ 0.     1.   ]
          [ 0.141 -0.99 ]]
     """
-    half = math.ceil(size / 2)
+    half = -(-size // 2)
     wavelength = 10_000 ** (np.arange(half) / half)  # over 2 pi
     angle = ops.cast(position, "float32")[:, None] / wavelength.astype("float32")
     return ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)[:, :size]

@@ -98,8 +98,8 @@ def test_another_network_is_a_warning_of_one_line(files, capsys):
     theirs = str(folder / "theirs.npz")
     assert weights_for("R", "ours.npz", digest, theirs, given=True) == theirs
     assert capsys.readouterr().err == (
-        "warning: R was trained on the network ours.npz, not on theirs.npz: what captions and maps from another "
-        "network's descriptors are worth was not measured\n"
+        "warning: R was trained on the network ours.npz, not on theirs.npz; its captions and maps "
+        "from other descriptors may be meaningless (not measured)\n"
     )
 
 

@@ -94,8 +94,8 @@ def _check_contrast(config):
     contrast, training = config.model.contrast, config.training
     if contrast and config.model.name not in CONTRASTED:
         raise UserError(
-            f"model.contrast={contrast}: {config.model.name} cannot be trained with a contrast, because it does not "
-            f"read single descriptors through W_x; choose --model {' or '.join(CONTRASTED)}, or model.contrast=0"
+            f"model.contrast={contrast}: {config.model.name} cannot be trained with a contrast; "
+            f"choose --model {' or '.join(CONTRASTED)}, or model.contrast=0"
         )
     if contrast and training.batch_size < 2 * training.captions_per_medium:
         raise UserError(

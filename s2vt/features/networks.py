@@ -212,8 +212,8 @@ def weights_for(run, trained, of_run, wanted, given):
             "train on it with another --name"
         )
     print(
-        f"warning: {run} was trained on the network {name}, not on {found.name}: what captions and maps from another "
-        "network's descriptors are worth was not measured",
+        f"warning: {run} was trained on the network {name}, not on {found.name}; its captions and maps "
+        "from other descriptors may be meaningless (not measured)",
         file=sys.stderr,
     )
     return wanted

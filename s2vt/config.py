@@ -57,8 +57,8 @@ CONTRASTED = ("s2vt", "mean_pool")  # values of `model.name` whose captioners ca
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The captioner. `contrast` is read by s2vt and mean_pool only, `layers` and `heads` by the transformer, fields
-    after them by the other models with attention."""
+    """The captioner. `contrast` and `distillation` are read by s2vt and mean_pool only, `layers` and `heads` by the
+    transformer, fields after them by the other models with attention."""
 
     # s2vt (paper) | mean_pool (Venugopalan 2015) | soft_attention (Xu, Yao 2015) | hard_attention (Xu 2015)
     # | transformer (Vaswani 2017)
@@ -69,6 +69,9 @@ class ModelConfig:
     # weight of the contrast of a batch's pictures and captions in the training loss (ours, after Akbari 2019); 0: none
     # (paper)
     contrast: float = 0.0
+    # weight of the distillation of the contrast's alignment into the likelihood of single descriptors (ours); 0: none
+    # (paper)
+    distillation: float = 0.0
     layers: int = 2  # of the transformer (ours)
     heads: int = 4  # of each attention of the transformer (ours)
     attention_size: int = 512  # units of the attention layer (Eq. 5; ours)
@@ -101,6 +104,7 @@ class TrainingConfig:
     decay: Literal["constant", "cosine"] = "constant"  # constant (paper) | cosine: to 1/20 over the epochs (ours)
     frame_as_image_share: Share = 0.0  # of the batches: read a video as the cells of one frame (ours; paper: 0)
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the products (ours); weights are always float32
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import numpy as np
 from keras import ops
 
 from s2vt.captioning.contrast import Contrast, cosines
+from s2vt.captioning.distillation import distillation_loss
 from s2vt.captioning.lstm import RNN
 from s2vt.data.text import END
 from s2vt.engine import compiled
@@ -97,10 +98,10 @@ class Captioner(keras.Model):
         Args:
             x: the inputs; x["y"] holds the targets.   y: unused.   y_pred: the logits.
         """
-        return caption_loss(x["y"], y_pred, x.get("words")) + self._own_losses(training)
+        return caption_loss(x["y"], y_pred, x.get("words")) + self._own_losses(x, training)
 
-    def _own_losses(self, training):
-        """What `call` added to the losses, as it counts in training or validation: a scalar."""
+    def _own_losses(self, inputs, training):
+        """Losses besides the captions', as they count in training or validation: a scalar."""
         return sum(self.losses)
 
     def _kernel(self, name, *shape):
@@ -146,22 +147,27 @@ class LSTMCaptioner(Captioner):
     The LSTM's input kernel is stored as two, `K_x` for x and `K_y` for words.
 
     With contrast > 0 there are embeddings of words beside x, and training adds contrast times the loss of
-    `s2vt.captioning.contrast`. The captioner then has one method more, `alignment`.
+    `s2vt.captioning.contrast`. The captioner then has one method more, `alignment`. With distillation > 0, training
+    adds distillation times the loss of `s2vt.captioning.distillation`.
 
     Args:
         contrast: weight of the contrast of a batch's pictures and captions, >= 0.
+        distillation: weight of the distillation of `alignment` into single descriptors' likelihood, >= 0; needs
+            contrast > 0.
         others: as `Captioner`.
     """
 
-    SETTINGS = (*Captioner.SETTINGS, "contrast")
+    SETTINGS = (*Captioner.SETTINGS, "contrast", "distillation")
 
-    def __init__(self, vocabulary_size, units=1300, embedding_size=300, contrast=0.0, **kwargs):
+    def __init__(self, vocabulary_size, units=1300, embedding_size=300, contrast=0.0, distillation=0.0, **kwargs):
         super().__init__(vocabulary_size, units, embedding_size, **kwargs)
         self.lstm = RNN(units)
-        self.contrast_weight = contrast
+        self.contrast_weight, self.distillation_weight = contrast, distillation
         if contrast:
             self.contrast = Contrast(vocabulary_size, units)
             self.alignment = self._alignment  # maps are offered by the methods that a captioner has
+        if distillation:
+            self.distilled = keras.metrics.Mean(name="distillation")
 
     def build(self, input_shape):
         """Creates the variables. `input_shape`: {"v": (B, N, D), ...}."""
@@ -197,8 +203,8 @@ class LSTMCaptioner(Captioner):
         if self.contrast_weight and "queries" in inputs:
             self.contrast(x, inputs)
 
-    def _own_losses(self, training):
-        """The weighted contrast in training; in validation it is only noted, so that losses can be compared."""
+    def _own_losses(self, inputs, training):
+        """Weighted contrast and distillation in training; in validation only noted, so that losses can be compared."""
         if not self.contrast_weight:
             return 0.0
         if not self.losses:
@@ -208,7 +214,25 @@ class LSTMCaptioner(Captioner):
             )
         (contrast,) = self.losses
         self.contrast.seen.update_state(contrast)
-        return self.contrast_weight * contrast if training else 0.0
+        loss = self.contrast_weight * contrast
+        if self.distillation_weight:
+            distillation = self._distillation(inputs, training)
+            self.distilled.update_state(distillation)
+            loss += self.distillation_weight * distillation
+        return loss if training else 0.0
+
+    def _distillation(self, inputs, training):
+        """`distillation_loss` of a batch of `CaptionBatches` with "alone" (M, K), "caption" (M,) and "asked" (M, Q)."""
+        alone, asked = inputs["alone"], inputs["asked"]
+        M, K, T = ops.shape(alone)[0], alone.shape[1], ops.shape(inputs["y"])[1]
+        v = ops.take_along_axis(inputs["v"][:M], alone[..., None], axis=1)  # (M, K, D)
+        y = ops.take(inputs["y"], inputs["caption"], axis=0)  # (M, T)
+        u = ops.take(self.contrast.U, ops.take_along_axis(y, ops.maximum(asked, 0), axis=1), axis=0)  # (M, Q, H)
+        y, steps = ops.repeat(y, K, axis=0), ops.repeat(asked, K, axis=0)  # a caption for every descriptor, (M K, ...)
+        words = ops.where(steps >= 0, ops.arange(M * K, dtype="int32")[:, None] * T + steps, -1)
+        one = {"v": ops.reshape(v, (-1, 1, v.shape[-1])), "y": y, "words": ops.reshape(words, (-1,))}
+        log_q = -word_losses(y, self(one, training=training), one["words"])
+        return distillation_loss(cosines(self._project(v), u), ops.reshape(log_q, (M, K, -1)), asked >= 0)
 
 
 def repeat_per_caption(leaves, inputs):

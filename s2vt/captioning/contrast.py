@@ -29,14 +29,19 @@ NEVER = -1e9  # logit of what a softmax must leave out; finite, so that its grad
 
 
 def cosines(x, u):
-    """Cosine of every descriptor's x_i and every word's embedding: x (..., N, H), u (Q, H) -> (..., N, Q), in [-1, 1].
+    """Cosine of every descriptor's x_i and every word's embedding, in [-1, 1].
+
+    Args:
+        x: (..., N, H).   u: (Q, H), or (..., Q, H) where every picture has words of its own.
+    Returns:
+        (..., N, Q), float32.
 
     Example:
         >>> import numpy as np
         >>> print(ops.convert_to_numpy(cosines(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, -2.0]]))).round(3))
         [[ 0.6 -0.8]]
     """
-    return ops.matmul(_unit(x), ops.transpose(_unit(u)))
+    return ops.matmul(_unit(x), ops.swapaxes(_unit(u), -2, -1))
 
 
 def picture_word_scores(cosine):

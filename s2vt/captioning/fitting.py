@@ -3,6 +3,8 @@
 Imports the engine; `training` checks everything else first.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -28,29 +30,40 @@ def fit(config, run, data, vocabulary, seed, first_epoch=0):
         UserError: if checkpoint or state do not fit the run.
     """
     keras.utils.set_random_seed(seed)
-    model = new_model(config, vocabulary)
-    batches = CaptionBatches(
-        data.training, data.store, vocabulary, config, seed, epoch=first_epoch, readings=_readings(config, data.store)
-    )
-    if first_epoch:
-        run.load_weights(model, first_epoch - 1)
-    model.compile(_optimizer(config.training, len(batches)))
-    if first_epoch:
-        _restore_state(model, run)
-    with MeteorScorer() as scorer:
-        model.fit(
-            batches,
-            validation_data=CaptionBatches(data.validation, data.store, vocabulary, config),
-            epochs=config.training.epochs,
-            initial_epoch=first_epoch,
-            callbacks=[
-                _Checkpoints(run, config, vocabulary, data, scorer),
-                keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False),
-                _Progress(config.training.epochs),
-            ],
-            verbose=0,
-            shuffle=False,  # CaptionBatches shuffles by seed and epoch
-        )
+    with _precision(config.training.precision):
+        model = new_model(config, vocabulary)
+        readings = _readings(config, data.store)
+        batches = CaptionBatches(data.training, data.store, vocabulary, config, seed, first_epoch, readings)
+        if first_epoch:
+            run.load_weights(model, first_epoch - 1)
+        model.compile(_optimizer(config.training, len(batches)))
+        if first_epoch:
+            _restore_state(model, run)
+        with MeteorScorer() as scorer:
+            model.fit(
+                batches,
+                validation_data=CaptionBatches(data.validation, data.store, vocabulary, config),
+                epochs=config.training.epochs,
+                initial_epoch=first_epoch,
+                callbacks=[
+                    _Checkpoints(run, config, vocabulary, data, scorer),
+                    keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False),
+                    _Progress(config.training.epochs),
+                ],
+                verbose=0,
+                shuffle=False,  # CaptionBatches shuffles by seed and epoch
+            )
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    """Makes `policy` Keras' default for the models that are built in the block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _optimizer(training, steps_per_epoch):

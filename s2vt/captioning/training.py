@@ -70,7 +70,7 @@ def train(request: TrainingRequest) -> tuple[int, float]:
             config (each field is named) or no saved state; if media or descriptors are missing or other than
             expected; if another process is training the run.
     """
-    _check_contrast(request.config)
+    _check_losses(request.config)
     run, epochs = request.run, request.config.training.epochs
     if _first_epoch(request) >= epochs:
         print(f"{run.folder}: all {epochs} epochs are done; to train longer, add --set training.epochs={2 * epochs}",
@@ -89,9 +89,14 @@ def train(request: TrainingRequest) -> tuple[int, float]:
     return best, run.scores()[best]
 
 
-def _check_contrast(config):
-    """Raises UserError if the config asks for a contrast that its captioner or its batches cannot have."""
-    contrast, training = config.model.contrast, config.training
+def _check_losses(config):
+    """Raises UserError if the config asks for a contrast or a distillation that its training cannot have."""
+    contrast, distillation, training = config.model.contrast, config.model.distillation, config.training
+    if distillation and not contrast:
+        raise UserError(
+            f"model.distillation={distillation} teaches single descriptors the alignment of model.contrast, which is "
+            "0; add --set model.contrast=0.3, or model.distillation=0"
+        )
     if contrast and config.model.name not in CONTRASTED:
         raise UserError(
             f"model.contrast={contrast}: {config.model.name} cannot be trained with a contrast; "

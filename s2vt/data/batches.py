@@ -9,6 +9,8 @@ import numpy as np
 from s2vt.data.phrases import FUNCTION_WORDS
 from s2vt.data.text import END
 
+# Of a batch, for the distillation; together they read as many captions more as a batch of 160 has (ours).
+SINGLE_MEDIA, SINGLE_DESCRIPTORS, SINGLE_WORDS = 20, 8, 4
 STEPS = 4  # T is rounded up to a multiple of it, and P to one of B: engines compile a graph for every shape
 
 
@@ -43,6 +45,13 @@ class CaptionBatches(keras.utils.PyDataset):
         "picture" (M,)   number of each row's medium in the data set: rows with the same number are one medium
         "queries" (Q,)   content words of the batch, word indices, each once; padded by END
         "query" (B, T)   position of each word of y in "queries"; -1 for function words and END
+
+    With model.distillation it has a sample of what single descriptors are asked, too (`s2vt.captioning.distillation`),
+    for K = 8 descriptors and Q = 4 words of each of the batch's first M' <= 20 media:
+
+        "alone" (M', K)   descriptors, 0 to N - 1
+        "caption" (M',)   the row of y of one of the medium's captions
+        "asked" (M', Q)   steps t of content words of this caption; -1 where it has no more
     """
 
     def __init__(self, media, store, vocabulary, config, seed=None, epoch=0, readings=()):
@@ -59,7 +68,7 @@ class CaptionBatches(keras.utils.PyDataset):
         self.readings = [*(reading for _, reading in readings), lambda medium, rng: store.v(medium)]
         self.group_size = config.training.captions_per_medium
         self.is_content = np.array([word not in FUNCTION_WORDS for word in vocabulary.words])
-        self.with_contrast = config.model.contrast > 0
+        self.with_contrast, self.with_distillation = config.model.contrast > 0, config.model.distillation > 0
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
         captions, self.media, self.rows = [], [], []
         for medium in media:
@@ -123,7 +132,11 @@ class CaptionBatches(keras.utils.PyDataset):
         v = [self.readings[self.kinds[k]](self.media[m], rng) for m, _ in groups]
         v = np.stack(v).astype(np.float32)  # (M, N, D)
         batch = {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
-        return {**batch, **self._queries(groups, batch["y"])} if self.with_contrast else batch
+        if self.with_contrast:
+            batch |= self._queries(groups, batch["y"])
+        if self.with_distillation:
+            batch |= self._asked_of_single_descriptors(groups, batch["y"], v.shape[1], rng)
+        return batch
 
     def _queries(self, groups, y):
         """What a batch holds for the contrast besides v, y, medium and words."""
@@ -137,6 +150,17 @@ class CaptionBatches(keras.utils.PyDataset):
             "queries": queries.astype(np.int32),
             "query": query,
         }
+
+    def _asked_of_single_descriptors(self, groups, y, N, rng):
+        """What a batch holds for the distillation besides v and y."""
+        sizes = np.array([len(rows) for _, rows in groups])
+        caption = (np.cumsum(sizes) - sizes + rng.integers(sizes))[:SINGLE_MEDIA].astype(np.int32)
+        asked = np.full((len(caption), SINGLE_WORDS), -1, np.int32)
+        for row, b in zip(asked, caption, strict=True):
+            steps = rng.permutation(np.flatnonzero(self.is_content[y[b]]))[:SINGLE_WORDS]
+            row[: len(steps)] = steps
+        alone = rng.integers(N, size=(len(caption), SINGLE_DESCRIPTORS), dtype=np.int32)
+        return {"alone": alone, "caption": caption, "asked": asked}
 
     def on_epoch_end(self):
         self._start(self.epoch + 1)

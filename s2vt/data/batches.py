@@ -83,8 +83,8 @@ class CaptionBatches(keras.utils.PyDataset):
         self._start(epoch)
 
     def _start(self, epoch):
-        self.epoch = epoch
-        rng = np.random.default_rng([self.seed, epoch])
+        self.epoch = epoch if self.shuffle else 0  # validation is the same after every epoch
+        rng = np.random.default_rng([self.seed, self.epoch])
         groups = []  # (index into media, rows of y)
         for k, rows in enumerate(self.rows):
             rows = rng.permutation(rows) if self.shuffle else rows

@@ -37,6 +37,7 @@ FLICKR30K = Config(
     "(https://cs.stanford.edu/people/karpathy/deepimagesent/), and lay them out as DATA/README.md shows",
     splits="29000/1014/1000 29783/1014/1000 29783/1000/1000",
     features=FeatureConfig(weights="inception-2015", layer="mixed_10"),
+    saliency=SaliencyConfig(words="content"),
 )
 
 COCO = Config(

@@ -261,6 +261,13 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
     ("ImageNet, then labels of whole frames", "-frames"),
     ("ImageNet", "-imagenet"),
 )
+PHOTOGRAPHS = (("InceptionV3", "Flickr30k"), ("EfficientNet-Lite0", "Flickr30k-light"))  # networks, shipped runs
+PHOTOGRAPH_ROWS = tuple(
+    (f"{network}, {part}, {kind}", {"captioner": captioner, "part": part, "kind": kind})
+    for network, captioner in PHOTOGRAPHS
+    for part in ("paper", "ours")
+    for kind in ("nll", "likelihood", "alignment")
+)
 
 
 def _which_event(part):
@@ -356,6 +363,32 @@ TABLES = (
         cell=Cell("Flickr30k", "baselines", "space", own),
         beside={f"{row} (published)": values for row, values in published.TABLE_1.items()},
     ),
+    *(
+        Grid(
+            name=f"Flickr30k_{name}",
+            corner=f"{title}: network, protocol, map",
+            rows=PHOTOGRAPH_ROWS,
+            columns=(
+                ("shipped [95 % interval]", {"show": own}),
+                (f"shipped - {other}", {"show": minus(other)}),
+                *((row, {"show": baseline(row)}) for row in rows),
+                ("phrases", {"show": phrases}),
+            ),
+            common={"table": table},
+        )
+        for name, title, table, other, rows in (
+            ("place", "pointing game", "space", "center", ("random", "center")),
+            ("correctness", "attention correctness", "attention correctness, phrase", "uniform", ("uniform",)),
+        )
+    ),
+    *(
+        ByCategory(
+            name=f"Flickr30k_{kind}_by_category",
+            corner="pointing game, protocol ours, InceptionV3",
+            cell=Cell("Flickr30k", "ours", "space", own, kind),
+        )
+        for kind in ("nll", "alignment")
+    ),
     Grid(
         name="backbones",
         corner="backbone trained with",
@@ -382,7 +415,8 @@ TABLES = (
             (f"{dataset}, {title}", {"captioner": dataset, "show": show})
             for dataset, run in (("StillShapes", "shipped"), ("MovingShapes", "shipped"), ("ShapeSequences", "one run"))
             for title, show in ((SEEDS, seeds), (run, own))
-        ),
+        )
+        + tuple((f"photographs, {network}", {"captioner": name, "show": own}) for network, name in PHOTOGRAPHS),
         columns=tuple((metric, {"table": metric}) for metric in ("METEOR", "CIDEr", "BLEU-4")),
         common={"part": "captions"},
     ),

@@ -266,7 +266,7 @@ PHOTOGRAPH_ROWS = tuple(
     (f"{network}, {part}, {kind}", {"captioner": captioner, "part": part, "kind": kind})
     for network, captioner in PHOTOGRAPHS
     for part in ("paper", "ours")
-    for kind in ("nll", "likelihood", "alignment")
+    for kind in ("nll", "likelihood", "logit", "alignment")
 )
 
 
@@ -387,7 +387,7 @@ TABLES = (
             corner="pointing game, protocol ours, InceptionV3",
             cell=Cell("Flickr30k", "ours", "space", own, kind),
         )
-        for kind in ("nll", "alignment")
+        for kind in ("nll", "logit", "alignment")
     ),
     Grid(
         name="backbones",

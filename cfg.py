@@ -26,6 +26,11 @@ MSVD = Config(
     splits="1200/100/670",
 )
 
+# The captioner that ships was trained with other settings than these, which are the paper's. To repeat it:
+#     python preprocessing.py --dataset Flickr30k
+#     python run_s2vt.py --config experiments/Flickr30k/config.json --train --name COPY
+# 7,099 pictures: descriptors in 13 min (EfficientNet-Lite0: 2.5 min), training in 44 min (39 min), 1.4 GB of memory, on
+# one core of an AMD EPYC with bfloat16, another training beside it.
 FLICKR30K = Config(
     dataset="Flickr30k",
     layout="flickr30k",
@@ -98,3 +103,7 @@ STILL_SHAPES = Config(
 
 _ALL = MSR_VTT, FLICKR30K, MSVD, COCO, MOVING_SHAPES, SHAPE_SEQUENCES, STILL_SHAPES
 CONFIGS = {config.dataset: config for config in _ALL}
+
+# Whose run explains a file of the user's own that names neither data set nor run, {kind of medium: data sets}: the
+# first that has one. A captioner of photographs reads a video frame by frame.
+USUAL = {"picture": (FLICKR30K.dataset,), "video": (MSR_VTT.dataset, FLICKR30K.dataset)}

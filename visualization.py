@@ -1,5 +1,6 @@
 """Media and a sentence -> where and when the captioner finds the evidence for each word.
 
+    python visualization.py --media photo.jpg --sentence "a dog runs on the beach"
     python visualization.py --dataset MovingShapes --media_id video1050 --sentence "a white circle appears"
 
 A video gives an MP4 of all words and a storyboard PNG, a picture a PNG with a map per noun phrase. The ending of
@@ -8,10 +9,9 @@ captioner's own caption is explained. --media explains a file of your own; --med
 media_id<TAB>sentence, explains many, with an index page.
 """
 
-import argparse
 import dataclasses
-import re
 import sys
+from pathlib import Path
 
 import cfg
 from s2vt import command_line
@@ -25,10 +25,13 @@ def main():
     from s2vt.evaluation.protocol import Protocol
     from s2vt.explaining.explain import explain
     from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
+    from s2vt.explaining.usual import naming_others
     from s2vt.rendering.drawing import Look
 
     run = Run(command.run_folder(options.name)).require()
-    (settings, usual), config = command.under_protocol(options.protocol), command.config_of(run)
+    settings, usual = command.under_protocol(options.protocol)
+    with naming_others(run):
+        config = command.config_of(run)
     config = dataclasses.replace(config, saliency=settings.saliency)
     protocol = Protocol.of(config, options.protocol, usual, usual.features.resize).name
     phrases = [tuple(tokenize(name)) for name in [*(options.words or "").split(","), *options.phrases] if name.strip()]
@@ -54,15 +57,24 @@ def main():
     return 1 if result.failed else 0
 
 
+def _usual(options):
+    """The data set of a file of the user's own where none is named."""
+    if options.media is None:
+        return None
+    from s2vt.explaining.usual import usual_dataset
+
+    return usual_dataset(options.media, options.name, Path(options.experiments_dir), cfg.USUAL)
+
+
 def _parser():
-    parser = command_line.ScriptParser("visualization.py", __doc__.split("\n")[0], cfg.CONFIGS)
+    parser = command_line.ScriptParser("visualization.py", __doc__.split("\n")[0], cfg.CONFIGS, _usual)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--media_id",
         metavar="ID|all|FILE",
         help="of the data set: one id, all of a split, or a text file of lines media_id<TAB>sentence",
     )
-    what.add_argument("--media", metavar="FILE", help="any video or picture, explained with the data set's captioner")
+    what.add_argument("--media", metavar="FILE", help="any video or picture; without --dataset, the usual captioner's")
     parser.add_argument("--split", default="test", help="with --media_id all: train, val or test")
     parser.add_argument("--limit", type=int, metavar="N", help="with --media_id all: the first N media only")
     parser.add_argument("--sentence", help="the sentence to explain (default: the captioner's own caption)")
@@ -126,17 +138,10 @@ def _add_drawing(parser):
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=command_line.canvas_size,
         metavar="WxH",
         help="largest canvas of a video (default: 1920x1080; of a GIF or WebP, smaller)",
     )
-
-
-def _size(text):
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found or not all(160 <= int(side) <= 4096 for side in found.groups()):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected pixels such as 1280x720, each 160 to 4096")
-    return int(found[1]), int(found[2])
 
 
 if __name__ == "__main__":

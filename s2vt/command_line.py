@@ -65,11 +65,13 @@ class ScriptParser(Parser):
 
     Args:
         configs: the data sets that can be chosen by name, {name: Config}.
+        usual: options -> the name of the data set that is meant where neither --dataset nor --config is given; None:
+            one of them is required.
     """
 
-    def __init__(self, prog, description, configs):
+    def __init__(self, prog, description, configs, usual=lambda options: None):
         super().__init__(prog, description)
-        self.configs, self.short_forms = configs, []
+        self.configs, self.usual, self.short_forms = configs, usual, []
         self.add_argument(
             "--dataset",
             metavar="D",
@@ -110,11 +112,13 @@ class ScriptParser(Parser):
         """The script's options, and the Command that the common flags select.
 
         Raises:
-            UserError: on an unknown data set or setting.
+            UserError: on an unknown data set or setting, or as `usual`.
         """
         options = self.parse_args(args)
         record = None if options.config is None else configs.record(options.config)
         dataset, data_dir = options.dataset, Path(options.data_dir)
+        if record is None and dataset is None:
+            dataset = self.usual(options)
         if record:
             of_record = record["config"].dataset
             if dataset not in (None, of_record):
@@ -148,6 +152,14 @@ def _seed(text):
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2^32 - 1")
     return int(text)
+
+
+def canvas_size(text):
+    """(width, height) in pixels of a flag's value such as 1280x720. Raises argparse.ArgumentTypeError."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or not all(160 <= int(side) <= 4096 for side in found.groups()):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected pixels such as 1280x720, each 160 to 4096")
+    return int(found[1]), int(found[2])
 
 
 EXAMPLE = "DATA/README.md, 'Your own media', has an example"

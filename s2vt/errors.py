@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake of the user. The message is one line: what was wrong, what was expected, what to do next."""
 
 
+class MissingWeights(UserError):
+    """The weights of a feature network are not on this machine, and cannot be downloaded."""
+
+
 class ToolError(RuntimeError):
     """A failure of a program that this project calls, such as Java. The message is one line."""
 

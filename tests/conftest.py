@@ -3,6 +3,7 @@
 import gzip
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,15 @@ def meteor(light_meteor_command):
             patch.setattr(java, "_meteor_command", lambda: light_meteor_command)
             scorer.score_tokens({1: ["a"]}, {1: "a"})
         yield scorer
+
+
+@pytest.fixture(scope="module")
+def training_place(tmp_path_factory):
+    """A `small_runs.Place` with data and descriptors, where runs can be trained in this process."""
+    from processes import stand_in  # these load the engine
+    from small_runs import Place
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [])
+        stand_in(patch.setattr)
+        yield Place(tmp_path_factory.mktemp("place")).write()

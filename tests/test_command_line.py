@@ -120,6 +120,26 @@ def test_a_mistake_about_the_flags_is_one_line_and_status_2(capsys, arguments, f
     assert captured.err.startswith("x.py: ") and fact in captured.err and captured.err.count("\n") == 1
 
 
+def test_the_usual_data_set_is_taken_where_none_is_named(tmp_path):
+    """It sees the parsed flags, and is asked only where neither --dataset nor --config is given."""
+
+    def usual(options):
+        assert options.dataset is None and options.config is None
+        return {"5x6": "COCO", "7x8": None}[options.size]
+
+    def command(*arguments):
+        made = command_line.ScriptParser("x.py", "Does x.", cfg.CONFIGS, usual)
+        made.add_argument("--size")
+        return made.parse(arguments)[1]
+
+    assert command("--size", "5x6", "--set", "model.units=7").config == cfg.COCO.replace(["model.units=7"])
+    assert command("--size", "1x1", "--dataset", "MSVD").config == cfg.MSVD
+    write_json(tmp_path / "config.json", {"config": cfg.MSVD.to_json(), "seed": 9, "weights": "sha256:1"})
+    assert command("--size", "1x1", "--config", str(tmp_path / "config.json")).config == cfg.MSVD
+    with pytest.raises(SystemExit):
+        command("--size", "7x8")
+
+
 def test_a_value_may_begin_with_a_minus():
     assert parse("--dataset", "MSVD", "--size", "-5x10")[0].size == "-5x10"
 

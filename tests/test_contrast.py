@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from processes import stand_in
 from small_runs import CONFIG, Place
 from toys import with_random_weights
 
@@ -304,23 +303,15 @@ def test_a_phrases_alignment_is_the_share_of_its_content_words_sum():
 # --- training a run --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [])
-        stand_in(patch.setattr)
-        yield Place(tmp_path_factory.mktemp("place")).write()
-
-
-def test_a_run_with_contrast_resumes_bit_for_bit(place):
+def test_a_run_with_contrast_resumes_bit_for_bit(training_place):
     settings = ("model.contrast=0.5", "model.name=mean_pool")
-    place.train("whole", *settings, seed=3)
-    place.train("parts", *settings, "training.epochs=1", seed=3)
-    place.train("parts", *settings, seed=3, resume=True)
-    for one, other in zip(place.weights("whole"), place.weights("parts"), strict=True):
+    training_place.train("whole", *settings, seed=3)
+    training_place.train("parts", *settings, "training.epochs=1", seed=3)
+    training_place.train("parts", *settings, seed=3, resume=True)
+    for one, other in zip(training_place.weights("whole"), training_place.weights("parts"), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert place.log("parts") == place.log("whole")
-    names = place.log("whole").splitlines()[0].split(",")
+    assert training_place.log("parts") == training_place.log("whole")
+    names = training_place.log("whole").splitlines()[0].split(",")
     assert names == ["epoch", "contrast", "loss", "val_METEOR", "val_contrast", "val_loss"]
 
 

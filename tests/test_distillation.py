@@ -1,13 +1,11 @@
 """Distillation: single descriptors learn from the alignment where a word's evidence lies. By hand, by loops, taught."""
 
-import sys
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from processes import stand_in
 from small_runs import CONFIG, Place
 from test_contrast import Scenes, captioner_of, inputs_of, numbers
 
@@ -137,36 +135,30 @@ def test_the_likelihood_of_single_descriptors_follows_the_alignment():
 # --- training a run --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [])
-        stand_in(patch.setattr)
-        yield Place(tmp_path_factory.mktemp("place")).write()
-
-
 SETTINGS = ("model.contrast=0.5", "model.distillation=0.5", "model.name=mean_pool")
 
 
-def test_a_run_with_distillation_resumes_bit_for_bit(place):
-    place.train("whole", *SETTINGS, seed=3)
-    place.train("parts", *SETTINGS, "training.epochs=1", seed=3)
-    place.train("parts", *SETTINGS, seed=3, resume=True)
-    for one, other in zip(place.weights("whole"), place.weights("parts"), strict=True):
+def test_a_run_with_distillation_resumes_bit_for_bit(training_place):
+    training_place.train("whole", *SETTINGS, seed=3)
+    training_place.train("parts", *SETTINGS, "training.epochs=1", seed=3)
+    training_place.train("parts", *SETTINGS, seed=3, resume=True)
+    for one, other in zip(training_place.weights("whole"), training_place.weights("parts"), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert place.log("parts") == place.log("whole")
-    names = place.log("whole").splitlines()[0].split(",")
+    assert training_place.log("parts") == training_place.log("whole")
+    names = training_place.log("whole").splitlines()[0].split(",")
     assert names == [
         "epoch", "contrast", "distillation", "loss", "val_METEOR", "val_contrast", "val_distillation", "val_loss"
     ]  # fmt: skip
 
 
-def test_training_in_bfloat16_differs_by_rounding_alone(place):
-    place.train("parts", *SETTINGS, "training.epochs=1", seed=3, overwrite=True)
-    place.train("bfloat16", *SETTINGS, "training.epochs=1", "training.precision=mixed_bfloat16", seed=3)
-    first, other = (float(place.log(name).splitlines()[1].split(",")[-1]) for name in ("parts", "bfloat16"))  # val_loss
+def test_training_in_bfloat16_differs_by_rounding_alone(training_place):
+    training_place.train("parts", *SETTINGS, "training.epochs=1", seed=3, overwrite=True)
+    training_place.train("bfloat16", *SETTINGS, "training.epochs=1", "training.precision=mixed_bfloat16", seed=3)
+    first, other = (
+        float(training_place.log(name).splitlines()[1].split(",")[-1]) for name in ("parts", "bfloat16")
+    )  # val_loss
     assert first != other and first == pytest.approx(other, rel=0.01)
-    assert all(weights.dtype == np.float32 for weights in place.weights("bfloat16"))
+    assert all(weights.dtype == np.float32 for weights in training_place.weights("bfloat16"))
     assert keras.config.dtype_policy().name == "float32"  # of what is built after a training
 
 

@@ -417,10 +417,32 @@ def test_a_page_by_its_ending_or_beside_the_output(show, tmp_path):
     assert (data["chosen"], data["kind"], data["cmap"], data["width"]) == ([1], "kl", "jet", 320)
 
 
-def test_a_video_is_no_picture(show, tmp_path):
-    clip, out = write_clip(tmp_path / "clip.mp4", colour_clip(6)), tmp_path / "o.png"
-    assert "not a picture" in line(show("--media", clip, "--sentence", "red", "--output", out, media="picture"))
-    assert not out.exists()
+def test_a_captioner_of_pictures_reads_a_clip_frame_by_frame(show, tmp_path):
+    """The maps of a frame are those of the frame as a picture."""
+    frames = [box_picture((320, 240), box) for box in ((16, 24, 72, 80), (120, 90, 200, 150), (240, 150, 300, 220))]
+    clip, found = write_clip(tmp_path / "clip.mp4", frames), {}
+    sources = {"clip": clip}
+    for k, frame in enumerate(decode(clip)):
+        sources[k] = tmp_path / f"{k}.png"
+        Image.fromarray(frame).save(sources[k])
+    for name, source in sources.items():
+        ending = "mp4" if name == "clip" else "png"
+        arguments = ("--sentence", "red", "--output", tmp_path / f"o{name}.{ending}", "--save_maps", tmp_path / "m.npz")
+        status, _, err = show("--media", source, *arguments, media="picture")
+        assert status == 0, err
+        with np.load(tmp_path / "m.npz") as arrays:
+            found[name] = arrays["nll"]
+    assert found["clip"].shape == (1, 3, 8, 8) and np.ptp(found["clip"], axis=1).max() > 0.1
+    np.testing.assert_allclose(found["clip"], np.concatenate([found[0], found[1], found[2]], axis=1), atol=1e-6)
+    assert (tmp_path / "oclip_storyboard.png").exists()
+
+
+def test_attention_over_a_pictures_cells_says_nothing_about_a_clip(show, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", colour_clip(6))
+    arguments = ("--media", clip, "--sentence", "red", "--map", "attention")
+    for more in ((), ("--normalize", "release")):
+        found = line(show(*arguments, *more, media="picture", model="soft_attention"))
+        assert "--map attention: of a captioner of pictures it has values of cells of one picture" in found
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video", None])

@@ -77,8 +77,8 @@ def score_captions(request: ScoringRequest, progress: Callable = iter) -> Captio
             folder = Path(request.coco_folder)
             coco_format.write_annotations(folder / "annotations" / f"{run.name}_{request.split}.json", references)
             coco_format.write_results(folder / "results" / f"{name}.json", candidates)
-        record = {**run.identity(number), "split": request.split, "beam": request.beam, "media": len(media),
-                  "versions": versions(), "scores": scores}  # fmt: skip
+        settings = {"dataset": config.dataset, "split": request.split, "beam": request.beam, "media": len(media)}
+        record = {**run.identity(number), **settings, "versions": versions(), "scores": scores}
         path = run.folder / "scores" / f"captions_{name}.json"
         write_json(path, record)
         records[f"{run.name}, checkpoint {number}"] = record

@@ -289,6 +289,7 @@ TABLES = (
             ("paper's protocol, map `moment`", {"part": "paper", "show": own, "kind": "moment"}),
             ("ours", {"part": "ours", "show": own}),
             ("ours, map `moment`", {"part": "ours", "show": own, "kind": "moment"}),
+            ("ours, map `alignment`", {"part": "ours", "show": own, "kind": "alignment"}),
             ("random", {"part": "paper", "show": baseline("random")}),
             ("centre, or middle frame", {"part": "paper", "show": baseline("center", "middle")}),
         ),
@@ -297,6 +298,7 @@ TABLES = (
             ("MovingShapes: place", {"captioner": "MovingShapes", "table": "space"}),
             ("MovingShapes: time, objects", {"captioner": "MovingShapes", "table": "time: object"}),
             ("MovingShapes: time, events", {"captioner": "MovingShapes", "table": "time: event"}),
+            ("photographs: place", {"captioner": "Flickr30k", "table": "space"}),
         ),
     ),
     *(

@@ -15,6 +15,7 @@ from PIL import Image
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.sampling import sample_medium, together
 from s2vt.data.video import iterate_frames
+from s2vt.explaining.usual import naming_others
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
 from s2vt.features.every_frame import every_frame
@@ -79,8 +80,14 @@ class Explainer:
 
     @functools.cached_property
     def network(self):
-        """The network that makes descriptors."""
-        return networks.FeatureExtractor(self.config.features)
+        """The network that makes descriptors.
+
+        Raises:
+            UserError: if its weights cannot be read.
+            MissingWeights: if they cannot be had; names the runs whose network is at hand.
+        """
+        with naming_others(self.request.run):
+            return networks.FeatureExtractor(self.config.features)
 
     def explain(self, jobs, sampled, progress=lambda frames, total: frames):
         """What the captioner finds for each job's sentence, or for its own caption.
@@ -169,8 +176,10 @@ class Explainer:
         chosen, has_page = self.request.look.kind, any(job.has_page for job in jobs)
         kinds = [kind for kind in self.request.kinds if kind == chosen or has_page and KINDS[kind].quick]
         kinds = [kind for kind in kinds if media in KINDS[kind].media]
-        # Attention over equal frames says nothing about a picture; attention over every frame would be another one.
-        if descriptors.order is None and (not moving or self.request.look.of_release):
+        # Attention over equal frames says nothing about a picture, attention over a video's mean cells nothing about
+        # its frames; attention over every frame would be another one.
+        over_frames = descriptors.order is None
+        if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
         asking = Asking(media, self.config.saliency, words, self.request.seed)
         found = find_evidence(self.captioner, descriptors, sentences, kinds, asking)

@@ -13,7 +13,10 @@ from s2vt.data.phrases import find_phrases
 from s2vt.data.text import tokenize
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
+from s2vt.explaining.usual import check_file
 from s2vt.saliency.maps import KINDS
+
+WHOLE = {"picture": "cells of one picture", "video": "frames"}  # what a captioner of these reads together
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def plan(request):
     for medium, sentence, place in selected:
         _check_sentence(sentence, place, vocabulary, request)
         if not many:
-            _check_file(medium.path)
-        moving = request.config.media == "video" and not pictures.is_picture(medium.path)
+            check_file(medium.path)
+        moving = _moves(request.config, medium)
         _check_map(request, medium, moving)
         name = _unused(medium.id, taken)
         jobs.append(Job(name, medium, sentence, moving, _files(request, name, moving, many)))
@@ -133,28 +136,27 @@ def _check_sentence(sentence, place, vocabulary, request):
         raise UserError(f"{place}{error}") from None
 
 
-def _check_file(path):
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; expected a video or picture file")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a video or picture")
+def _moves(config, medium):
+    """Whether a medium is explained as a video: any that is no picture, but for those of a data set of pictures."""
+    return not (config.media == "picture" and medium.split) and not pictures.is_picture(medium.path)
 
 
 def _check_map(request, medium, moving):
-    kind, name = KINDS[request.look.kind], request.look.kind
+    kind, name, read = KINDS[request.look.kind], request.look.kind, request.config.media
     if moving and request.look.of_release and not kind.alone:
         raise UserError(
-            f"--map {name}: of a captioner of videos it has values of frames, the release's maps need cells; choose "
-            "another kind, or --normalize clip"
+            f"--map {name}: of a captioner of {read}s it has values of {WHOLE[read]}, the release's maps need cells of "
+            "every frame; choose another kind, or --normalize clip"
         )
-    if moving or request.config.media == "picture" or not medium.path.exists():
+    given = "video" if moving else "picture"
+    if given == read or not medium.path.exists():
         return
-    if "picture" not in kind.media:
+    if given not in kind.media:
         raise UserError(f"--map {name} compares the frames of a video, {medium.path} is a picture; choose another kind")
     if not kind.alone:
         raise UserError(
-            f"--map {name}: of a captioner of videos it has values of frames, {medium.path} is a picture; choose "
-            "another kind"
+            f"--map {name}: of a captioner of {read}s it has values of {WHOLE[read]}, {medium.path} is a {given}; "
+            "choose another kind"
         )
 
 

@@ -39,7 +39,8 @@ class Descriptors:
 
     Attributes:
         cells: of each frame, (m, G*G, D), row by row from the upper left; m = 1 for a picture.
-        v: what the captioner reads, (N, D): the mean of each frame's cells, or the cells of a picture.
+        v: what the captioner reads, (N, D): the mean of each frame's cells, or the cells of a picture (of a video that
+            is given to a picture's captioner, each cell's mean over the frames).
         order: which cell each v_i is, (N,); None where each v_i is a frame.
     """
 
@@ -52,12 +53,13 @@ def descriptors_of(cells, config):
     """Descriptors of a medium from its cells, as a captioner with this config reads them (section 4.2).
 
     A video's frame is the mean of its cells, v_i = pool_3 of frame i. A picture's v_i are its cells, in the order of
-    `scan_order`. A picture that is given to a video's captioner is a clip of m equal frames.
+    `scan_order`. A picture that is given to a video's captioner is a clip of m equal frames; a video that is given to
+    a picture's captioner is the picture of its mean cells.
 
     Args:
         cells: (m, G*G, D), row by row from the upper left.
     Raises:
-        UserError: if the captioner would read the cells of a video.
+        UserError: if a captioner of videos would read cells.
     """
     if config.features.layer == "pool_3":
         v = cells.mean(axis=1, dtype=np.float32)
@@ -66,7 +68,7 @@ def descriptors_of(cells, config):
     if config.media == "video":
         raise UserError("features.layer=mixed_10 is for pictures; a video's captioner reads pool_3")
     order = scan_order(config.features.scan, math.isqrt(cells.shape[1]))
-    return Descriptors(cells, cells[0, order], order)
+    return Descriptors(cells, cells.mean(axis=0, dtype=np.float32)[order].astype(cells.dtype), order)
 
 
 def scan_order(scan, side):

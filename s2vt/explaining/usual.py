@@ -1,0 +1,71 @@
+"""Which captioner explains a file of the user's own: the usual data set of its medium, and other runs at hand."""
+
+import contextlib
+from pathlib import Path
+
+from s2vt.captioning.runs import Run
+from s2vt.data import pictures
+from s2vt.errors import MissingWeights, UserError
+from s2vt.features.networks import weights_file
+
+
+def usual_dataset(media, name, experiments_dir, usual):
+    """The data set whose captioner explains a file, where the user names none.
+
+    Args:
+        media: the file.
+        name: of a run, whose data set is taken; None: the first usual data set that has a run of its name.
+        experiments_dir: the folder of the runs.
+        usual: {"picture" or "video": names of data sets}, such as `cfg.USUAL`.
+    Raises:
+        UserError: if there is no such file or run, or none of the usual runs.
+    """
+    check_file(Path(media))
+    if name is not None:
+        return Run(Path(experiments_dir) / name).require().config().dataset
+    kind = "picture" if pictures.is_picture(media) else "video"
+    for dataset in usual[kind]:
+        if Run(Path(experiments_dir) / dataset).exists():
+            return dataset
+    raise UserError(
+        f"{media} is a {kind}, and {experiments_dir} has no run {' or '.join(usual[kind])}, which would explain it; "
+        f"there are: {', '.join(_runs(experiments_dir)) or 'none'}. Choose one with --name, or another folder with "
+        "--experiments_dir"
+    )
+
+
+def check_file(path):
+    """Raises UserError unless there is such a file."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a video or picture file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a video or picture")
+
+
+@contextlib.contextmanager
+def naming_others(run):
+    """Adds to a MissingWeights that a `with` block raises which other runs of the data set could be used at once."""
+    try:
+        yield
+    except MissingWeights as error:
+        names = " or ".join(f"--name {name}" for name in runs_at_hand(run))
+        raise MissingWeights(f"{error}; or choose {names}, whose network is here" if names else str(error)) from None
+
+
+def runs_at_hand(run):
+    """Names of the other runs of a run's data set whose network's weights are on this machine, without a download."""
+    folder, dataset = run.folder.parent, run.config().dataset
+    others = [Run(folder / name) for name in _runs(folder) if name != run.name]
+    return [other.name for other in others if other.config().dataset == dataset and _has_weights(other)]
+
+
+def _runs(folder):
+    return sorted(path.parent.name for path in Path(folder).glob("*/config.json"))
+
+
+def _has_weights(run):
+    try:
+        path = weights_file(run.config().features.weights)
+    except UserError:
+        return False
+    return path is not None and path.is_file()

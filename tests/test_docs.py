@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from processes import Worker
 
+import cfg
 from s2vt import command_line
 from s2vt import config as configs
 from s2vt.data.files import write_json
@@ -27,6 +28,7 @@ PAGES = {
         ROOT / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *(ROOT / folder / "README.md" for folder in ("DATA", "experiments", "coco-caption")),
+        *sorted((ROOT / "experiments").glob("*/README.md")),
     )
 }
 SCRIPTS = {  # command -> module with `main`
@@ -36,6 +38,7 @@ SCRIPTS = {  # command -> module with `main`
     "coco-caption/evaluate.py": "evaluate",
     "-m s2vt.synthetic": "s2vt.synthetic.__main__",
     "-m s2vt.synthetic.pretraining": "s2vt.synthetic.pretraining",
+    "-m s2vt.captioning.export": "s2vt.captioning.export",
     "-m s2vt.evaluation.report": "s2vt.evaluation.report",
     "-m benchmarks": "benchmarks.__main__",
 }
@@ -109,6 +112,10 @@ def test_every_command_of_a_page_parses(page, parse, tmp_path, monkeypatch):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     found = commands(page, tmp_path)
     monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "clip.mp4"):
+        (tmp_path / name).write_text("the content decides which captioner is the usual one")
+    for name in ("Flickr30k", "Flickr30k-light"):
+        write_json(tmp_path / "experiments" / name / "config.json", {"config": cfg.FLICKR30K.to_json()})
     for command in found:
         if command[0] == "make":
             assert set(command[1:]) <= set(targets), command
@@ -305,7 +312,7 @@ CAPTIONS = {  # one more in the training split of each set, with the words of th
     "ShapeSequences": "a white circle appears",
     "MSR-VTT": "a man drives a red car and is driving down a road",
     "StillShapes": "a blue ring",
-    "Flickr30k": "a dog on a beach",
+    "Flickr30k": "a dog runs on the beach and a man drives a red car",
 }
 NUM_FRAMES = 20  # of a clip, 0.8 s
 # Words of the docs' commands -> their substitutes here: media of the small sets, seconds, descriptors.
@@ -324,6 +331,8 @@ def worker(server, tmp_path_factory):
     for dataset in CAPTIONS:
         run(worker, "preprocessing.py", "--dataset", dataset, "--layer", "mixed_10")
         run(worker, "run_s2vt.py", "--dataset", dataset, "--train")
+    light = ("--name", "Flickr30k-light", "--model", "mean_pool", "--set", "model.contrast=0.3")
+    run(worker, "run_s2vt.py", "--dataset", "Flickr30k", "--train", *light)
     yield worker
     worker.close()
 

@@ -161,12 +161,12 @@ def test_smoothing_over_time_removes_an_outlier(data, clip_vocabulary):
 
 
 def test_a_protocol_says_how_evidence_is_asked_for():
-    asked = Protocol.of(cfg.FLICKR30K.replace(["saliency.reads=4", "saliency.words=content"]), usual=cfg.FLICKR30K)
+    asked = Protocol.of(cfg.STILL_SHAPES.replace(["saliency.reads=4", "saliency.words=content"]), usual=cfg.STILL_SHAPES)
     assert asked.name == "ours, words=content, reads=4"
     for text in (asked.space_text(), asked.time_text()):
         assert "leaves out its function words" in text and "in isolation 4 times" in text
     assert "function words" not in Protocol().space_text() and "times" not in Protocol().time_text()
-    pure = cfg.FLICKR30K.replace(["saliency.reads=4", "saliency.words=content"]).with_settings(PROTOCOLS["paper"])
+    pure = cfg.STILL_SHAPES.replace(["saliency.reads=4", "saliency.words=content"]).with_settings(PROTOCOLS["paper"])
     assert (pure.saliency.reads, pure.saliency.words) == (1, "all")
 
 

@@ -169,7 +169,7 @@ def test_caption_scores_of_a_run(place, tmp_path):
     assert found.path == run.folder / "scores" / "captions_first_test_1.json" and found.num_media == 2
     scores = record.pop("scores")
     assert record.pop("versions").keys() >= {"python", "keras", "numpy"}
-    assert record == {**run.identity(1), "split": "test", "beam": 1, "media": 2}
+    assert record == {**run.identity(1), "dataset": "StillShapes", "split": "test", "beam": 1, "media": 2}
     assert f"| first, checkpoint 1 | {100 * scores['BLEU-1']:.1f} |" in found.table
     references = coco_format.read_annotations(coco / "annotations" / "first_test.json")
     media = datasets.select(datasets.read_media(CONFIG, place.data), "test")

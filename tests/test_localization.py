@@ -161,7 +161,9 @@ def test_smoothing_over_time_removes_an_outlier(data, clip_vocabulary):
 
 
 def test_a_protocol_says_how_evidence_is_asked_for():
-    asked = Protocol.of(cfg.STILL_SHAPES.replace(["saliency.reads=4", "saliency.words=content"]), usual=cfg.STILL_SHAPES)
+    asked = Protocol.of(
+        cfg.STILL_SHAPES.replace(["saliency.reads=4", "saliency.words=content"]), usual=cfg.STILL_SHAPES
+    )
     assert asked.name == "ours, words=content, reads=4"
     for text in (asked.space_text(), asked.time_text()):
         assert "leaves out its function words" in text and "in isolation 4 times" in text

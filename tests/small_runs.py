@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 from processes import Network
 
@@ -42,6 +43,19 @@ class Place:
         """Trains a run with CONFIG and `--set` assignments; further arguments as TrainingRequest."""
         config = CONFIG.replace(assignments)
         return training.train(training.TrainingRequest(config, self.run(name), self.data, **request))
+
+    def train_whole_and_in_parts(self, *assignments):
+        """Trains a run "whole" and a run "parts", resumed after an epoch; returns the columns of their logs.
+
+        Their last weights and their logs are the same to the last bit.
+        """
+        self.train("whole", *assignments, seed=3)
+        self.train("parts", *assignments, "training.epochs=1", seed=3)
+        self.train("parts", *assignments, seed=3, resume=True)
+        for one, other in zip(self.weights("whole"), self.weights("parts"), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert self.log("parts") == self.log("whole")
+        return self.log("whole").splitlines()[0].split(",")
 
     def script(self, script, *arguments):
         """The exit status of a script."""

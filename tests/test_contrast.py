@@ -304,14 +304,7 @@ def test_a_phrases_alignment_is_the_share_of_its_content_words_sum():
 
 
 def test_a_run_with_contrast_resumes_bit_for_bit(training_place):
-    settings = ("model.contrast=0.5", "model.name=mean_pool")
-    training_place.train("whole", *settings, seed=3)
-    training_place.train("parts", *settings, "training.epochs=1", seed=3)
-    training_place.train("parts", *settings, seed=3, resume=True)
-    for one, other in zip(training_place.weights("whole"), training_place.weights("parts"), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert training_place.log("parts") == training_place.log("whole")
-    names = training_place.log("whole").splitlines()[0].split(",")
+    names = training_place.train_whole_and_in_parts("model.contrast=0.5", "model.name=mean_pool")
     assert names == ["epoch", "contrast", "loss", "val_METEOR", "val_contrast", "val_loss"]
 
 

@@ -128,7 +128,6 @@ def agreement_with_alignment(distillation):
 
 def test_the_likelihood_of_single_descriptors_follows_the_alignment():
     without, taught = agreement_with_alignment(0), agreement_with_alignment(1)
-    print(without, taught)
     assert taught > without + 0.1
 
 
@@ -139,13 +138,7 @@ SETTINGS = ("model.contrast=0.5", "model.distillation=0.5", "model.name=mean_poo
 
 
 def test_a_run_with_distillation_resumes_bit_for_bit(training_place):
-    training_place.train("whole", *SETTINGS, seed=3)
-    training_place.train("parts", *SETTINGS, "training.epochs=1", seed=3)
-    training_place.train("parts", *SETTINGS, seed=3, resume=True)
-    for one, other in zip(training_place.weights("whole"), training_place.weights("parts"), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert training_place.log("parts") == training_place.log("whole")
-    names = training_place.log("whole").splitlines()[0].split(",")
+    names = training_place.train_whole_and_in_parts(*SETTINGS)
     assert names == [
         "epoch", "contrast", "distillation", "loss", "val_METEOR", "val_contrast", "val_distillation", "val_loss"
     ]  # fmt: skip

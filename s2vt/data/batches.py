@@ -9,7 +9,7 @@ import numpy as np
 from s2vt.data.phrases import FUNCTION_WORDS
 from s2vt.data.text import END
 
-# Of a batch, for the distillation; together they read as many captions more as a batch of 160 has (ours).
+# What distillation samples of a batch (ours): 20 media x 8 descriptors, so that 160 single descriptors are read.
 SINGLE_MEDIA, SINGLE_DESCRIPTORS, SINGLE_WORDS = 20, 8, 4
 STEPS = 4  # T is rounded up to a multiple of it, and P to one of B: engines compile a graph for every shape
 

@@ -54,6 +54,10 @@ class Cell:
         """The row of the captioner's own run."""
         return result.row(own_of(result.runs, self.captioner), self.kind)
 
+    def has_map(self, result):
+        """Whether the result has maps of this kind, of any run, or no maps at all: baselines alone, or captions."""
+        return not result.runs or any(result.row(run, self.kind) for run in result.runs)
+
     def text(self, value, result):
         """A value as text."""
         return f"{value:.{1 if self.over else result.decimals}f}"
@@ -87,9 +91,11 @@ def seeds(result, cell):
 
 
 def baseline(*names):
-    """The first of some baselines that the table has. names: of rows."""
+    """The first of some baselines that the table has, beside a map that the result has. names: of rows."""
 
     def show(result, cell):
+        if not cell.has_map(result):
+            return None
         values = [value for name in names if (value := cell.value(result, name)) is not None]
         return cell.text(values[0], result) if values else None
 
@@ -111,8 +117,8 @@ def minus(name):
 
 
 def phrases(result, cell):
-    """The number of phrases that the averages are over."""
-    return str(result.scored(cell.table) or "") or None
+    """The number of phrases that the averages are over, beside a map that the result has."""
+    return str(result.scored(cell.table) or "") or None if cell.has_map(result) else None
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -261,7 +267,6 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
     ("ImageNet, then labels of whole frames", "-frames"),
     ("ImageNet", "-imagenet"),
 )
-SHIPPED_OF_PHOTOGRAPHS = ("Flickr30k", "Flickr30k-light")  # runs that have the map `alignment`
 PHOTOGRAPHS = (  # networks, runs
     ("InceptionV3, plain training", "Flickr30k-plain"),
     ("InceptionV3", "Flickr30k"),
@@ -271,7 +276,7 @@ PHOTOGRAPH_ROWS = tuple(
     (f"{network}, {part}, {kind}", {"captioner": captioner, "part": part, "kind": kind})
     for network, captioner in PHOTOGRAPHS
     for part in ("paper", "ours")
-    for kind in ("nll", "likelihood", "logit", *(("alignment",) if captioner in SHIPPED_OF_PHOTOGRAPHS else ()))
+    for kind in ("nll", "likelihood", "logit", "alignment")
 )
 
 

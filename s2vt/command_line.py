@@ -188,6 +188,8 @@ def _find_folder(dataset, data_dir, known):
 
 # Settings that a trained run does not fix: neither changes what its captioner reads, up to rounding.
 FREE_SETTINGS = ("features.batch_size", "features.precision")
+# Settings that a trained run has unless others are asked for: its captioner can be asked about pictures seen otherwise.
+SEEN_SETTINGS = ("features.input_size", "features.view")
 NETWORK = "features.weights"  # a run's network is known by its digest, not by this name
 
 
@@ -242,8 +244,9 @@ class Command:
     def config_of(self, run):
         """The Config to test or explain a trained run with.
 
-        Features, text, model and training are the run's own; saliency, evaluation and FREE_SETTINGS are this
-        command's. The network is the one of the run's digest, whatever its name here (`Run.weights`).
+        Features, text, model and training are the run's own; saliency, evaluation, FREE_SETTINGS and those of
+        SEEN_SETTINGS that were given are this command's. The network is the one of the run's digest, whatever its name
+        here (`Run.weights`).
 
         Raises:
             UserError: if the run is of another data set, a setting was given that differs from the run's, or the run's
@@ -257,12 +260,13 @@ class Command:
             )
         kept = ("saliency", "evaluation")
         for key, (of_run, asked) in trained.differences(wanted).items():
-            if key in self.given and key not in (*FREE_SETTINGS, NETWORK) and not key.startswith(kept):
+            if key in self.given and key not in (*FREE_SETTINGS, *SEEN_SETTINGS, NETWORK) and not key.startswith(kept):
                 raise UserError(
                     f"{run.folder} was trained with {key}={of_run}, not {asked}; drop {self.given[key]}, or choose "
                     "another run with --name"
                 )
-        free = {key.split(".")[1]: getattr(wanted.features, key.split(".")[1]) for key in FREE_SETTINGS}
+        free = (*FREE_SETTINGS, *(key for key in SEEN_SETTINGS if key in self.given))
+        free = {key.split(".")[1]: getattr(wanted.features, key.split(".")[1]) for key in free}
         free["weights"] = run.weights(wanted.features.weights, NETWORK in self.given)
         return dataclasses.replace(
             wanted,

@@ -25,6 +25,7 @@ Sigma = Annotated[float, 0, 100]
 PartialShare = Annotated[float, 0.01, 0.99]  # of a random subset that is neither empty nor all
 Reads = Annotated[int, 1, 64]
 Subsets = Annotated[int, 2, 100_000]
+InputSize = Annotated[int, 0, 2048]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class FeatureConfig:
     layer: Literal["pool_3", "mixed_10"] = "pool_3"
     resize: Literal["squash", "center_crop"] = "squash"  # squash (paper, Table 1) | center_crop (release; Table 2)
     scan: Literal["raster", "snake"] = "raster"  # a picture's cells: row by row (paper) | boustrophedon (release)
+    input_size: InputSize = 0  # side of the network's input, pixels; 0: the network's own (299, 256). 448: 12x12 cells
+    # How a cell sees its picture. plain: within the whole (paper) | mirrored: the mean of this and of the mirror image
+    # | region: the network sees the cell's surroundings alone, "replacing the input by a single region"
+    view: Literal["plain", "mirrored", "region"] = "plain"
     num_frames: int = 26  # evenly spaced frames of a video (paper)
     batch_size: int = 26  # pictures a forward pass (ours)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the CNN (ours)

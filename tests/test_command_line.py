@@ -185,6 +185,15 @@ def test_features_and_model_are_the_runs_saliency_and_evaluation_the_commands(ru
     assert config.evaluation == dataclasses.replace(cfg.MOVING_SHAPES.evaluation, region="center_crop")
 
 
+def test_a_run_can_be_asked_about_pictures_seen_otherwise_than_in_training(run):
+    asked = command("--dataset", "MovingShapes", "--set", "features.input_size=448").config_of(run).features
+    assert asked == dataclasses.replace(run.config().features, input_size=448, batch_size=26)
+    trained = cfg.MOVING_SHAPES.replace(["features.view=mirrored"])
+    write_json(run.folder / "config.json", {"config": trained.to_json()})
+    assert command("--dataset", "MovingShapes").config_of(run).features.view == "mirrored"
+    assert command("--dataset", "MovingShapes", "--set", "features.view=plain").config_of(run).features.view == "plain"
+
+
 @pytest.mark.parametrize(
     ("given", "facts"),
     [

@@ -8,7 +8,9 @@ import importlib.util
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from s2vt.config import FeatureConfig
 from s2vt.errors import UserError
 from s2vt.features import efficientnet_lite0, networks
 from s2vt.features.torch_file import read_tensors
@@ -59,6 +61,35 @@ def test_random_weights_look_where_the_layers_say():
     seen = np.flatnonzero(weight)
     assert (seen[0], seen[-1]) == (32 * 16 + 31 - 425, 32 * 16 + 31 + 425)
     np.testing.assert_allclose((weight * np.arange(1024)).sum() / weight.sum(), 32 * 16 + 31, atol=0.5)
+
+
+@needs_weights
+def test_views_of_a_picture():
+    """A mirrored picture's cells are the mirrored cells; a region's cell is the mean of those of the region alone."""
+    pytest.importorskip("keras")
+    picture = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+    picture = np.asarray(Image.fromarray(picture).resize((256, 256)))
+    plain, mirrored, region = (
+        networks.FeatureExtractor(FeatureConfig(weights="efficientnet-lite0", view=view, batch_size=16))
+        for view in ("plain", "mirrored", "region")
+    )
+
+    def on_grid(extractor, picture):
+        return extractor.cells(picture[None])[0].reshape(8, 8, 1280).astype(np.float32)
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, atol=4e-3)  # float16 of 0 to 6
+
+    there, back = on_grid(plain, picture), on_grid(plain, picture[:, ::-1])[:, ::-1]
+    assert np.abs(there - back).max() > 0.1
+    close(on_grid(mirrored, picture), (there + back) / 2)
+    close(on_grid(mirrored, picture[:, ::-1])[:, ::-1], (there + back) / 2)
+    of_regions = on_grid(region, picture)
+    assert of_regions.shape == (8, 8, 1280)
+    x = round(32 * 5 + 20.5 - 64)  # left edge of the region of cell (1, 5), whose upper edge is moved to 0
+    square = Image.fromarray(picture[:128, x : x + 128]).resize((256, 256), Image.Resampling.BILINEAR)
+    close(of_regions[1, 5], on_grid(plain, np.asarray(square)).mean(axis=(0, 1)))
+    close(of_regions[0, 5], of_regions[1, 5])
 
 
 @needs_weights

@@ -10,10 +10,11 @@ import cfg
 from s2vt.data.files import file_digest
 from s2vt.data.geometry import Geometry, Grid
 from s2vt.errors import UserError
-from s2vt.features import efficientnet_lite0, networks
+from s2vt.features import efficientnet_lite0, inception_2015, networks
 from s2vt.features.descriptors import DescriptorStore
 from s2vt.features.extraction import extract, sample_inputs
-from s2vt.features.networks import network_of, weights_for
+from s2vt.features.networks import network_of, regions, weights_for
+from s2vt.features.receptive_field import receptive_field
 from s2vt.saliency.heatmaps import argmax_point, upsample
 
 
@@ -71,6 +72,59 @@ def test_descriptors_have_their_networks_shape_and_grid(tmp_path):
     (store.folder / "m3.json").rename(other.folder / "m3.json")
     with pytest.raises(UserError, match="m3.json is damaged .*of another network"):
         other.details(media[0])
+
+
+@pytest.mark.parametrize(("weights", "size", "side"), [("inception-2015", 448, 12), ("inception-2015", 598, 17),
+                                                      ("a.npz", 75, 1), ("efficientnet-lite0", 384, 12)])  # fmt: skip
+def test_a_larger_input_has_more_cells_at_the_same_distances(weights, size, side):
+    usual, found = network_of(weights).grid, network_of(weights, size).grid
+    assert found == Grid(side, 32, usual.offset, size)
+
+
+@pytest.mark.parametrize("size", [448, 598])
+def test_the_layers_have_the_grid_that_is_said(size):
+    pytest.importorskip("keras")
+    network = inception_2015.network(input_size=size)
+    grid = network_of("inception-2015", size).grid
+    assert network.output.shape[1:3] == (grid.side, grid.side)
+    assert receptive_field(network, network.layers[-1].name)[:2] == (grid.stride, grid.offset)
+
+
+@pytest.mark.parametrize(("weights", "size", "needed"), [("imagenet", 74, "75 pixels or more"),
+                                                        ("efficientnet-lite0", 300, "a multiple of 32")])  # fmt: skip
+def test_an_input_that_a_network_cannot_read_is_refused(weights, size, needed):
+    with pytest.raises(UserError, match=f"features.input_size={size}: .* needs {needed}"):
+        network_of(weights, size)
+
+
+def test_other_views_have_folders_of_their_own(tmp_path):
+    usual = cfg.FLICKR30K.replace(["features.weights=a.npz"])
+    stores = {
+        view: DescriptorStore(usual.replace(settings), tmp_path)
+        for view, settings in (
+            ("a", []),
+            ("a-448", ["features.input_size=448"]),
+            ("a-mirrored", ["features.view=mirrored"]),
+            ("a-448-region", ["features.input_size=448", "features.view=region"]),
+        )
+    }
+    for name, store in stores.items():
+        assert store.folder == tmp_path / "Flickr30k/descriptors" / name / "mixed_10"
+    assert stores["a-448"].shape == (144, 2048) and stores["a-448-region"].shape == (144, 2048)
+    assert "--set features.input_size=448 --set features.view=region" in stores["a-448-region"].command()
+
+
+def test_a_region_is_the_square_around_its_cell():
+    grid = Grid(side=3, stride=8, offset=7, input_size=64)
+    y, x = np.mgrid[:64, :64]
+    picture = np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8)
+    found = regions(picture, grid)
+    assert found.shape == (9, 64, 64, 3) and found.dtype == np.uint8
+    np.testing.assert_array_equal(found[4], found[0])  # around 15.5 and, moved into the picture, around 7.5
+    assert found[0][..., 0].min() == 0 and found[0][..., 0].max() == 4 * 31
+    right = found[5]  # around (23.5, 15.5)
+    assert (right[..., 0].min(), right[..., 0].max()) == (4 * 8, 4 * 39)
+    assert (right[..., 1].min(), right[..., 1].max()) == (0, 4 * 31)
 
 
 # --- the network of a run

@@ -33,7 +33,7 @@ def sample(job, request):
         MediaError: if it cannot be decoded.
     """
     features, excerpt = request.config.features, request.excerpt
-    grid = networks.network_of(features.weights).grid
+    grid = networks.network_of(features.weights, features.input_size).grid
 
     def convert(frame):
         geometry = Geometry.of(frame.shape[1], frame.shape[0], features.resize, grid)
@@ -119,7 +119,7 @@ class Explainer:
             captioner = self.captioner
             log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
         features = self.config.features
-        geometry = sampled.geometry(features.resize, networks.network_of(features.weights).grid)
+        geometry = sampled.geometry(features.resize, networks.network_of(features.weights, features.input_size).grid)
 
         def explanation(y, maps, of_sentence):
             words = tuple(self.vocabulary.words[i] for i in y)

@@ -91,6 +91,14 @@ def scan_order(scan, side):
 # --- descriptor files -----------------------------------------------------------------------------------------------
 
 
+SEEN = ("input_size", "view")  # fields of FeatureConfig that say how a network sees pictures; folders of their own
+
+
+def _is_unusual(features, name):
+    """Whether a field of a FeatureConfig has another value than the default."""
+    return getattr(features, name) != getattr(FeatureConfig, name)
+
+
 class DescriptorStore:
     """Descriptor files of one data set, from one network, of one layer.
 
@@ -106,12 +114,19 @@ class DescriptorStore:
         """Args: layer: "pool_3" or "mixed_10"; None: the one that the captioner reads."""
         self.config = config
         self.layer = layer or config.features.layer
-        self.data_dir, self.network = Path(data_dir), networks.network_of(config.features.weights)
-        self.folder = self.data_dir / config.dataset / "descriptors" / self.network.tag / self.layer
+        features = config.features
+        self.data_dir, self.network = Path(data_dir), networks.network_of(features.weights, features.input_size)
+        self.folder = self.data_dir / config.dataset / "descriptors" / self._tag() / self.layer
         self.num_pictures = config.features.num_frames if config.media == "video" else 1
         frames = (self.num_pictures,) if config.media == "video" or self.layer == "pool_3" else ()
         cells = (self.network.grid.num_cells,) if self.layer == "mixed_10" else ()
         self.shape = (*frames, *cells, self.network.num_channels)
+
+    def _tag(self):
+        """The name of the folder of all layers: the network's, and how it sees pictures if not as it usually does."""
+        features = self.config.features
+        unusual = [str(getattr(features, name)) for name in SEEN if _is_unusual(features, name)]
+        return "-".join([self.network.tag, *unusual])
 
     def of_layer(self, layer):
         """The store of another layer of the same network."""
@@ -120,11 +135,13 @@ class DescriptorStore:
     def meta(self):
         """How these descriptors are made; another meta.json means other descriptors."""
         features = self.config.features
+        view = {"view": features.view} if _is_unusual(features, "view") else {}  # older descriptors name none
         return {
             "weights": networks.digest(features.weights),
             "layer": self.layer,
             "resize": features.resize,
             "input_size": self.network.grid.input_size,
+            **view,
             "num_frames": self.num_pictures,
             "precision": features.precision,
         }
@@ -135,9 +152,9 @@ class DescriptorStore:
         parts = ["python", "preprocessing.py", "--dataset", self.config.dataset]
         parts += ["--split", split] if split else []
         parts += ["--layer", self.layer, "--weights", features.weights]
-        for name in ("resize", "num_frames", "precision"):
-            if (value := getattr(features, name)) != getattr(FeatureConfig, name):
-                parts += ["--set", f"features.{name}={value}"]
+        for name in ("resize", *SEEN, "num_frames", "precision"):
+            if _is_unusual(features, name):
+                parts += ["--set", f"features.{name}={getattr(features, name)}"]
         parts += ["--data_dir", str(self.data_dir)] if self.data_dir != Path("DATA") else []
         return shlex.join(parts)
 

@@ -8,6 +8,7 @@ PyTorch state dict; batch norm is folded into the convolutions.
 Letters: B pictures, S=256 input side, G=8 grid, D=1280 channels.
 """
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,21 @@ STAGES = (
 # (`first_centre`; its tests derive both). Of 170 photographs of dogs, the cell with the largest logit of a dog lies in
 # a dog's box in .871; with an offset of 16 in .853, of 28 in .859, of 32 in .824.
 GRID = Grid(side=8, stride=32, offset=20, input_size=256)
+
+
+def grid_of(input_size):
+    """The Grid of the last convolution for an input of S pixels.
+
+    Raises:
+        ValueError: if the strides do not divide it: the centres of the cells would be others.
+
+    Example:
+        >>> grid_of(384).side
+        12
+    """
+    if input_size % GRID.stride or not input_size:
+        raise ValueError(f"EfficientNet-Lite0 needs a multiple of {GRID.stride} pixels")
+    return dataclasses.replace(GRID, side=input_size // GRID.stride, input_size=input_size)
 
 
 def spatial_convolutions():
@@ -103,12 +119,13 @@ def preprocess(pictures):
     return (pictures - np.float32(127)) / np.float32(128)
 
 
-def load(path, precision=None, digest=None):
+def load(path, precision=None, input_size=GRID.input_size, digest=None):
     """The network and its preprocessing.
 
     Args:
         path: a PyTorch state dict of the network.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+        input_size: S, pixels.
         digest: SHA-256 that the file must have; None: any.
     Returns:
         network: (B, S, S, 3) -> the last convolution's maps (B, G, G, D), 0 to 6.
@@ -116,7 +133,7 @@ def load(path, precision=None, digest=None):
     Raises:
         UserError: if the file cannot be read, or is of another network.
     """
-    tensors, model = read_tensors(path, digest), network(precision=precision)
+    tensors, model = read_tensors(path, digest), network(input_size, precision)
     try:
         for convolution, norm in convolutions():
             layer = model.get_layer(convolution.replace("_", "", 1).replace("._", "."))

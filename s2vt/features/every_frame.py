@@ -68,14 +68,14 @@ def every_frame(frames, extractor, config, keep: Callable = lambda frame: None):
     Args:
         frames: iterable of (seconds, (H, W, 3) uint8), such as `video.iterate_frames(path)`.
         extractor: FeatureExtractor, or anything with `cells(pictures (B, S, S, 3)) -> (B, G*G, D)`.
-        config: FeatureConfig; its `weights`, `resize` and `batch_size`.
+        config: FeatureConfig; its `weights`, `input_size`, `resize` and `batch_size`.
         keep: (H, W, 3) uint8 -> what is kept of a frame, in `kept`.
     Returns:
         EveryFrame.
     Raises:
         ValueError: if there is no frame.   Others: those of `frames`, such as MediaError.
     """
-    geometry, times, kept, grid = None, [], [], network_of(config.weights).grid
+    geometry, times, kept, grid = None, [], [], network_of(config.weights, config.input_size).grid
 
     def inputs():
         nonlocal geometry

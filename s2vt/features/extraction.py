@@ -135,7 +135,7 @@ def sample_inputs(path, config):
         MediaError: if it cannot be decoded.
     """
 
-    grid = networks.network_of(config.features.weights).grid
+    grid = networks.network_of(config.features.weights, config.features.input_size).grid
 
     def to_input(frame):
         geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize, grid)

@@ -6,6 +6,7 @@ Letters: B pictures, S=299 input side, G=8 grid, D=2048 channels.
 """
 
 import contextlib
+import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -17,22 +18,39 @@ from s2vt.errors import UserError
 from s2vt.features import inception_2015
 
 GRID = Grid()  # of 299 pixels, mixed_10's cells look at 32 k + 37: tests/test_heatmaps.py derives it from the layers
+SMALLEST = 75  # pixels of the smallest input, which has one cell
 NUM_CHANNELS = 2048
 
 
-def load(weights, precision=None):
+def grid_of(input_size):
+    """The Grid of mixed_10 for an input of S pixels.
+
+    Raises:
+        ValueError: if no cell fits into it.
+
+    Example:
+        >>> grid_of(448).side, grid_of(598).side
+        (12, 17)
+    """
+    if input_size < SMALLEST:
+        raise ValueError(f"InceptionV3 needs {SMALLEST} pixels or more")
+    return dataclasses.replace(GRID, side=1 + (input_size - SMALLEST) // GRID.stride, input_size=input_size)
+
+
+def load(weights, precision=None, **size):
     """The network and its preprocessing. The content of a file decides which one it is; batch norm is folded.
 
     Args:
         weights: "imagenet", or a file.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+        size: as for `trainable`.
     Returns:
         network: (B, S, S, 3) -> mixed_10 (B, G, G, D).
         preprocess: pictures (B, S, S, 3) of 0 ... 255, float32 -> the network's input.
     Raises:
         UserError: if the weights cannot be downloaded or read as those of InceptionV3.
     """
-    network, preprocess = trainable(weights, precision=precision)
+    network, preprocess = trainable(weights, precision=precision, **size)
     return (fold_batch_norm(network) if has_batch_norm(network) else network), preprocess
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from PIL import Image
 
 from s2vt.data.files import file_digest
 from s2vt.data.geometry import Grid
@@ -61,12 +62,21 @@ class Network:
         return self.weights if self.weights in NAMES else Path(self.weights).stem
 
 
-def network_of(weights):
-    """The Network that a value of `--weights` names; of a file, its ending tells which."""
-    if weights == EFFICIENTNET_LITE0 or Path(weights).suffix == ".pth":
-        module = efficientnet_lite0
-        return Network(weights, "EfficientNet-Lite0", module.GRID, module.NUM_CHANNELS, module)
-    return Network(weights, "InceptionV3", inception.GRID, inception.NUM_CHANNELS, inception)
+def network_of(weights, input_size=0):
+    """The Network that a value of `--weights` names; of a file, its ending tells which.
+
+    Args:
+        input_size: S, pixels; 0: the network's own.
+    Raises:
+        UserError: if the network cannot read pictures of this size.
+    """
+    is_light = weights == EFFICIENTNET_LITE0 or Path(weights).suffix == ".pth"
+    title, module = ("EfficientNet-Lite0", efficientnet_lite0) if is_light else ("InceptionV3", inception)
+    try:
+        grid = module.grid_of(input_size) if input_size else module.GRID
+    except ValueError as error:
+        raise UserError(f"features.input_size={input_size}: {error}") from None
+    return Network(weights, title, grid, module.NUM_CHANNELS, module)
 
 
 def weights_file(weights):
@@ -119,24 +129,26 @@ def digest(weights):
     return f"sha256:{pinned.get(weights) or file_digest(weights_file(weights))}"
 
 
-def load(weights, precision=None):
+def load(weights, precision=None, input_size=0):
     """A network and its preprocessing.
 
     Args:
         weights: a value of `--weights`.
         precision: a Keras dtype policy such as "mixed_bfloat16"; None for the current one.
+        input_size: S, pixels; 0: the network's own.
     Returns:
         network: (B, S, S, 3) -> the last convolutional map (B, G, G, D), >= 0.
         preprocess: pictures (B, S, S, 3) of 0 ... 255, float32 -> the network's input.
     Raises:
         UserError: if the weights cannot be found, downloaded or read as those of the network.
     """
-    path = weights_file(weights)
+    path, described = weights_file(weights), network_of(weights, input_size)
+    S = described.grid.input_size
     if weights == EFFICIENTNET_LITE0:
-        return efficientnet_lite0.load(path, precision, efficientnet_lite0.DIGEST)
+        return efficientnet_lite0.load(path, precision, S, efficientnet_lite0.DIGEST)
     if weights == INCEPTION_2015 and not path.exists():
         inception_2015.write_converted(path)
-    return network_of(weights).module.load(path or IMAGENET, precision)
+    return described.module.load(path or IMAGENET, precision, input_size=S)
 
 
 class FeatureExtractor:
@@ -155,8 +167,9 @@ class FeatureExtractor:
 
         from s2vt.engine import predictor
 
-        self.batch_size, self.described = features.batch_size, network_of(features.weights)
-        network, preprocess = load(features.weights, features.precision)
+        self.batch_size, self.described = features.batch_size, network_of(features.weights, features.input_size)
+        self.view = getattr(self, f"_{features.view}")
+        network, preprocess = load(features.weights, features.precision, features.input_size)
         grid, D = self.described.grid, self.described.num_channels
         pictures = keras.Input((grid.input_size, grid.input_size, 3), dtype="uint8")
         maps = ops.cast(network(preprocess(ops.cast(pictures, "float32"))), "float16")
@@ -171,10 +184,42 @@ class FeatureExtractor:
         Returns:
             (B, G*G, D) float16, the precision of descriptor files. The mean over the cells is pool_3.
         """
+        return self.view(pictures)
+
+    def _plain(self, pictures):
+        """The cells of pictures as they are."""
         batches = (pictures[k : k + self.batch_size] for k in range(0, len(pictures), self.batch_size))
         results = [self._predict(batch) for batch in batches]
         empty = np.zeros((0, self.described.grid.num_cells, self.described.num_channels), np.float16)
         return np.concatenate(results) if results else empty
+
+    def _mirrored(self, pictures):
+        """The mean of a picture's cells and those at the same places of its mirror image."""
+        there = self._plain(pictures[:, :, ::-1])
+        B, N, D = there.shape
+        G = self.described.grid.side
+        back = there.reshape(B, G, G, D)[:, :, ::-1].reshape(B, N, D)
+        return np.mean([self._plain(pictures), back], axis=0, dtype=np.float32).astype(np.float16)
+
+    def _region(self, pictures):
+        """For each cell pool_3 of its surroundings alone, as if they were the picture."""
+        grid = self.described.grid
+        found = [self._plain(regions(picture, grid)).mean(axis=1, dtype=np.float32) for picture in pictures]
+        return np.array(found, np.float16).reshape(-1, grid.num_cells, self.described.num_channels)
+
+
+REGION = 4  # strides along a side of the surroundings of a cell that are seen alone (ours)
+
+
+def regions(picture, grid):
+    """The surroundings of each cell, enlarged to the network's input: (S, S, 3) -> (G*G, S, S, 3), both uint8.
+
+    A square of 4 strides around the cell's centre, in whole pixels, moved into the picture where it would leave it.
+    """
+    S, side = grid.input_size, min(REGION * grid.stride, grid.input_size)
+    starts = np.clip(np.round(grid.centres() + 0.5 - side / 2), 0, S - side).astype(int).tolist()
+    squares = [picture[y : y + side, x : x + side] for y in starts for x in starts]
+    return np.stack([np.asarray(Image.fromarray(s).resize((S, S), Image.Resampling.BILINEAR)) for s in squares])
 
 
 # --- the network of a run -------------------------------------------------------------------------------------------

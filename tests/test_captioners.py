@@ -20,6 +20,7 @@ from s2vt import config
 from s2vt.captioning.captioner import caption_loss, word_losses
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.decoding import beam, greedy
+from s2vt.captioning.fitting import _precision
 from s2vt.captioning.hard_attention import HardAttention, reinforce_loss
 from s2vt.captioning.runs import new_model
 from s2vt.captioning.soft_attention import SoftAttention
@@ -496,6 +497,19 @@ def test_shared_media_and_listed_words_train_like_padded_copies(name, v):
         np.testing.assert_allclose(found[variable], value, rtol=1e-4, atol=1e-5, err_msg=variable)
     start = variables(random_model(name))
     assert all(np.abs(expected[variable] - value).max() > 1e-4 for variable, value in start.items())
+
+
+@pytest.mark.parametrize("name", CAPTIONERS)
+def test_a_step_in_bfloat16_differs_by_rounding_alone(name, v):
+    inputs = {"v": v, "y": Y}
+    expected_loss, expected = one_step_of_training(name, inputs)
+    with _precision("mixed_bfloat16"):
+        loss, found = one_step_of_training(name, inputs)
+    assert loss != expected_loss and loss == pytest.approx(expected_loss, rel=0.05)
+    start = variables(random_model(name))
+    for variable, value in start.items():
+        moved, of_rounded = expected[variable] - value, found[variable] - value
+        assert np.linalg.norm(of_rounded - moved) < 0.2 * np.linalg.norm(moved) + 0.01, variable
 
 
 def test_logits_of_listed_words(model, v):

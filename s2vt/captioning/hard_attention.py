@@ -43,7 +43,13 @@ class HardAttention(SoftAttention):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.baseline = self.add_weight(name="baseline", shape=(), initializer="zeros", trainable=False)
+        self.baseline = self.add_weight(
+            name="baseline",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,  # float32, as the losses
+        )
 
     def _draws(self, zeros, training):
         """From zeros (B, T, N): 1 for captions that use alpha itself, (B, T, 1), and Gumbel noise, (B, T, N)."""
@@ -52,7 +58,7 @@ class HardAttention(SoftAttention):
         uniform = keras.random.uniform(ops.shape(zeros), 1e-7, 1, seed=self.locations)
         soft = keras.random.uniform((ops.shape(zeros)[0], 1, 1), seed=self.locations) < self.soft_share
         per_word = ops.sum(zeros, axis=-1, keepdims=True)  # zeros (B, T, 1), for any N, known or not
-        return ops.cast(soft, zeros.dtype) + per_word, -ops.log(-ops.log(uniform))
+        return ops.cast(soft, zeros.dtype) + per_word, ops.cast(-ops.log(-ops.log(uniform)), zeros.dtype)
 
     def _choose(self, log_alpha, draw):
         """s (B, N): one-hot at argmax_i (log alpha_i + noise_i), with Gumbel noise a sample of alpha; or alpha."""

@@ -90,6 +90,7 @@ class SoftAttention(Captioner):
         h, log_alpha, s = self._all_steps(inputs, training)
         logits = self._logits_of(inputs, h, training)
         if training:
+            log_alpha, s = ops.cast(log_alpha, "float32"), ops.cast(s, "float32")  # losses are float32
             self.add_loss(self._training_loss(inputs, logits, log_alpha, s))
         return logits
 

@@ -267,17 +267,28 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
     ("ImageNet, then labels of whole frames", "-frames"),
     ("ImageNet", "-imagenet"),
 )
-PHOTOGRAPHS = (  # networks, runs
-    ("InceptionV3, plain training", "Flickr30k-plain"),
-    ("InceptionV3", "Flickr30k"),
-    ("EfficientNet-Lite0", "Flickr30k-light"),
+PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, its run)
+    (
+        "plain",
+        (
+            ("S2VT", "Flickr30k-s2vt"),
+            ("mean pooling", "Flickr30k-plain"),
+            ("soft attention", "Flickr30k-soft"),
+            ("hard attention", "Flickr30k-hard"),
+        ),
+    ),
+    ("taught", (("InceptionV3", "Flickr30k"), ("EfficientNet-Lite0", "Flickr30k-light"))),
 )
-PHOTOGRAPH_ROWS = tuple(
-    (f"{network}, {part}, {kind}", {"captioner": captioner, "part": part, "kind": kind})
-    for network, captioner in PHOTOGRAPHS
-    for part in ("paper", "ours")
-    for kind in ("nll", "likelihood", "logit", "alignment")
-)
+
+
+def _rows_of_photographs(captioners):
+    """Rows of captioners of photographs: protocols and kinds of map."""
+    return tuple(
+        (f"{title}, {part}, {kind}", {"captioner": run, "part": part, "kind": kind})
+        for title, run in captioners
+        for part in ("paper", "ours")
+        for kind in ("nll", "likelihood", "logit", "attention", "alignment")
+    )
 
 
 def _which_event(part):
@@ -377,9 +388,9 @@ TABLES = (
     ),
     *(
         Grid(
-            name=f"Flickr30k_{name}",
-            corner=f"{title}: network, protocol, map",
-            rows=PHOTOGRAPH_ROWS,
+            name=f"Flickr30k_{trained}_{name}",
+            corner=f"{title}: captioner, protocol, map",
+            rows=_rows_of_photographs(captioners),
             columns=(
                 ("captioner [95 % interval]", {"show": own}),
                 (f"captioner - {other}", {"show": minus(other)}),
@@ -388,10 +399,17 @@ TABLES = (
             ),
             common={"table": table},
         )
+        for trained, captioners in PHOTOGRAPHS
         for name, title, table, other, rows in (
             ("place", "pointing game", "space", "center", ("random", "center")),
             ("correctness", "attention correctness", "attention correctness, phrase", "uniform", ("uniform",)),
         )
+    ),
+    ByCategory(
+        name="Flickr30k_plain_by_category",
+        corner="pointing game, protocol paper, S2VT",
+        cell=Cell("Flickr30k-s2vt", "paper", "space", own),
+        beside={f"{row} (published)": values for row, values in published.TABLE_1.items()},
     ),
     *(
         ByCategory(
@@ -428,7 +446,11 @@ TABLES = (
             for dataset, run in (("StillShapes", "shipped"), ("MovingShapes", "shipped"), ("ShapeSequences", "one run"))
             for title, show in ((SEEDS, seeds), (run, own))
         )
-        + tuple((f"photographs, {network}", {"captioner": name, "show": own}) for network, name in PHOTOGRAPHS),
+        + tuple(
+            (f"photographs, {trained}, {title}", {"captioner": run, "show": own})
+            for trained, captioners in PHOTOGRAPHS
+            for title, run in captioners
+        ),
         columns=tuple((metric, {"table": metric}) for metric in ("METEOR", "CIDEr", "BLEU-4")),
         common={"part": "captions"},
     ),

@@ -103,8 +103,8 @@ class TrainingConfig:
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: Literal["constant", "cosine"] = "constant"  # constant (paper) | cosine: to 1/20 over the epochs (ours)
     # another data set whose training captions are learned too, its media read by its own layer: with Flickr30k, a
-    # captioner of videos also reads photographs, each as the cells of one frame (ours; paper: none)
-    joint_dataset: str = ""
+    # captioner of videos also reads photographs, each as the cells of one frame; none: no other (ours)
+    joint_dataset: str = "none"
     # of the data set's own batches: read a video as the cells of one frame (ours; paper: 0)
     frame_as_image_share: Share = 0.0
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)

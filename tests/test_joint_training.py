@@ -86,8 +86,8 @@ def test_a_joint_training_that_is_resumed_is_the_same(joint):
     for one, other in zip(place.weights("whole"), place.weights("parts"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert place.log("parts") == place.log("whole")
-    with pytest.raises(UserError, match=r"joint_dataset=StillShapes \(now \); add --set training.joint_dataset=Still"):
-        training.train(joint.request("parts", "training.joint_dataset=", seed=3, resume=True))
+    with pytest.raises(UserError, match=r"joint_dataset=StillShapes \(now none\); add --set training.joint_data"):
+        training.train(joint.request("parts", "training.joint_dataset=none", seed=3, resume=True))
 
 
 def test_statistics_are_of_the_media_of_both(joint, monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2vt.captioning.runs import Run, portable, portable_command
-from s2vt.config import CONTRASTED, Config, find, keys
+from s2vt.config import CONTRASTED, Config, TrainingConfig, find, keys
 from s2vt.data import datasets
 from s2vt.data.files import lock, read_json, write_json
 from s2vt.data.text import Vocabulary
@@ -140,7 +140,7 @@ def _joint(request):
     Media are read by the joint data set's own layer; all other settings of features are those of the training.
     """
     config, name = request.config, request.config.training.joint_dataset
-    if not name:
+    if name == TrainingConfig.joint_dataset:
         return []
     if name == config.dataset:
         raise UserError(f"training.joint_dataset={name} is the data set itself; expected another one")

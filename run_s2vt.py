@@ -50,6 +50,7 @@ def train(run, options, command):
         overwrite=options.overwrite,
         command=shlex.join(["python", *sys.argv]),
         weights=command.weights,
+        data_sets=cfg.CONFIGS,
     )
     best, score = training.train(request)
     print(f"{run.folder}: best checkpoint {best}, validation METEOR {score:.3f}")

@@ -58,7 +58,7 @@ def validation_losses(config, store, training, validation, seed, epochs):
     import keras
 
     from s2vt.captioning.runs import new_model
-    from s2vt.data.batches import CaptionBatches
+    from s2vt.data.batches import CaptionBatches, Source
     from s2vt.data.text import Vocabulary
 
     keras.utils.set_random_seed(seed)
@@ -67,8 +67,8 @@ def validation_losses(config, store, training, validation, seed, epochs):
     model = new_model(config, vocabulary)
     model.compile(keras.optimizers.Adam(config.training.learning_rate, epsilon=1e-8))
     history = model.fit(
-        CaptionBatches(training, store, vocabulary, config, seed),
-        validation_data=CaptionBatches(validation, store, vocabulary, config),
+        CaptionBatches([Source(training, store)], vocabulary, config, seed),
+        validation_data=CaptionBatches([Source(validation, store)], vocabulary, config),
         epochs=epochs,
         shuffle=False,
         verbose=0,

@@ -87,7 +87,7 @@ def captioner(sizes, plain=False):
 def random_batch(sizes):
     """The first batch of a set of random descriptors and captions."""
     import cfg
-    from s2vt.data.batches import CaptionBatches
+    from s2vt.data.batches import CaptionBatches, Source
     from s2vt.data.datasets import Medium
     from s2vt.data.text import Vocabulary
 
@@ -109,4 +109,4 @@ def random_batch(sizes):
     captions = [" ".join(f"word{k}" for k in rng.integers(1, sizes.V, length)) for length in lengths]
     groups = [captions[k : k + sizes.group] for k in range(0, sizes.captions, sizes.group)]
     media = [Medium(f"{k}", None, "train", tuple(group)) for k, group in enumerate(groups)]
-    return CaptionBatches(media, Store(), vocabulary, config)[0]
+    return CaptionBatches([Source(media, Store())], vocabulary, config)[0]

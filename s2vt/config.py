@@ -107,7 +107,11 @@ class TrainingConfig:
     captions_per_medium: int = 1  # captions of one medium that share one reading of it in a batch (release: 1)
     learning_rate: float = 5e-4  # Adam's initial rate (paper)
     decay: Literal["constant", "cosine"] = "constant"  # constant (paper) | cosine: to 1/20 over the epochs (ours)
-    frame_as_image_share: Share = 0.0  # of the batches: read a video as the cells of one frame (ours; paper: 0)
+    # another data set whose training captions are learned too, its media read by its own layer: with Flickr30k, a
+    # captioner of videos also reads photographs, each as the cells of one frame; none: no other (ours)
+    joint_dataset: str = "none"
+    # of the data set's own batches: read a video as the cells of one frame (ours; paper: 0)
+    frame_as_image_share: Share = 0.0
     score_every: int = 1  # epochs between two checkpoints scored by validation METEOR (ours)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the products (ours); weights are always float32
 

@@ -21,7 +21,7 @@ from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.contrast import Contrast, caption_scores, contrast_loss, cosines, picture_word_scores
 from s2vt.captioning.training import TrainingRequest, train
 from s2vt.config import CONTRASTED, SaliencyConfig
-from s2vt.data.batches import CaptionBatches
+from s2vt.data.batches import CaptionBatches, Source
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.saliency import maps
@@ -198,14 +198,14 @@ def test_a_batch_names_its_content_words():
     store = SimpleNamespace(v=lambda medium: np.full((N, D), medium.number))
     vocabulary = Vocabulary.from_captions((caption for medium in captions for caption in medium), 1)
     config = CONFIG.replace(["training.batch_size=4", "training.captions_per_medium=1", "model.contrast=0.5"])
-    batch = CaptionBatches(media, store, vocabulary, config)[0]
+    batch = CaptionBatches([Source(media, store)], vocabulary, config)[0]
     said = [[vocabulary.words[batch["queries"][k]] for k in row if k >= 0] for row in batch["query"]]
     assert said == [["dog", "cat"], ["dog"], ["cat"], []]
     assert (batch["query"] >= 0).tolist() == [[word in ("dog", "cat") for word in (vocabulary.words[w] for w in row)]
                                               for row in batch["y"]]  # fmt: skip
     assert batch["picture"].tolist() == [0, 0, 1, 1] and batch["medium"].tolist() == [0, 1, 2, 3]
     assert len(batch["queries"]) == 4 and batch["queries"][2:].tolist() == [0, 0]  # a multiple of B, padded by END
-    plain = CaptionBatches(media, store, vocabulary, config.replace(["model.contrast=0"]))[0]
+    plain = CaptionBatches([Source(media, store)], vocabulary, config.replace(["model.contrast=0"]))[0]
     assert set(plain) == {"v", "y", "medium", "words"}
 
 
@@ -243,7 +243,7 @@ def test_captions_alone_teach_where_each_word_is():
     model = CAPTIONERS["mean_pool"](len(vocabulary), units=128, embedding_size=E, contrast=0.5)
     model.build({"v": (None, None, Scenes.D)})
     model.compile(keras.optimizers.Adam(0.005))
-    model.fit(CaptionBatches(scenes.media, scenes, vocabulary, config, seed=1), epochs=10, verbose=0)
+    model.fit(CaptionBatches([Source(scenes.media, scenes)], vocabulary, config, seed=1), epochs=10, verbose=0)
     hits = []
     for medium in unseen.media:
         for word, cell in medium.truth.items():

@@ -13,7 +13,7 @@ from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.captioning.distillation import distillation_loss
 from s2vt.captioning.training import TrainingRequest, train
 from s2vt.config import CONTRASTED
-from s2vt.data.batches import SINGLE_DESCRIPTORS, SINGLE_MEDIA, SINGLE_WORDS, CaptionBatches
+from s2vt.data.batches import SINGLE_DESCRIPTORS, SINGLE_MEDIA, SINGLE_WORDS, CaptionBatches, Source
 from s2vt.data.text import Vocabulary
 from s2vt.engine import gradient
 from s2vt.errors import UserError
@@ -87,7 +87,7 @@ def test_a_batch_samples_descriptors_and_content_words():
     config = CONFIG.replace([*settings, "model.distillation=1"])
     seen = set()
     for epoch in range(20):
-        batch = CaptionBatches(media, store, vocabulary, config, seed=1, epoch=epoch)[0]
+        batch = CaptionBatches([Source(media, store)], vocabulary, config, seed=1, epoch=epoch)[0]
         assert batch["alone"].shape == (3, SINGLE_DESCRIPTORS) and set(batch["alone"].ravel()) <= set(range(5))
         assert batch["medium"][batch["caption"]].tolist() == [0, 1, 2]  # a caption of each medium, in their order
         assert batch["asked"].shape == (3, SINGLE_WORDS) and SINGLE_MEDIA > 3
@@ -100,7 +100,7 @@ def test_a_batch_samples_descriptors_and_content_words():
             seen |= {(vocabulary.words[batch["y"][b][0]], *sorted(words))}
     assert ("a", "cat", "dog") in seen and ("it", "dog") in seen and ("the", "cat") in seen and ("it",) in seen
     assert len([words for words in seen if len(words) == 5]) > 1  # four of the long caption's six content words
-    again = CaptionBatches(media, store, vocabulary, config, seed=1, epoch=19)[0]
+    again = CaptionBatches([Source(media, store)], vocabulary, config, seed=1, epoch=19)[0]
     assert all(np.array_equal(again[key], value) for key, value in batch.items())
 
 
@@ -115,7 +115,7 @@ def agreement_with_alignment(distillation):
     model = CAPTIONERS["mean_pool"](len(vocabulary), units=128, embedding_size=9, **losses)
     model.build({"v": (None, None, Scenes.D)})
     model.compile(keras.optimizers.Adam(0.005))
-    model.fit(CaptionBatches(scenes.media, scenes, vocabulary, config, seed=1), epochs=10, verbose=0)
+    model.fit(CaptionBatches([Source(scenes.media, scenes)], vocabulary, config, seed=1), epochs=10, verbose=0)
     same = []
     for medium in unseen.media:
         word = np.array([vocabulary.index[next(iter(medium.truth))]])  # "a WORD and a ..."

@@ -159,6 +159,16 @@ def test_mixed_10_that_is_damaged_or_made_with_other_settings_is_not_averaged(cl
         DescriptorStore(video_config(tmp_path, resize="center_crop"), tmp_path, "mixed_10").check()
 
 
+def test_frames_that_a_short_clip_repeats_are_computed_once(tmp_path):
+    clips = [Medium(f"s{n}", write_clip(tmp_path / f"{n}.mp4", n), "test", ("a",)) for n in (3, 1, 5, 2)]
+    store, extractor = DescriptorStore(video_config(tmp_path), tmp_path, "mixed_10"), Extractor()
+    extract(store, clips, extractor)
+    assert extractor.batches == [4, 4, 3]  # 3 + 1 + 5 + 2 pictures
+    for medium, expected in zip(clips, [(0, 0, 1, 2, 2), (0,) * 5, (0, 1, 2, 3, 4), (0, 0, 0, 1, 1)], strict=True):
+        assert store.details(medium)[1] == list(expected)  # round(linspace(0, F - 1, 5))
+        np.testing.assert_allclose(store.load(medium)[:, 5, 0], 10 * np.array(expected), atol=2)
+
+
 @pytest.mark.parametrize(("num_frames", "batch_size"), [(5, 4), (5, 13), (3, 64), (7, 7)])
 def test_batches_are_full_whatever_the_media(clips, tmp_path, num_frames, batch_size):
     config = video_config(tmp_path, num_frames=num_frames, batch_size=batch_size)

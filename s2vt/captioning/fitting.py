@@ -4,6 +4,7 @@ Imports the engine; `training` checks everything else first.
 """
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from s2vt.captioning import scoring
 from s2vt.captioning.decoding import caption_media
 from s2vt.captioning.java import MeteorScorer
 from s2vt.captioning.runs import new_model
-from s2vt.data.batches import CaptionBatches
+from s2vt.data.batches import CaptionBatches, Source
 from s2vt.data.files import atomic_path, reserve, write_json
 from s2vt.features.descriptors import DescriptorStore
 
@@ -32,8 +33,7 @@ def fit(config, run, data, vocabulary, seed, first_epoch=0):
     keras.utils.set_random_seed(seed)
     with _precision(config.training.precision):
         model = new_model(config, vocabulary)
-        readings = _readings(config, data.store)
-        batches = CaptionBatches(data.training, data.store, vocabulary, config, seed, first_epoch, readings)
+        batches = CaptionBatches(_sources(config, data), vocabulary, config, seed, first_epoch)
         if first_epoch:
             run.load_weights(model, first_epoch - 1)
         model.compile(_optimizer(config.training, len(batches)))
@@ -42,7 +42,7 @@ def fit(config, run, data, vocabulary, seed, first_epoch=0):
         with MeteorScorer() as scorer:
             model.fit(
                 batches,
-                validation_data=CaptionBatches(data.validation, data.store, vocabulary, config),
+                validation_data=CaptionBatches([Source(data.validation, data.store)], vocabulary, config),
                 epochs=config.training.epochs,
                 initial_epoch=first_epoch,
                 callbacks=[
@@ -74,21 +74,23 @@ def _optimizer(training, steps_per_epoch):
     return keras.optimizers.Adam(rate, epsilon=1e-8)
 
 
-def _readings(config, store):
-    """Inputs of training batches other than whole media: all cells of one random frame, as a picture's.
+def _sources(config, data):
+    """What training batches read: whole media and, of the data set itself, all cells of one random frame.
 
     Saliency asks the captioner about single cells (Eq. 13); one trained on frames alone has never read a cell.
 
     Returns:
-        [(share of the batches, (Medium, random generator) -> (N, D))], for `CaptionBatches`.
+        list of Source, for `CaptionBatches`.
     """
-    cells = DescriptorStore(config, store.data_dir, layer="mixed_10")
+    cells = DescriptorStore(config, data.store.data_dir, layer="mixed_10")
 
     def cells_of_a_frame(medium, rng):
         frames = cells.load(medium)
         return frames[rng.integers(len(frames))]
 
-    return [(config.training.frame_as_image_share, cells_of_a_frame)]
+    own, *joint = (Source(media, store) for media, store in data.training)
+    share = config.training.frame_as_image_share
+    return [dataclasses.replace(own, readings=((share, cells_of_a_frame),)), *joint]
 
 
 # --- the state for --resume -----------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 import dataclasses
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2vt.captioning.runs import Run, portable, portable_command
-from s2vt.config import CONTRASTED, Config, keys
+from s2vt.config import CONTRASTED, Config, TrainingConfig, find, keys
 from s2vt.data import datasets
 from s2vt.data.files import lock, read_json, write_json
 from s2vt.data.text import Vocabulary
@@ -30,6 +30,7 @@ class TrainingRequest:
         overwrite: start an existing run again.
         command: the command line, recorded in config.json.
         weights: digest of the backbone's weights that `config` was used with before; None: not checked.
+        data_sets: {name: Config} in which `config.training.joint_dataset` is looked up; a `dataset.json` is, too.
     """
 
     config: Config
@@ -40,11 +41,18 @@ class TrainingRequest:
     overwrite: bool = False
     command: str = ""
     weights: str | None = None
+    data_sets: dict[str, Config] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The media of both splits, lists of Medium with descriptors, and their DescriptorStore."""
+    """Media with descriptors.
+
+    Attributes:
+        training: pairs (list of Medium, their DescriptorStore), of the data set and of its joint data set, if any.
+        validation: list of Medium of the data set.
+        store: the data set's DescriptorStore.
+    """
 
     training: list
     validation: list
@@ -123,7 +131,24 @@ def _data(request):
             f"the descriptors in {store.folder} are of other weights than this config was trained on; make those with "
             f"preprocessing.py --weights, or train on these with --dataset {config.dataset}"
         )
-    return TrainingData(training, validation, store)
+    return TrainingData([(training, store), *_joint(request)], validation, store)
+
+
+def _joint(request):
+    """The training media of the joint data set and their DescriptorStore, [] without one.
+
+    Media are read by the joint data set's own layer; all other settings of features are those of the training.
+    """
+    config, name = request.config, request.config.training.joint_dataset
+    if name == TrainingConfig.joint_dataset:
+        return []
+    if name == config.dataset:
+        raise UserError(f"training.joint_dataset={name} is the data set itself; expected another one")
+    joint = find(name, request.data_dir, request.data_sets)
+    features = dataclasses.replace(config.features, layer=joint.features.layer)
+    joint = dataclasses.replace(joint, features=features)
+    store = DescriptorStore(joint, request.data_dir)
+    return [(with_descriptors(store, datasets.select(datasets.read_media(joint, request.data_dir), "train")), store)]
 
 
 # --- starting and resuming ------------------------------------------------------------------------------------------
@@ -171,7 +196,7 @@ def _start(request, data):
     for path in (run.folder / "config.json", run.folder / "log.csv", run.state_path, run.domain_path):
         path.unlink(missing_ok=True)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
-    captions = (caption for medium in data.training for caption in medium.captions)
+    captions = (caption for media, _ in data.training for medium in media for caption in medium.captions)
     vocabulary = Vocabulary.from_captions(captions, request.config.text.min_count)
     vocabulary.save(run.folder / "vocabulary.json")
     record = {"config": request.config.to_json(), **provenance(data.store, request.seed, request.command)}
@@ -196,7 +221,9 @@ def _continue(request, first_epoch):
 def _write_domain(run, data):
     """Writes descriptor_statistics.json, unless it exists or the data set is too small for it."""
     if not run.domain_path.exists():
-        domain = Domain.of(data.training, data.validation, data.store.v)
+        training = [(store, medium) for media, store in data.training for medium in media]
+        validation = [(data.store, medium) for medium in data.validation]
+        domain = Domain.of(training, validation, lambda stored: stored[0].v(stored[1]))
         if domain is not None:
             write_json(run.domain_path, domain.to_json())
 

@@ -3,6 +3,8 @@
 Letters: B captions of M media in a batch, N descriptors, D=2048, T words of the longest caption, P words of them all.
 """
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 
@@ -31,18 +33,45 @@ def caption_matrix(captions, max_words):
     return y
 
 
+@dataclass(frozen=True)
+class Source:
+    """Media of one data set, and what the encoder reads of them in a batch.
+
+    Attributes:
+        media: list of Medium with captions.
+        store: of their descriptors, a DescriptorStore: whole media are read as `store.v` gives them.
+        readings: pairs (share of this source's batches, (Medium, random generator) -> descriptors (N, D)); the other
+            batches read whole media. N is the same for all media of a reading.
+    """
+
+    media: list
+    store: object
+    readings: tuple = ()
+
+    @property
+    def all_readings(self):
+        """The functions of `readings` and, last, that of whole media."""
+        return [*(reading for _, reading in self.readings), lambda medium, rng: self.store.v(medium)]
+
+    def kinds(self, num_batches):
+        """Which of `all_readings` each of so many batches takes, in ascending order: (num_batches,) int."""
+        ends = np.round(np.cumsum([share for share, _ in self.readings]) * num_batches)
+        return np.searchsorted(ends, np.arange(num_batches), side="right")
+
+
 class CaptionBatches(keras.utils.PyDataset):
     """Every caption of every medium once an epoch, in an order that depends on (seed, epoch) alone.
 
     Captions of one medium come in groups of `captions_per_medium`, so that the encoder reads a medium once for all of
-    a group; the groups, of all media, are shuffled. Descriptors are read from their files when a batch is made, so the
-    set need not fit in memory. The same class serves training and validation.
+    a group; the groups, of all media of a source, are shuffled. A batch holds media of one source, read in one way;
+    the batches of all sources and readings are shuffled, too. Descriptors are read from their files when a batch is
+    made, so the set need not fit in memory. The same class serves training and validation.
 
     A batch is {"v": (M, N, D), "y": (B, T), "medium": (B,), "words": (P,)}, the inputs of `S2VT.call`; `y` is both the
-    decoder's input and its target. `v` holds whole media or, in a share of the batches, one of the other `readings`.
-    With model.contrast it also has what the contrast sets against each other (`s2vt.captioning.contrast`):
+    decoder's input and its target. With model.contrast it also has what the contrast sets against each other
+    (`s2vt.captioning.contrast`):
 
-        "picture" (M,)   number of each row's medium in the data set: rows with the same number are one medium
+        "picture" (M,)   number of each row's medium among all media: rows with the same number are one medium
         "queries" (Q,)   content words of the batch, word indices, each once; padded by END
         "query" (B, T)   position of each word of y in "queries"; -1 for function words and END
 
@@ -54,82 +83,94 @@ class CaptionBatches(keras.utils.PyDataset):
         "asked" (M', Q)   steps t of content words of this caption; -1 where it has no more
     """
 
-    def __init__(self, media, store, vocabulary, config, seed=None, epoch=0, readings=()):
+    def __init__(self, sources, vocabulary, config, seed=None, epoch=0):
         """Args:
-        media: list of Medium with captions.   store: a DescriptorStore.
+        sources: list of Source, which have descriptors of one D.
         seed: of the order of the captions; None: the media's order.
         epoch: number of the first epoch; above 0 when training is resumed.
-        readings: pairs (share of the batches, (Medium, random generator) -> descriptors (N, D)); the other batches
-            read whole media.
         """
         super().__init__()
-        self.store, self.seed, self.shuffle = store, seed or 0, seed is not None
-        self.shares = [share for share, _ in readings]
-        self.readings = [*(reading for _, reading in readings), lambda medium, rng: store.v(medium)]
+        self.sources, self.seed, self.shuffle = sources, seed or 0, seed is not None
+        self.readings = [(s, reading) for s, source in enumerate(sources) for reading in source.all_readings]
         self.group_size = config.training.captions_per_medium
         self.is_content = np.array([word not in FUNCTION_WORDS for word in vocabulary.words])
         self.with_contrast, self.with_distillation = config.model.contrast > 0, config.model.distillation > 0
         self.groups_a_batch = max(1, config.training.batch_size // self.group_size)
-        captions, self.media, self.rows = [], [], []
-        for medium in media:
-            known = [words for words in map(vocabulary.known, medium.captions) if words]
-            if known:
-                self.media.append(medium)
-                self.rows.append(np.arange(len(captions), len(captions) + len(known)))
-                captions += known
+        captions, self.media = [], []
+        self.rows = [[] for _ in sources]  # of each source: (index into media, rows of y)
+        for source, rows in zip(sources, self.rows, strict=True):
+            for medium in source.media:
+                known = [words for words in map(vocabulary.known, medium.captions) if words]
+                if known:
+                    rows.append((len(self.media), np.arange(len(captions), len(captions) + len(known))))
+                    self.media.append(medium)
+                    captions += known
         y = caption_matrix(captions, config.text.max_words)
-        self.y = np.pad(y, ((0, 0), (0, 1)), constant_values=END)  # a step more, see _vary_shapes_of_first_two
+        self.y = np.pad(y, ((0, 0), (0, 1)), constant_values=END)  # a step more, see _start
         self.num_words = np.minimum([len(words) + 1 for words in captions], config.text.max_words)  # END among them
         self._start(epoch)
 
     def _start(self, epoch):
+        """Deals the captions of an epoch to batches.
+
+        The first two batches differ in N and T, if any two batches do. Keras infers the shapes of all batches from them
+        (`get_tensor_spec` in its data adapters): a dimension that these have in common is fixed, and a later batch of
+        another length is an error. So the second one has a padding step where both have the same T.
+        """
         self.epoch = epoch if self.shuffle else 0  # validation is the same after every epoch
         rng = np.random.default_rng([self.seed, self.epoch])
-        groups = []  # (index into media, rows of y)
-        for k, rows in enumerate(self.rows):
-            rows = rng.permutation(rows) if self.shuffle else rows
-            groups += [(k, rows[i : i + self.group_size]) for i in range(0, len(rows), self.group_size)]
-        order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
-        self.groups = [groups[i] for i in order]
-        ends = np.round(np.cumsum(self.shares) * len(self))
-        self.kinds = rng.permutation(np.searchsorted(ends, np.arange(len(self)), side="right"))  # indices of readings
+        batches = [self._batches_of(rows, rng) for rows in self.rows]
+        kinds = [source.kinds(len(own)) for source, own in zip(self.sources, batches, strict=True)]
+        starts = np.cumsum([0, *(len(source.all_readings) for source in self.sources)])
+        kinds = rng.permutation(np.concatenate([start + own for start, own in zip(starts, kinds, strict=False)]))
+        self.kinds = self._second_of_other_length(kinds)  # indices of readings
+        waiting = [iter(own) for own in batches]
+        self.batches = [next(waiting[self.readings[kind][0]]) for kind in self.kinds]
         self.num_steps = [self._num_steps(k) for k in range(len(self))]
-        self._vary_shapes_of_first_two()
+        if len(self) > 1:
+            self.num_steps[1] += self.num_steps[1] == self.num_steps[0]
 
-    def _vary_shapes_of_first_two(self):
-        """Makes the first two batches differ in N and T, if any two batches do.
+    def _batches_of(self, rows, rng):
+        """The groups of a source, (index into media, rows of y), in batches."""
+        groups = []
+        for m, of_medium in rows:
+            of_medium = rng.permutation(of_medium) if self.shuffle else of_medium
+            groups += [(m, of_medium[i : i + self.group_size]) for i in range(0, len(of_medium), self.group_size)]
+        order = rng.permutation(len(groups)) if self.shuffle else range(len(groups))
+        groups = [groups[i] for i in order]
+        return [groups[i : i + self.groups_a_batch] for i in range(0, len(groups), self.groups_a_batch)]
 
-        Keras infers the shapes of all batches from the first two (`get_tensor_spec` in its data adapters): a dimension
-        that these have in common is fixed, and a later batch of another length is an error. So the second batch takes
-        a reading other than the first one's, and a padding step where both have the same T.
-        """
-        if len(self) < 2:
-            return
-        others = np.flatnonzero(self.kinds != self.kinds[0])
-        if len(others):
-            self.kinds[[1, others[0]]] = self.kinds[[others[0], 1]]
-        self.num_steps[1] += self.num_steps[1] == self.num_steps[0]
+    def _second_of_other_length(self, kinds):
+        """The readings of the batches with the second one exchanged, so that its N is not that of the first."""
+        present = np.unique(kinds)
+        if len(present) > 1:
+            N = {kind: len(self._read(kind, self.rows[self.readings[kind][0]][0][0])) for kind in present}
+            others = np.flatnonzero([N[kind] != N[kinds[0]] for kind in kinds])
+            if len(others):
+                kinds[[1, others[0]]] = kinds[[others[0], 1]]
+        return kinds
+
+    def _read(self, kind, m, rng=None):
+        """Descriptors of medium m in one of the readings: (N, D)."""
+        return self.readings[kind][1](self.media[m], rng or np.random.default_rng(0))
 
     def __len__(self):
-        return -(-len(self.groups) // self.groups_a_batch)
-
-    def _groups_of(self, k):
-        return self.groups[k * self.groups_a_batch : (k + 1) * self.groups_a_batch]
+        return len(self.batches)
 
     def _num_steps(self, k):
         """T of batch k: its longest caption, rounded up."""
-        longest = max(self.num_words[rows].max() for _, rows in self._groups_of(k))
+        longest = max(self.num_words[rows].max() for _, rows in self.batches[k])
         return min(-(-longest // STEPS) * STEPS, self.y.shape[1] - 1)
 
     def __getitem__(self, k):
-        groups = self._groups_of(k)
+        groups = self.batches[k]
         rows = np.concatenate([rows for _, rows in groups])
         B, T = len(rows), self.num_steps[k]
         words = np.flatnonzero(np.arange(T) < self.num_words[rows, None]).astype(np.int32)  # b T + t
         words = np.pad(words, (0, -len(words) % B), constant_values=-1)
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
         rng = np.random.default_rng([self.seed, self.epoch, k])
-        v = [self.readings[self.kinds[k]](self.media[m], rng) for m, _ in groups]
+        v = [self._read(self.kinds[k], m, rng) for m, _ in groups]
         v = np.stack(v).astype(np.float32)  # (M, N, D)
         batch = {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
         if self.with_contrast:

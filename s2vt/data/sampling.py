@@ -43,19 +43,24 @@ class SampledMedium:
         """
         return Geometry.of(*self.size, resize, grid)
 
+    @property
+    def first_of_each(self):
+        """Which of the m frames are not repetitions of the one before, (m',): 0, 1, ..., m - 1 if F >= m."""
+        if self.frame_rate is None:
+            return np.arange(len(self.frames))
+        return np.flatnonzero(np.diff(self.indices, prepend=-1))
+
     def distinct(self):
         """The medium without the repeated frames that a clip of fewer than m frames has.
 
         Returns:
             SampledMedium of m' <= m frames, and which of the m frames they are, (m',).
         """
+        first = self.first_of_each
         if self.frame_rate is None:
-            return self, np.arange(len(self.frames))
-        indices, first = np.unique(self.indices, return_index=True)
-        return (
-            dataclasses.replace(self, frames=self.frames[first], indices=indices, times=self.times[first]),
-            first,
-        )
+            return self, first
+        kept = {name: getattr(self, name)[first] for name in ("frames", "indices", "times")}
+        return dataclasses.replace(self, **kept), first
 
 
 def sample_medium(path, media=None, num_frames=26, start=None, end=None, convert=lambda frame: frame):

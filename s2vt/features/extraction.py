@@ -1,8 +1,10 @@
 """Extraction: media -> descriptor files, resumable after a kill at any moment.
 
 Decoding, the network and writing overlap: threads decode the next media while the network computes a full batch, and
-another thread writes the media before. pool_3 is the mean of mixed_10's cells as they stand in their file: it is made
-along with mixed_10 where the captioner reads it, and without the network where mixed_10's files are there.
+another thread writes the media before. Frames that a short clip repeats are computed once.
+
+pool_3 is the mean of mixed_10's cells as they stand in their file: it is made along with mixed_10 where the captioner
+reads it, and without the network where mixed_10's files are there.
 
 Letters: B pictures; m frames of a medium (1 for a picture); S input side, G*G cells and D channels of the network.
 """
@@ -243,7 +245,7 @@ class _Extraction:
         self._save(medium, read_json(self.cells.folder / f"{medium.id}.json"), array)
 
     def _pictures(self, decoded):
-        """Yields (medium, SampledMedium, i) for each picture i, and (medium, None, None) where there are none."""
+        """Yields (medium, SampledMedium, i) for each distinct picture i, or (medium, None, None) if there are none."""
         for medium, future in decoded:
             try:
                 sampled = future.result()
@@ -253,16 +255,18 @@ class _Extraction:
             if sampled is None:
                 yield medium, None, None
             else:
-                yield from ((medium, sampled, i) for i in range(len(sampled.frames)))
+                yield from ((medium, sampled, i) for i in sampled.first_of_each)
 
     def _compute(self, batch):
         """Cells of a batch of pictures; media that are complete are given to the writer."""
         found = self.extractor().cells(np.stack([sampled.frames[i] for _, sampled, i in batch]))
         for (medium, sampled, i), of_picture in zip(batch, found, strict=True):
             self.of_medium.append(of_picture)
-            if i == len(sampled.frames) - 1:
+            first = sampled.first_of_each
+            if i == first[-1]:
+                cells = np.repeat(self.of_medium, np.diff([*first, len(sampled.frames)]), axis=0)
                 details = details_of(sampled, self.config.features.resize, self.cells.network.grid)
-                self.writes.append(self.writer.submit(self._save, medium, details, self.of_medium))
+                self.writes.append(self.writer.submit(self._save, medium, details, cells))
                 self.of_medium = []
 
     def _save(self, medium, details, cells):

@@ -29,6 +29,7 @@ from s2vt.data.geometry import Geometry, resize
 from s2vt.data.phrases import phrases_at
 from s2vt.data.text import Vocabulary
 from s2vt.explaining import explainer
+from s2vt.explaining.captioners import TrainedCaptioner
 from s2vt.features import networks
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
@@ -635,10 +636,10 @@ def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeyp
     folder = data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two", "broken")})
     (folder / "TestVideo" / "broken.mp4").write_bytes(b"no video")
     (tmp_path / "list.tsv").write_text("one\tred\n\ntwo\tred blue\none\tblue <&\nbroken\tred\n")
-    loaded, load = [], explainer.Explainer.captioner.func
-    captioner = functools.cached_property(lambda self: (loaded.append(1), load(self))[1])
-    captioner.__set_name__(explainer.Explainer, "captioner")
-    monkeypatch.setattr(explainer.Explainer, "captioner", captioner)
+    loaded, load = [], TrainedCaptioner.model.func
+    model = functools.cached_property(lambda self: (loaded.append(1), load(self))[1])
+    model.__set_name__(TrainedCaptioner, "model")
+    monkeypatch.setattr(TrainedCaptioner, "model", model)
     out = tmp_path / "out"
     arguments = ("--media_id", tmp_path / "list.tsv", "--output", out / "{id}.gif", "--size", "320x240")
     status, printed, err = show(*arguments)

@@ -39,7 +39,7 @@ def main():
     request = ExplanationRequest(
         captioner=TrainedCaptioner(run, run.checkpoint(options.checkpoint), config),
         data_dir=command.data_dir,
-        selection=Selection(options.media, options.media_id, options.split, options.limit, options.sentence),
+        selection=Selection(*(getattr(options, field.name) for field in dataclasses.fields(Selection))),
         phrases=tuple(phrases),
         excerpt=Excerpt(options.start, options.end, options.stride),
         look=Look(config.saliency, options.cmap, options.layout, options.size, protocol),
@@ -77,6 +77,7 @@ def _parser():
     parser.add_argument("--split", default="test", help="with --media_id all: train, val or test")
     parser.add_argument("--limit", type=int, metavar="N", help="with --media_id all: the first N media only")
     parser.add_argument("--sentence", help="the sentence to explain (default: the captioner's own caption)")
+    parser.add_argument("--instead", metavar="SENTENCE", help="why a word of --sentence and not this sentence's word")
     parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
     parser.add_argument(
         "--phrases",

@@ -23,7 +23,7 @@ def load(captioner, checkpoint="best", experiments_dir=None):
     return captioners.load(captioner, checkpoint, experiments_dir)
 
 
-def explain(captioner, medium, sentence=None, *, phrases=(), map=None, **options):
+def explain(captioner, medium, sentence=None, *, instead=None, phrases=(), map=None, **options):
     """Where, and in a video when, a captioner finds the evidence for each word of a sentence.
 
         explained = explain(load("Flickr30k-light"), "photo.jpg", "a dog runs on the beach", map="alignment")
@@ -35,6 +35,8 @@ def explain(captioner, medium, sentence=None, *, phrases=(), map=None, **options
         medium: the path of a picture or video; a Pillow image; a picture (H, W, 3) uint8; or a clip (m, H, W, 3) uint8
             with `fps` or `times`.
         sentence: to look for; None: the captioner's own caption.
+        instead: another sentence that has the same words up to one, such as "a cat runs on the beach": why the first
+            word and not the other? Pictures then show log q(word) - log q(other word).
         phrases: words and phrases of the sentence to draw, such as ["a dog", "the beach"] (Eq. 9). None given: every
             word of a video, every noun phrase of a picture.
         map: kind of map that is drawn first, such as "nll" (Eq. 7) or "kl" (Eq. 6); None: the captioner's own setting.
@@ -42,7 +44,8 @@ def explain(captioner, medium, sentence=None, *, phrases=(), map=None, **options
         options: fields of `s2vt.explaining.options.Options`: fps, times, start, end, stride, protocol, settings, cmap,
             layout, size, seed.
     Returns:
-        `s2vt.explaining.explained.Explained`: `words`, `nll`, `kl`, `frame_nll`, `map`, `show`, `save`.
+        `s2vt.explaining.explained.Explained`: `words`, `nll`, `kl`, `frame_nll`, `instead`, `map`, `show`,
+        `save`.
     Raises:
         UserError: on an unknown captioner, kind of map or setting, a medium that cannot be read, words that the
             captioner does not know, or phrases that the sentence lacks. The message says what to do.
@@ -55,5 +58,5 @@ def explain(captioner, medium, sentence=None, *, phrases=(), map=None, **options
     from s2vt.explaining.options import Options
 
     options = Options(**options)
-    request = options.request(captioners.load(captioner), options.selection(medium, sentence), phrases, map)
+    request = options.request(captioners.load(captioner), options.selection(medium, sentence, instead), phrases, map)
     return explain_job(Explainer(request), plan_in_memory(request))

@@ -58,15 +58,15 @@ def explain_job(explainer, job, progress: Callable = _no_progress) -> Explained:
     Raises:
         UserError: if it cannot be decoded, or there is nothing to explain, the captioner's own caption being empty.
     """
-    sampled, (explanation,) = explainer.explain([job], sample(job, explainer.request), progress("frame"))
-    return _explained(explainer, job, sampled, explanation, progress("frame"))
+    sampled, (found,) = explainer.explain([job], sample(job, explainer.request), progress("frame"))
+    return _explained(explainer, job, sampled, found, progress("frame"))
 
 
-def _explained(explainer, job, sampled, explanation, progress):
-    """The Explained of a job. sampled, explanation: from `Explainer.explain`. Raises: as `explain_job`."""
-    if explanation is None:
+def _explained(explainer, job, sampled, found, progress):
+    """The Explained of a job. sampled, found: from `Explainer.explain`. Raises: as `explain_job`."""
+    if found is None:
         raise UserError(f"the captioner's own caption of {job.source} is empty; give one with --sentence")
-    return Explained(explainer.request, job, sampled, explanation, progress)
+    return Explained(explainer.request, job, sampled, found.explanation, found.odds, progress)
 
 
 def _make(explained):
@@ -105,6 +105,7 @@ def _settings(request):
     """The settings that the files depend on, as JSON values."""
     settings = {
         "phrases": request.phrases,
+        "instead": request.selection.instead,
         "look": dataclasses.asdict(request.look),
         "excerpt": dataclasses.asdict(request.excerpt),
         "page": request.page,
@@ -116,17 +117,16 @@ def _settings(request):
 def _of_medium(jobs, explainer, progress, failed):
     """Yields the Explained of each job about one medium; adds those that cannot be explained to `failed`."""
     try:
-        sampled, explanations = explainer.explain(jobs, sample(jobs[0], explainer.request), progress("frame"))
+        sampled, every = explainer.explain(jobs, sample(jobs[0], explainer.request), progress("frame"))
     except UserError as error:
         failed.update({job.name: error for job in jobs})
         return
-    for job, explanation in zip(jobs, explanations, strict=True):
+    for job, found in zip(jobs, every, strict=True):
         try:
-            yield _explained(explainer, job, sampled, explanation, progress("frame"))
+            yield _explained(explainer, job, sampled, found, progress("frame"))
         except UserError as error:
             failed[job.name] = error
 
 
 def _thumbnail(explained):
-    look = explained.request.look
-    return gallery.thumbnail(explained.sampled.frames["shown"], explained.explanation, explained.phrases, look)
+    return gallery.thumbnail(explained.sampled.frames["shown"], *explained.drawn)

@@ -4,6 +4,7 @@ Letters: T words, m explained frames (1 for a picture), G x G grid; H, W height 
 """
 
 import dataclasses
+import functools
 import html
 import io
 import sys
@@ -23,8 +24,9 @@ from s2vt.data.text import tokenize
 from s2vt.data.video_writer import output_rate
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
-from s2vt.rendering import drawing
+from s2vt.rendering import drawing, odds
 from s2vt.saliency.explanation import Explanation
+from s2vt.saliency.instead import Odds, parting
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +37,7 @@ class Explained:
         request: the ExplanationRequest.   job: the Job.
         sampled: SampledMedium of the frames that are explained, of `Explainer.explain`.
         explanation: the Explanation.
+        odds: as `Found.odds` of the Explainer.
         progress: (iterable of a video's frames, their number) -> iterable.
     """
 
@@ -42,6 +45,7 @@ class Explained:
     job: object
     sampled: SampledMedium
     explanation: Explanation
+    odds: Callable
     progress: Callable = lambda frames, total: frames
 
     # --- numbers
@@ -72,6 +76,16 @@ class Explained:
         frames = self._evidence("nll").frames
         return None if frames is None else -frames
 
+    @functools.cached_property
+    def instead(self) -> Odds | None:
+        """Log-odds of the word in which the two sentences part, against the other sentence's; None without one."""
+        instead = self.request.selection.instead
+        if instead is None:
+            return None
+        words = tokenize(instead)
+        t = parting(self.words, words)
+        return self.odds({t: [self.request.captioner.vocabulary.index[words[t]]]})[t]
+
     def map(self, words=None, kind=None) -> np.ndarray:
         """Where the evidence for words lies, as it is drawn, in source pixels.
 
@@ -79,21 +93,25 @@ class Explained:
 
         Args:
             words: a word or phrase of the sentence, its first occurrence ("a dog"); the position of a word, from 0;
-                positions; None: the whole sentence.
+                positions; None: the whole sentence, or with `instead` the log-odds of the two words, nats, signed and
+                not scaled.
             kind: of map, a key of `explanation.maps`; None: the one that was asked for.
         Returns:
             (H, W) float32 of a picture, (m, H, W) of the explained frames of a video.
         Raises:
             UserError: if the sentence has no such words, or the kind of map has no values in space or was not found.
         """
-        look = self.request.look
+        look, geometry = self.request.look, self.explanation.geometry
+        if words is None and self.instead is not None:
+            maps = look.upsample(self.instead.cells[0], geometry)
+            return maps if self.job.moving else maps[0]
         look = dataclasses.replace(look, saliency=dataclasses.replace(look.saliency, map=kind or look.kind))
         self._evidence(look.kind)
         cells, _ = drawing.drawn_evidence(self.explanation, [self._phrase(words)], look)
         if cells is None:
             raise UserError(f"{look.title} of a video has values in time only; choose another kind of map")
-        e = drawing.e_to_draw(cells, self.explanation.geometry, look)[0]
-        maps = np.clip(look.upsample(e, self.explanation.geometry), 0, 1).astype(np.float32)
+        e = look.to_draw(cells, geometry)[0]
+        maps = np.clip(look.upsample(e, geometry), 0, 1).astype(np.float32)
         return maps if self.job.moving else maps[0]
 
     def _evidence(self, kind):
@@ -121,6 +139,13 @@ class Explained:
             return find_phrases(self.words, self.request.phrases)
         every = [(t,) for t in range(len(self.words))]
         return phrases_at(self.words, every if self.job.moving else noun_phrases(self.words) or every)
+
+    @property
+    def drawn(self):
+        """What pictures and videos show: an explanation, its phrases and a Look; with `instead` the log-odds."""
+        if self.instead is None:
+            return self.explanation, self.phrases, self.request.look
+        return odds.to_draw(self.explanation, self.instead, self.request.look)
 
     def frames(self, path):
         """(every frame of the video that is shown, (seconds, (H, W, 3) uint8), and frames per second of a file)."""

@@ -5,8 +5,11 @@ network; N descriptors that the captioner reads, T words.
 """
 
 import dataclasses
+import functools
 import io
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -14,6 +17,7 @@ from PIL import Image
 from s2vt.data.sampling import together
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
+from s2vt.saliency.instead import find_odds
 from s2vt.saliency.maps import KINDS, Asking, find_evidence
 
 
@@ -53,6 +57,19 @@ class Thumbnails:
         self.files.append(file.getvalue())
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a captioner finds for one sentence.
+
+    Attributes:
+        explanation: the Explanation.
+        odds: {t: indices of other words} -> {t: Odds} of the sentence's words against them, `instead.find_odds`.
+    """
+
+    explanation: Explanation
+    odds: Callable
+
+
 class Explainer:
     """Explains media with one captioner.
 
@@ -75,7 +92,7 @@ class Explainer:
             progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
         Returns:
             SampledMedium of the m' frames that are explained, with `frames["shown"]`: the distinct ones, or every one
-            (`saliency.normalize=release`); list of Explanation of these, None for an empty caption.
+            (`saliency.normalize=release`); for each job a Found of these, None for an empty caption.
         """
         job = jobs[0]
         descriptors = self.captioner.read(self._cells(job, sampled))
@@ -86,7 +103,8 @@ class Explainer:
         if not asked:
             return sampled, [None] * len(jobs)
         explained, first, cells = self._explained(job, sampled, descriptors.cells, progress)
-        evidence = self._evidence(jobs, dataclasses.replace(descriptors, cells=cells), first, asked)
+        descriptors = dataclasses.replace(descriptors, cells=cells)
+        evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
         if any(job.has_page for job in jobs) or self.request.every_kind:
             from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
@@ -95,11 +113,13 @@ class Explainer:
             log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
         geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
 
-        def explanation(y, maps, of_sentence):
+        def of_sentence(y, maps, log_p):
             words = tuple(self.vocabulary.words[i] for i in y)
-            return Explanation(words, maps, geometry, explained.indices, explained.times, of_sentence)
+            explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
+            odds = functools.partial(find_odds, self.captioner.model, descriptors, y, asking=self._asking(job))
+            return Found(explanation, odds)
 
-        found = map(explanation, asked, evidence, log_p)
+        found = map(of_sentence, asked, evidence, log_p)
         return explained, [next(found) if y else None for y in sentences]
 
     def _explained(self, job, sampled, cells, progress):
@@ -143,19 +163,21 @@ class Explainer:
         Args:
             first: which of the m frames each one is, (m',).
         """
-        moving = jobs[0].moving
-        media, words = "video" if moving else "picture", tuple(self.vocabulary.words)
+        moving, asking = jobs[0].moving, self._asking(jobs[0])
         chosen, has_page = self.request.look.kind, self.request.every_kind or any(job.has_page for job in jobs)
         kinds = [kind for kind in self.captioner.kinds if kind == chosen or has_page and KINDS[kind].quick]
-        kinds = [kind for kind in kinds if media in KINDS[kind].media]
+        kinds = [kind for kind in kinds if asking.media in KINDS[kind].media]
         # Attention over equal frames says nothing about a picture, attention over a video's mean cells nothing about
         # its frames; attention over every frame would be another one.
         over_frames = descriptors.order is None
         if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        asking = Asking(media, self.config.saliency, words, self.request.seed)
         found = find_evidence(self.captioner.model, descriptors, sentences, kinds, asking)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
+
+    def _asking(self, job):
+        media = "video" if job.moving else "picture"
+        return Asking(media, self.config.saliency, tuple(self.vocabulary.words), self.request.seed)
 
 
 def _of_distinct(evidence, first):

@@ -15,6 +15,7 @@ from s2vt.data.sources import File, Frames, source_of
 from s2vt.data.text import tokenize
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
+from s2vt.saliency.instead import parting
 from s2vt.saliency.maps import KINDS
 
 WHOLE = {"picture": "cells of one picture", "video": "frames"}  # what a captioner of these reads together
@@ -150,10 +151,16 @@ def _check_excerpt(request, jobs):
 
 
 def _check_sentence(sentence, place, request):
+    instead, vocabulary = request.selection.instead, request.captioner.vocabulary
     if sentence is None:
+        if instead is not None:
+            raise UserError(f"{place}--instead {instead!r} needs a sentence to compare with; give --sentence")
         return
     try:
-        request.captioner.vocabulary.encode(sentence, request.config.text.max_words)
+        for given in (sentence, *[instead] * (instead is not None)):
+            vocabulary.encode(given, request.config.text.max_words)
+        if instead is not None:
+            parting(tokenize(sentence), tokenize(instead))
         find_phrases(tokenize(sentence), request.phrases)
     except UserError as error:
         raise UserError(f"{place}{error}") from None

@@ -40,9 +40,9 @@ class Options:
     size: tuple[int, int] | None = None
     seed: int = 0
 
-    def selection(self, medium, sentence):
+    def selection(self, medium, sentence, instead=None):
         """The Selection of a medium of the user's own."""
-        return Selection(source_of(medium, self.fps, self.times), sentence=sentence)
+        return Selection(source_of(medium, self.fps, self.times), sentence=sentence, instead=instead)
 
     def request(self, captioner, selection, phrases=(), map=None):
         """The ExplanationRequest, of all kinds of map.

@@ -49,26 +49,28 @@ def maker_of(output, moving):
 def make_video(path, explained):
     """A saliency video or animation."""
     frames, rate = explained.frames(path)
-    saliency_video(path, frames, rate, explained.explanation, explained.phrases, explained.request.look)
+    saliency_video(path, frames, rate, *explained.drawn)
 
 
 def make_storyboard(path, explained):
     """The storyboard of a video: the phrases asked for, else its content words."""
-    phrases, times = explained.phrases, explained.explanation.times
-    if not explained.request.phrases:
-        phrases = [phrases[t] for t in content_words(explained.explanation.words)]
+    explanation, phrases, look = explained.drawn
+    times = explanation.times
+    if not explained.request.phrases and explained.instead is None:
+        phrases = [phrases[t] for t in content_words(explanation.words)]
     span = float(times[0]), float(times[0]) + explained.sampled.duration
     thumbnails = explained.sampled.frames["shown"]
-    storyboard.storyboard(path, explained.explanation, phrases, thumbnails, span, explained.request.look)
+    storyboard.storyboard(path, explanation, phrases, thumbnails, span, look)
 
 
 def make_figure(path, explained):
     """The figure of a picture, with the true boxes of its phrases where they are annotated."""
-    request, medium, phrases = explained.request, explained.job.medium, explained.phrases
+    request, medium = explained.request, explained.job.medium
+    explanation, phrases, look = explained.drawn
     if medium.split:
         boxes = named_boxes(request.config.annotations, request.data_dir / request.config.dataset, medium)
         phrases = [dataclasses.replace(phrase, boxes=boxes.get(phrase.name, ())) for phrase in phrases]
-    figure.picture_figure(path, explained.sampled.frames["shown"][0], explained.explanation, phrases, request.look)
+    figure.picture_figure(path, explained.sampled.frames["shown"][0], explanation, phrases, look)
 
 
 def make_page(path, explained):
@@ -85,7 +87,7 @@ def make_page(path, explained):
 
 def save_numbers(path, explained):
     """The raw numbers as .npz, see `Explanation.save`."""
-    explained.explanation.save(path)
+    explained.explanation.save(path, explained.instead)
 
 
 # Whether the medium is shown as a video -> ending of the output -> the function that makes it.

@@ -20,6 +20,7 @@ class Selection:
         media_id: an id of the data set, "all", or the path of a text file with lines media_id<TAB>sentence.
         split, limit: of "all": train, val or test, and the most media.
         sentence: to look for; None: the captioner's own caption. A sentence in the text file comes first.
+        instead: another sentence, with the same words up to one: why that word, and not this sentence's. None: none.
     """
 
     media: str | File | Frames | None = None
@@ -27,6 +28,7 @@ class Selection:
     split: str = "test"
     limit: int | None = None
     sentence: str | None = None
+    instead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class ExplanationRequest:
         seed: of the random subsets of `banzhaf`.
         every_kind: find every kind of map that takes no further pass, not only the one that is drawn.
     Raises:
-        UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, or a name of
-            `save_maps` with another ending.
+        UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, a name of `save_maps`
+            with another ending, or `instead` beside what it cannot be drawn with.
     """
 
     captioner: TrainedCaptioner | GivenCaptioner
@@ -106,6 +108,11 @@ class ExplanationRequest:
             )
         if self.save_maps and Path(self.save_maps).suffix.lower() != ".npz":
             raise UserError(f"--save_maps {self.save_maps}: expected a name that ends in .npz")
+
+        if self.selection.instead is not None and self.phrases:
+            raise UserError("--instead shows the word in which two sentences part; leave out --words and --phrases")
+        if self.selection.instead is not None and self.look.of_release:
+            raise UserError("--instead: the 2017 release has no such maps; choose --normalize clip or frame")
 
     @property
     def config(self):

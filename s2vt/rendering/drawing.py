@@ -55,6 +55,7 @@ class Look:
     limit: tuple[int, int] | None = None
     protocol: str = "ours"
 
+    shown = "saliency"  # what is drawn, for legends
     ends = "0", "1"  # of the scale of what is drawn
     baseline = 0.0  # where zero stands in curves and bars, as a share of their height
 
@@ -130,6 +131,10 @@ class Look:
     def bars_note(self, frames, unit):
         """What bars over time are, for small print; frames: "26 sampled frames"; unit: "word" or "phrase"."""
         return f"α of {frames}, each {unit}'s highest in full, {self.smoothing()}"
+
+    def mark_note(self, unit):
+        """Which word or phrase of a video is marked, for small print; unit: such as "content word"."""
+        return f"the {unit} with the largest α now"
 
     def smoothing(self):
         """How saliency over time is smoothed, for legends."""

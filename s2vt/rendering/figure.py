@@ -36,7 +36,7 @@ def picture_figure(path, picture, explanation, phrases, look):
     stars = [  # a constant map has no maximum
         np.array(heatmaps.argmax_point(look.upsample(e, geometry))) if np.ptp(e) > 0 else None for e in e_cells
     ]
-    note = f"saliency: {look.legend(moving=False)}"
+    note = f"{look.shown}: {look.legend(moving=False)}"
     sheet = Sheet.of(explanation, len(phrases), look.layout, note)
     page = Page(sheet.width, sheet.height)
     backdrop = drawing.Backdrop(drawing.shrunk(picture, sheet.panel))

@@ -50,6 +50,7 @@ class OddsLook(Look):
     nats: float | None = None
     nats_of_frames: float = 0.0
 
+    shown = "difference"
     ends = "−", "+"
     baseline = 0.5
 
@@ -104,8 +105,12 @@ class OddsLook(Look):
         """What bars over time are, for small print."""
         return f"{self._over_time()}, up for “{self.word}”, {frames}, {self.smoothing()}"
 
+    def mark_note(self, unit):
+        """What the marked word is, for small print."""
+        return f"the word that is asked about, against “{self.other}”"
+
     def _over_time(self):
-        return f"the same of each frame alone, from −{self.nats_of_frames:.2f} to {self.nats_of_frames:.2f} nats"
+        return f"{self.title} of each frame alone, from −{self.nats_of_frames:.2f} to {self.nats_of_frames:.2f} nats"
 
 
 def _axes(look):

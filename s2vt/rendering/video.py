@@ -179,9 +179,9 @@ def small_print(num_sampled, phrases, look, without_maps=False):
     content = "content " if content_phrases(phrases) else ""
     frames = f"{num_sampled} {'' if look.of_release else 'sampled '}frames"
     return (
-        f"no map: {look.title} has values in time only" if without_maps else f"colour: saliency, {look.legend()}",
+        f"no map: {look.title} has values in time only" if without_maps else f"colour: {look.shown}, {look.legend()}",
         f"bars: {look.bars_note(frames, unit)}",
-        f"marked: the {content}{unit} with the largest α now",
+        f"marked: {look.mark_note(content + unit)}",
     )
 
 

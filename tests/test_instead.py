@@ -65,7 +65,7 @@ def test_log_odds_by_hand():
     assert signed.shape == (48, 96) and signed.max() > 1.5 and signed.min() < -1.5  # Gaussian means
     rows, columns = np.unravel_index([signed.argmax(), signed.argmin()], signed.shape)
     assert rows[0] < 16 and rows[1] >= 32 and 32 <= columns[0] < 64 and columns[1] >= 64
-    assert found.map("red").min() == 0  # words still have maps of their own
+    assert found.map("red").min() < 1e-6  # words still have maps of their own
 
 
 def test_words_after_the_parting_do_not_matter():

@@ -77,12 +77,27 @@ def make_page(path, explained):
     """The HTML page of a video or picture: all kinds of map and any words; the first phrase asked for comes first."""
     request, explanation = explained.request, explained.explanation
     chosen = explained.phrases[0].words if request.phrases else ()
-    content = page.PageContent(explained.job.source.name, tuple(request.captioner.vocabulary.words), chosen)
+    words, instead = tuple(request.captioner.vocabulary.words), explained.instead
+    shown = None if instead is None else (instead.position, *instead.others)
+    content = page.PageContent(explained.job.source.name, words, chosen, _odds(explained, shown), shown)
     if explained.job.moving:
         frames, rate = explained.frames(path)
         page.video_page(path, frames, rate, explanation, content, request.look)
     else:
         page.picture_page(path, explained.sampled.frames["shown"][0], explanation, content, request.look)
+
+
+def _odds(explained, shown):
+    """{t: Odds} against what the captioner would have said instead, and `shown`; none beside the release's maps."""
+    explanation, vocabulary = explained.explanation, explained.request.captioner.vocabulary
+    if explained.request.look.of_release:
+        return {}
+    listed = page.alternatives(explanation.log_p, explanation.words, vocabulary.words, also=shown)
+    others = {
+        t: [vocabulary.index[item["word"]] for item in items if item["word"] != explanation.words[t]]
+        for t, items in enumerate(listed)
+    }
+    return explained.odds(others)
 
 
 def save_numbers(path, explained):

@@ -158,6 +158,8 @@ def test_a_sentence_may_be_as_long_as_the_captioners_own(place):
         ({"sentence": ""}, ["no words"]),
         ({"sentence": "red " * 4}, ["4 words", "at most 3"]),
         ({"sentence": "red", "phrases": (("blue",),)}, ["'blue'", "'red'"]),
+        ({"sentence": "red blue", "instead": "red"}, ["'red blue' goes on where 'red' ends"]),
+        ({"instead": "red"}, ["needs a sentence", "--sentence"]),
         ({"sentence": "red blue", "phrases": (("blue", "red"),)}, ["'blue red'"]),
         ({"media": "nowhere.mp4"}, ["nowhere.mp4", "no such file"]),
         ({"media": "."}, ["is a folder"]),
@@ -287,6 +289,7 @@ def test_a_picture_has_no_change(place):
 
 
 MISTAKES = [
+    ["--sentence", "a red circle", "--instead", "a red circle"], ["--instead", "a red circle"],
     ["--sentence", "a rde circle"], ["--stride", "0"], ["--start", "2", "--end", "1"], ["--output", "o.avi"],
     ["--cmap", "rainbowish"], ["--save_maps", "m.txt"], ["--output", "/proc/none/o.mp4"], ["--map", "attention"],
     ["--size", "-5x10"], ["--layout", "circle"], ["--words", "zebra", "--sentence", "a red circle"], ["--map", "x"],

@@ -7,8 +7,9 @@ Both have the same attributes for the rest of this room. A captioner of a user's
                             upper left; the encoder reads them in this order
     encode(v (B, N, D)) -> state, step(state, word) -> logits (B, V), state
                             as `s2vt.saliency.teacher_forcing`: word is y_{t-1}, (1,) or (B,), or None before the first
-                            word; N is 1 where a cell is read alone; the leaves of a state, arrays, have leading
-                            dimension B; logits are an array of any library that NumPy can read
+                            word; N is 1 where a cell is read alone; the leaves of a state have leading dimension B,
+                            and come back to `step` as tensors of Keras' engine, which `numpy.asarray` reads; logits
+                            are an array of any library that NumPy can read
 
 and, where it has them,
 

@@ -24,12 +24,13 @@ from s2vt.data.text import tokenize
 from s2vt.data.video_writer import output_rate
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
-from s2vt.rendering import drawing, odds
+from s2vt.rendering import drawing
+from s2vt.rendering import odds as drawn_odds
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.instead import Odds, parting
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explained:
     """A medium and a sentence, explained. A notebook shows it as a picture: a figure, or the storyboard of a video.
 
@@ -145,7 +146,7 @@ class Explained:
         """What pictures and videos show: an explanation, its phrases and a Look; with `instead` the log-odds."""
         if self.instead is None:
             return self.explanation, self.phrases, self.request.look
-        return odds.to_draw(self.explanation, self.instead, self.request.look)
+        return drawn_odds.to_draw(self.explanation, self.instead, self.request.look)
 
     def frames(self, path):
         """(every frame of the video that is shown, (seconds, (H, W, 3) uint8), and frames per second of a file)."""

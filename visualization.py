@@ -23,7 +23,8 @@ def main():
     from s2vt.captioning.runs import Run
     from s2vt.data.text import tokenize
     from s2vt.evaluation.protocol import Protocol
-    from s2vt.explaining.explain import explain
+    from s2vt.explaining.captioners import TrainedCaptioner
+    from s2vt.explaining.explain import explain_files
     from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
     from s2vt.explaining.usual import naming_others
     from s2vt.rendering.drawing import Look
@@ -36,11 +37,9 @@ def main():
     protocol = Protocol.of(config, options.protocol, usual, usual.features.resize).name
     phrases = [tuple(tokenize(name)) for name in [*(options.words or "").split(","), *options.phrases] if name.strip()]
     request = ExplanationRequest(
-        run=run,
-        checkpoint=run.checkpoint(options.checkpoint),
-        config=config,
+        captioner=TrainedCaptioner(run, run.checkpoint(options.checkpoint), config),
         data_dir=command.data_dir,
-        selection=Selection(options.media, options.media_id, options.split, options.limit, options.sentence),
+        selection=Selection(*(getattr(options, field.name) for field in dataclasses.fields(Selection))),
         phrases=tuple(phrases),
         excerpt=Excerpt(options.start, options.end, options.stride),
         look=Look(config.saliency, options.cmap, options.layout, options.size, protocol),
@@ -49,7 +48,7 @@ def main():
         save_maps=options.save_maps,
         seed=command.seed,
     )
-    result = explain(request, command_line.progress)
+    result = explain_files(request, command_line.progress)
     for path in result.paths:
         print(path)
     for name, error in result.failed.items():
@@ -78,6 +77,7 @@ def _parser():
     parser.add_argument("--split", default="test", help="with --media_id all: train, val or test")
     parser.add_argument("--limit", type=int, metavar="N", help="with --media_id all: the first N media only")
     parser.add_argument("--sentence", help="the sentence to explain (default: the captioner's own caption)")
+    parser.add_argument("--instead", metavar="SENTENCE", help="why a word of --sentence and not this sentence's word")
     parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
     parser.add_argument(
         "--phrases",

@@ -28,11 +28,12 @@ FLOW = {
 }
 # What single modules may import instead.
 MODULES = {
-    "s2vt": set(),
+    "s2vt": {"s2vt.library"},
     "s2vt.errors": set(),
     "s2vt.engine": set(),
     "s2vt.markdown": set(),
     "s2vt.provenance": set(),
+    "s2vt.library": {f"s2vt.explaining.{name}" for name in ("captioners", "explain", "explainer", "jobs", "options")},
     "s2vt.config": {"s2vt.errors", "s2vt.data.files"},
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }

@@ -19,7 +19,8 @@ from s2vt.data.text import Vocabulary
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
-from s2vt.explaining.explain import explain
+from s2vt.explaining.captioners import TrainedCaptioner
+from s2vt.explaining.explain import explain_files
 from s2vt.explaining.explainer import _of_distinct
 from s2vt.explaining.jobs import plan
 from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
@@ -60,7 +61,8 @@ class Place:
         """An ExplanationRequest, of the user's own medium unless a selection is given."""
         selection = selection or Selection(media=str(self.own[self.media]))
         config = changes.pop("config", self.config)
-        return ExplanationRequest(self.run, 0, config, self.folder / "DATA", selection, **changes)
+        captioner = TrainedCaptioner(self.run, 0, config)
+        return ExplanationRequest(captioner, self.folder / "DATA", selection, **changes)
 
     def plan(self, selection=None, **changes):
         return plan(self.request(selection, **changes))
@@ -156,6 +158,8 @@ def test_a_sentence_may_be_as_long_as_the_captioners_own(place):
         ({"sentence": ""}, ["no words"]),
         ({"sentence": "red " * 4}, ["4 words", "at most 3"]),
         ({"sentence": "red", "phrases": (("blue",),)}, ["'blue'", "'red'"]),
+        ({"sentence": "red blue", "instead": "red"}, ["'red blue' goes on where 'red' ends"]),
+        ({"instead": "red"}, ["needs a sentence", "--sentence"]),
         ({"sentence": "red blue", "phrases": (("blue", "red"),)}, ["'blue red'"]),
         ({"media": "nowhere.mp4"}, ["nowhere.mp4", "no such file"]),
         ({"media": "."}, ["is a folder"]),
@@ -214,7 +218,7 @@ def test_no_file_of_the_users_is_overwritten(place, link):
         source.write_bytes(place.own["video"].read_bytes())
     content = source.read_bytes()
     with pytest.raises(UserError, match="never overwritten; choose --output"):
-        explain(place.request(Selection(media=str(source), sentence="red"), output=str(output), page=True))
+        explain_files(place.request(Selection(media=str(source), sentence="red"), output=str(output), page=True))
     assert source.read_bytes() == content
 
 
@@ -285,6 +289,7 @@ def test_a_picture_has_no_change(place):
 
 
 MISTAKES = [
+    ["--sentence", "a red circle", "--instead", "a red circle"], ["--instead", "a red circle"],
     ["--sentence", "a rde circle"], ["--stride", "0"], ["--start", "2", "--end", "1"], ["--output", "o.avi"],
     ["--cmap", "rainbowish"], ["--save_maps", "m.txt"], ["--output", "/proc/none/o.mp4"], ["--map", "attention"],
     ["--size", "-5x10"], ["--layout", "circle"], ["--words", "zebra", "--sentence", "a red circle"], ["--map", "x"],

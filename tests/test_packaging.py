@@ -38,6 +38,20 @@ def test_the_extra_for_photographs_is_bounded_from_below():
 
 def test_importing_the_package_imports_nothing_heavy():
     heavy = {"numpy", "keras", "tensorflow", "av", "PIL", "matplotlib"}
-    code = f"import sys, s2vt; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys; from s2vt import explain, load; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_mistakes_in_python_are_found_without_the_engine():
+    code = """
+import sys
+from s2vt import explain
+for arguments in (("nowhere", "a.png"), ("StillShapes", "a.png"), ("StillShapes", "README.md", "a zebra")):
+    try:
+        explain(*arguments)
+    except ValueError as error:
+        print(type(error).__name__, "keras" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "UserError False\n" * 3

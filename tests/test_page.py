@@ -21,8 +21,9 @@ from PIL import Image
 from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.phrases import Change, Phrase, phrases_at
 from s2vt.errors import UserError
-from s2vt.rendering import drawing, page
+from s2vt.rendering import drawing, odds, page
 from s2vt.saliency import heatmaps
+from s2vt.saliency.instead import Odds
 from s2vt.saliency.maps import Evidence
 
 # n=4 words, m=5 sampled frames of F=21, G=8, V=7, 96 x 64 pixels, 10 frames a second.
@@ -650,6 +651,78 @@ def test_what_it_would_have_said_instead(visit, tmp_path):
     assert tab.locator("#context").text_content() == "Most probable after “a”:"
     assert tab.locator("#alternatives li").all_inner_texts()[:2] == ["1. a\n50.0 %", "2. blue\n30.0 %"]
     assert tab.locator("#alternatives .said").inner_text() == "5. red\n0.3 %"
+
+
+def with_odds(num_frames=5, instead=None):
+    """An explanation and a PageContent with log-odds of "red" against "blue" and "dog", position 1."""
+    said, random = explanation(num_frames=num_frames), np.random.default_rng(5)
+    frames = random.normal(size=(2, num_frames)) if num_frames > 1 else None
+    found = Odds(1, "red", ("blue", "dog"), random.normal(size=(2, num_frames, 8, 8)), frames)
+    return said, found, page.PageContent("a", VOCABULARY, odds={1: found}, instead=instead)
+
+
+def expected_odds(said, found, row, frame, how="clip"):
+    """(the map in [-1, 1], the curve) of log-odds as the other pictures draw them."""
+    one = Odds(1, "red", found.others[row : row + 1], found.cells[row : row + 1],
+               None if found.frames is None else found.frames[row : row + 1])  # fmt: skip
+    shown, phrases, view = odds.to_draw(said, one, look(normalize=how))
+    cells, frames = drawing.drawn_evidence(shown, phrases, view)
+    e = view.upsample(view.to_draw(cells, said.geometry)[0, frame], said.geometry)
+    return e, None if frames is None else view.curves(frames)[0]
+
+
+@pytest.mark.parametrize("how", ["clip", "frame"])
+def test_log_odds_are_those_of_python(visit, tmp_path, how):
+    said, found, content = with_odds()
+    page.video_page(tmp_path / "a.html", frames(), 10, said, content, look(normalize=how))
+    tab = visit(tmp_path / "a.html")
+    tab.locator(".word").nth(1).click()
+    tab.locator("#alternatives .other", has_text="dog").click()
+    tab.evaluate("goTo(1.5)")
+    e, curve = expected_odds(said, found, 1, 3, how)
+    np.testing.assert_allclose(map_of(tab), e, atol=1e-3)
+    np.testing.assert_allclose(tab.evaluate("Array.from(scene.frames)"), curve, atol=1e-3)
+    assert tab.locator("#shown").text_content().startswith("log q(red) − log q(dog)")
+    assert "“dog”" in tab.locator("#least").text_content() and "“red”" in tab.locator("#most").text_content()
+    assert "nats" in tab.locator("#readout").text_content()
+
+
+def test_log_odds_are_chosen_with_mouse_and_keyboard_and_left_again(visit, tmp_path):
+    said, found, content = with_odds(num_frames=1, instead=(1, "blue"))
+    page.picture_page(tmp_path / "a.html", np.full((64, 96, 3), 120, np.uint8), said, content, LOOK)
+    tab = visit(tmp_path / "a.html")
+    pressed = tab.locator("#alternatives [aria-pressed=true]")
+    assert pressed.inner_text().startswith("2. blue")  # at first what was asked for
+    np.testing.assert_allclose(map_of(tab), expected_odds(said, found, 0, 0)[0], atol=1e-3)
+    red, blue = (stage(tab)[..., 0] - stage(tab)[..., 2]).max(), (stage(tab)[..., 2] - stage(tab)[..., 0]).max()
+    assert red > 25 and blue > 25  # both signs are seen
+    tab.locator("#alternatives .other", has_text="dog").press("Enter")
+    assert pressed.inner_text().startswith("3. dog")
+    pressed.click()
+    assert not pressed.count()
+    same(map_of(tab), expected_map([1], 0, num_frames=1))
+    tab.locator("#alternatives .other", has_text="dog").click()
+    tab.mouse.move(*centre(tab, 2))  # a word that is pointed at is shown as ever
+    same(map_of(tab), expected_map([2], 0, num_frames=1))
+    tab.locator(".word").nth(0).click()
+    assert not tab.evaluate("Boolean(state.instead)")
+    assert tab.locator("#alternatives .other").count() == 0  # "a" has no log-odds here
+
+
+def test_too_many_log_odds_are_left_out(tmp_path, monkeypatch):
+    _, _, content = with_odds()
+    assert Elements(write_video(tmp_path / "a.html")).data["odds"] == {}
+    monkeypatch.setattr(page, "ODDS_BYTES", 2 * (2 * 5 * 65) - 1)
+    page.video_page(tmp_path / "b.html", frames(), 10, explanation(), content, LOOK)
+    assert Elements(tmp_path / "b.html").data["odds"] == {}
+    monkeypatch.setattr(page, "ODDS_BYTES", 2 * (2 * 5 * 65))
+    page.video_page(tmp_path / "b.html", frames(), 10, explanation(), content, LOOK)
+    assert Elements(tmp_path / "b.html").data["odds"]["1"]["others"] == ["blue", "dog"]
+
+
+def test_a_word_asked_about_is_listed_however_improbable():
+    second = page.alternatives(LOG_P, WORDS, VOCABULARY, count=2, also=(1, "car"))[1]
+    assert [(item["word"], item["rank"]) for item in second] == [("a", 1), ("blue", 2), ("car", 4), ("red", 5)]
 
 
 def test_without_kl_and_log_p_their_controls_are_not_there(visit, tmp_path):

@@ -29,6 +29,7 @@ from s2vt.data.geometry import Geometry, resize
 from s2vt.data.phrases import phrases_at
 from s2vt.data.text import Vocabulary
 from s2vt.explaining import explainer
+from s2vt.explaining.captioners import TrainedCaptioner
 from s2vt.features import networks
 from s2vt.rendering import drawing, figure, storyboard
 from s2vt.rendering import video as saliency_video
@@ -631,14 +632,43 @@ def test_an_entry_is_there_only_when_its_page_is(tmp_path, monkeypatch):
     assert Gallery(tmp_path, "results").holds("a", {}) and "a ball" in (tmp_path / "index.html").read_text()
 
 
+def test_why_this_word_and_not_that_one(show, tmp_path):
+    """A red box at the left, a blue one at the right: log q(red) - log q(blue) is 4 nats times the difference."""
+    picture = box_picture((320, 240), (40, 80, 100, 140))
+    picture[80:140, 220:280, 2] = 255
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    asked = ("--sentence", "green red", "--instead", "green blue", "--save_maps", tmp_path / "m.npz")
+    arguments = ("--media", tmp_path / "a.png", *asked, "--output", tmp_path / "o.png", "--page")
+    status, printed, err = show(*arguments, media="picture")
+    assert status == 0 and len(printed.split()) == 3, err
+    with np.load(tmp_path / "m.npz") as arrays:
+        assert arrays["instead_words"].tolist() == ["red", "blue"]
+        np.testing.assert_allclose(arrays["instead"][0], 0 * arrays["instead"][0], atol=4)
+        signed = arrays["instead"][0].sum(axis=0)
+    assert signed[:3].max() > 1 and signed[-3:].min() < -1
+    assert '"instead":[1,"blue"]' in (tmp_path / "o.html").read_text()
+
+
+def test_why_of_many_media(show, tmp_path):
+    folder = data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two")})
+    assert folder.is_dir()
+    (tmp_path / "list.tsv").write_text("one\tred green\ntwo\tred\n")
+    arguments = ("--media_id", tmp_path / "list.tsv", "--size", "320x240", "--instead")
+    status, _, err = show(*arguments, "red blue", "--output", tmp_path / "out")
+    assert status == 2 and "line 2: " in err and "goes on where 'red' ends" in err
+    status, printed, err = show(*arguments, "blue", "--output", tmp_path / "out" / "{id}.gif")
+    assert status == 0, err
+    assert (tmp_path / "out" / "thumbnails").is_dir() and (tmp_path / "out" / "two.gif").exists()
+
+
 def test_a_list_of_sentences_makes_all_and_an_index_page(show, tmp_path, monkeypatch):
     folder = data_set(tmp_path, {name: colour_clip(4) for name in ("one", "two", "broken")})
     (folder / "TestVideo" / "broken.mp4").write_bytes(b"no video")
     (tmp_path / "list.tsv").write_text("one\tred\n\ntwo\tred blue\none\tblue <&\nbroken\tred\n")
-    loaded, load = [], explainer.Explainer.captioner.func
-    captioner = functools.cached_property(lambda self: (loaded.append(1), load(self))[1])
-    captioner.__set_name__(explainer.Explainer, "captioner")
-    monkeypatch.setattr(explainer.Explainer, "captioner", captioner)
+    loaded, load = [], TrainedCaptioner.model.func
+    model = functools.cached_property(lambda self: (loaded.append(1), load(self))[1])
+    model.__set_name__(TrainedCaptioner, "model")
+    monkeypatch.setattr(TrainedCaptioner, "model", model)
     out = tmp_path / "out"
     arguments = ("--media_id", tmp_path / "list.tsv", "--output", out / "{id}.gif", "--size", "320x240")
     status, printed, err = show(*arguments)

@@ -47,13 +47,22 @@ def read_picture(path):
         with _open_picture(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            return np.array(to_rgb(_upright(image)))
+            return as_array(image)
     except Image.DecompressionBombError as error:
         raise refusal(path, f"too big: more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from error
     except Image.UnidentifiedImageError as error:
         raise refusal(path, "not a picture in a format that Pillow reads (JPEG, PNG, WebP, ...)") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything: struct.error, IndexError, ...
         raise refusal(path, f"the picture cannot be decoded: {error or type(error).__name__}") from error
+
+
+def as_array(image):
+    """A Pillow image as (H, W, 3) uint8 RGB, as `read_picture` reads a file.
+
+    Raises:
+        ValueError: if its values have no agreed range.
+    """
+    return np.array(to_rgb(_upright(image)))
 
 
 def _open_picture(path):

@@ -1,4 +1,4 @@
-"""Explaining one medium, or many with an index page."""
+"""Explaining one medium, or many with an index page, into files."""
 
 import dataclasses
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from s2vt.data.files import lock
 from s2vt.errors import UserError
+from s2vt.explaining.explained import Explained
 from s2vt.explaining.explainer import Explainer, sample
 from s2vt.explaining.jobs import plan
-from s2vt.explaining.outputs import Exhibit
 from s2vt.rendering import gallery
 
 
@@ -31,7 +31,7 @@ def _no_progress(unit):
     return lambda items, total: items
 
 
-def explain(request, progress: Callable = _no_progress) -> Result:
+def explain_files(request, progress: Callable = _no_progress) -> Result:
     """Explains the media that a request selects, and makes its files.
 
     All checks that need no engine are made first. Of many media, those whose files exist and were made with the same
@@ -49,30 +49,31 @@ def explain(request, progress: Callable = _no_progress) -> Result:
         folder = planned.jobs[0].output.parent
         with lock(folder, "choose another --output"):
             return _explain_many(planned.jobs, explainer, progress)
-    (job,) = planned.jobs
-    sampled = sample(job, request)
-    explained, (explanation,) = explainer.explain([job], sampled, progress("frame"))
-    exhibit = _exhibit(explainer, job, explained, explanation, progress("frame"))
-    return Result(_make(exhibit))
+    return Result(_make(explain_job(explainer, planned.jobs[0], progress)))
 
 
-def _exhibit(explainer, job, explained, explanation, progress):
-    """The Exhibit of a job. explained, explanation: from `Explainer.explain`.
+def explain_job(explainer, job, progress: Callable = _no_progress) -> Explained:
+    """Explains the medium and sentence of one job.
 
     Raises:
-        UserError: if there is no explanation, the captioner's own caption being empty.
+        UserError: if it cannot be decoded, or there is nothing to explain, the captioner's own caption being empty.
     """
-    if explanation is None:
-        raise UserError(f"the captioner's own caption of {job.medium.path} is empty; give one with --sentence")
-    words = tuple(explainer.vocabulary.words)
-    return Exhibit(explainer.request, job, explained, explanation, words, progress)
+    sampled, (found,) = explainer.explain([job], sample(job, explainer.request), progress("frame"))
+    return _explained(explainer, job, sampled, found, progress("frame"))
 
 
-def _make(exhibit):
+def _explained(explainer, job, sampled, found, progress):
+    """The Explained of a job. sampled, found: from `Explainer.explain`. Raises: as `explain_job`."""
+    if found is None:
+        raise UserError(f"the captioner's own caption of {job.source} is empty; give one with --sentence")
+    return Explained(explainer.request, job, sampled, found.explanation, found.odds, progress)
+
+
+def _make(explained):
     """Makes the files of a job, and returns their paths."""
-    for path, make in exhibit.job.files.items():
-        make(path, exhibit)
-    return list(exhibit.job.files)
+    for path, make in explained.job.files.items():
+        make(path, explained)
+    return list(explained.job.files)
 
 
 # --- many media -----------------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ def _make(exhibit):
 def _explain_many(jobs, explainer, progress):
     """Explains what the folder lacks, medium by medium."""
     request = explainer.request
-    index = gallery.Gallery(jobs[0].output.parent, f"{request.run.name}: {len(jobs)} media explained")
+    index = gallery.Gallery(jobs[0].output.parent, f"{request.captioner.name}: {len(jobs)} media explained")
     settings = _settings(request)
     made_with = {job.name: {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
                  for job in jobs}  # fmt: skip
@@ -90,11 +91,11 @@ def _explain_many(jobs, explainer, progress):
         if not index.holds(job.name, made_with[job.name]):
             missing.setdefault(job.medium.id, []).append(job)
     for of_medium in progress("medium")(missing.values(), len(missing)):
-        for exhibit in _exhibits(of_medium, explainer, progress, failed):
-            job = exhibit.job
+        for explained in _of_medium(of_medium, explainer, progress, failed):
+            job = explained.job
             try:
-                paths, sentence = _make(exhibit), " ".join(exhibit.explanation.words)
-                index.add(job.name, sentence, paths, _thumbnail(exhibit), made_with[job.name])
+                paths, sentence = _make(explained), " ".join(explained.words)
+                index.add(job.name, sentence, paths, _thumbnail(explained), made_with[job.name])
             except UserError as error:
                 failed[job.name] = error
     return Result([index.folder / "index.html"], failed)
@@ -104,29 +105,28 @@ def _settings(request):
     """The settings that the files depend on, as JSON values."""
     settings = {
         "phrases": request.phrases,
+        "instead": request.selection.instead,
         "look": dataclasses.asdict(request.look),
         "excerpt": dataclasses.asdict(request.excerpt),
         "page": request.page,
-        "checkpoint": request.checkpoint,
+        "checkpoint": request.captioner.checkpoint,
     }
     return json.loads(json.dumps(settings))  # tuples as lists, as they are read again
 
 
-def _exhibits(jobs, explainer, progress, failed):
-    """Yields the Exhibit of each job about one medium; adds those that cannot be explained to `failed`."""
+def _of_medium(jobs, explainer, progress, failed):
+    """Yields the Explained of each job about one medium; adds those that cannot be explained to `failed`."""
     try:
-        sampled = sample(jobs[0], explainer.request)
-        explained, explanations = explainer.explain(jobs, sampled, progress("frame"))
+        sampled, every = explainer.explain(jobs, sample(jobs[0], explainer.request), progress("frame"))
     except UserError as error:
         failed.update({job.name: error for job in jobs})
         return
-    for job, explanation in zip(jobs, explanations, strict=True):
+    for job, found in zip(jobs, every, strict=True):
         try:
-            yield _exhibit(explainer, job, explained, explanation, progress("frame"))
+            yield _explained(explainer, job, sampled, found, progress("frame"))
         except UserError as error:
             failed[job.name] = error
 
 
-def _thumbnail(exhibit):
-    look = exhibit.request.look
-    return gallery.thumbnail(exhibit.sampled.frames["shown"], exhibit.explanation, exhibit.phrases, look)
+def _thumbnail(explained):
+    return gallery.thumbnail(explained.sampled.frames["shown"], *explained.drawn)

@@ -1,4 +1,4 @@
-"""The Explainer: a captioner and its network, each loaded once, and what they find in a medium.
+"""The Explainer: what a captioner finds in a medium.
 
 Letters: m sampled frames (1 for a picture), m' distinct ones of them; S input side, G*G cells and D channels of the
 network; N descriptors that the captioner reads, T words.
@@ -8,39 +8,34 @@ import dataclasses
 import functools
 import io
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from s2vt.data.geometry import Geometry, resize
-from s2vt.data.sampling import sample_medium, together
-from s2vt.data.video import iterate_frames
-from s2vt.explaining.usual import naming_others
-from s2vt.features import networks
-from s2vt.features.descriptors import DescriptorStore, descriptors_of
-from s2vt.features.every_frame import every_frame
+from s2vt.data.sampling import together
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
+from s2vt.saliency.instead import find_odds
 from s2vt.saliency.maps import KINDS, Asking, find_evidence
 
 
 def sample(job, request):
-    """A job's medium: SampledMedium whose frames have `input`, as the network sees them, and `shown`, as drawn.
+    """A job's medium: SampledMedium whose frames have `input`, as the captioner's network sees them, and `shown`.
 
-    `input` is (S, S, 3) uint8; `shown` is (h, w, 3) uint8, a picture as it is, a video's frame small.
+    `shown` is as drawn: (h, w, 3) uint8, a picture as it is, a video's frame small.
 
     Raises:
         MediaError: if it cannot be decoded.
     """
-    features, excerpt = request.config.features, request.excerpt
-    grid = networks.network_of(features.weights, features.input_size).grid
+    captioner, excerpt = request.captioner, request.excerpt
 
     def convert(frame):
-        geometry = Geometry.of(frame.shape[1], frame.shape[0], features.resize, grid)
-        return together(input=resize(frame, geometry), shown=thumbnail(frame) if job.moving else frame)
+        return together(input=captioner.prepare(frame), shown=thumbnail(frame) if job.moving else frame)
 
     kind = "video" if job.moving else "picture"
-    return sample_medium(job.medium.path, kind, features.num_frames, excerpt.start, excerpt.end, convert)
+    return job.source.sample(kind, request.config.features.num_frames, excerpt.start, excerpt.end, convert)
 
 
 class Thumbnails:
@@ -62,32 +57,29 @@ class Thumbnails:
         self.files.append(file.getvalue())
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a captioner finds for one sentence.
+
+    Attributes:
+        explanation: the Explanation.
+        odds: {t: indices of other words} -> {t: Odds} of the sentence's words against them, `instead.find_odds`.
+    """
+
+    explanation: Explanation
+    odds: Callable
+
+
 class Explainer:
-    """Explains media with one trained captioner.
+    """Explains media with one captioner.
 
     Args:
         request: an ExplanationRequest.
     """
 
     def __init__(self, request):
-        self.request, self.config = request, request.config
-        self.vocabulary = request.run.vocabulary()
-
-    @functools.cached_property
-    def captioner(self):
-        """The trained captioner."""
-        return self.request.run.captioner(self.request.checkpoint)[0]
-
-    @functools.cached_property
-    def network(self):
-        """The network that makes descriptors.
-
-        Raises:
-            UserError: if its weights cannot be read.
-            MissingWeights: if they cannot be had; names the runs whose network is at hand.
-        """
-        with naming_others(self.request.run):
-            return networks.FeatureExtractor(self.config.features)
+        self.request, self.captioner, self.config = request, request.captioner, request.config
+        self.vocabulary = request.captioner.vocabulary
 
     def explain(self, jobs, sampled, progress=lambda frames, total: frames):
         """What the captioner finds for each job's sentence, or for its own caption.
@@ -100,32 +92,34 @@ class Explainer:
             progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
         Returns:
             SampledMedium of the m' frames that are explained, with `frames["shown"]`: the distinct ones, or every one
-            (`saliency.normalize=release`); list of Explanation of these, None for an empty caption.
+            (`saliency.normalize=release`); for each job a Found of these, None for an empty caption.
         """
-        from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
-
         job = jobs[0]
-        descriptors = descriptors_of(self._cells(job, sampled), self.config)
-        if warning := self.request.run.warning(job.medium.path.name, descriptors.v):
+        descriptors = self.captioner.read(self._cells(job, sampled))
+        if warning := self.captioner.warning(job.source.name, descriptors.v):
             print(warning, file=sys.stderr)
         sentences = [self._indices(job, descriptors.v) for job in jobs]
         asked = [y for y in sentences if y]
         if not asked:
             return sampled, [None] * len(jobs)
         explained, first, cells = self._explained(job, sampled, descriptors.cells, progress)
-        evidence = self._evidence(jobs, dataclasses.replace(descriptors, cells=cells), first, asked)
+        descriptors = dataclasses.replace(descriptors, cells=cells)
+        evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
-        if any(job.has_page for job in jobs):
-            captioner = self.captioner
-            log_p = sentence_log_probabilities(captioner.encode, captioner.step, descriptors.v, asked)
-        features = self.config.features
-        geometry = sampled.geometry(features.resize, networks.network_of(features.weights, features.input_size).grid)
+        if any(job.has_page for job in jobs) or self.request.every_kind:
+            from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
-        def explanation(y, maps, of_sentence):
+            model = self.captioner.model
+            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
+        geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
+
+        def of_sentence(y, maps, log_p):
             words = tuple(self.vocabulary.words[i] for i in y)
-            return Explanation(words, maps, geometry, explained.indices, explained.times, of_sentence)
+            explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
+            odds = functools.partial(find_odds, self.captioner.model, descriptors, y, asking=self._asking(job))
+            return Found(explanation, odds)
 
-        found = map(explanation, asked, evidence, log_p)
+        found = map(of_sentence, asked, evidence, log_p)
         return explained, [next(found) if y else None for y in sentences]
 
     def _explained(self, job, sampled, cells, progress):
@@ -139,10 +133,9 @@ class Explainer:
         if not (job.moving and self.request.look.of_release):
             distinct, first = sampled.distinct()
             return distinct, first, cells[first]
-        path, excerpt = job.medium.path, self.request.excerpt
-        thumbnails = Thumbnails()
-        frames = progress(iterate_frames(path, excerpt.start, excerpt.end), sampled.num_frames)
-        every = every_frame(frames, self.network, self.config.features, thumbnails.append)
+        excerpt, thumbnails = self.request.excerpt, Thumbnails()
+        frames = progress(job.source.frames(excerpt.start, excerpt.end), sampled.num_frames)
+        every = self.captioner.every_frame(frames, thumbnails.append)
         explained = dataclasses.replace(
             sampled, frames={"shown": thumbnails}, indices=every.indices, times=every.times, num_frames=len(every.times)
         )
@@ -150,11 +143,10 @@ class Explainer:
 
     def _cells(self, job, sampled):
         """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
-        store = DescriptorStore(self.config, self.request.data_dir, layer="mixed_10")
-        if job.medium.split and self.request.excerpt.whole and job.medium.id in store:
-            store.check()
-            return store.descriptors(job.medium).cells
-        return self.network.cells(sampled.frames["input"])
+        cells = None
+        if job.medium.split and self.request.excerpt.whole:
+            cells = self.captioner.stored_cells(job.medium, self.request.data_dir)
+        return self.captioner.cells(sampled.frames["input"]) if cells is None else cells
 
     def _indices(self, job, v):
         """Word indices of the sentence to explain."""
@@ -162,7 +154,7 @@ class Explainer:
 
         max_words = self.config.text.max_words
         if job.sentence is None:
-            return decoding.greedy(self.captioner, v[None], max_words)[0]
+            return decoding.greedy(self.captioner.model, v[None], max_words)[0]
         return self.vocabulary.encode(job.sentence, max_words).tolist()
 
     def _evidence(self, jobs, descriptors, first, sentences):
@@ -171,19 +163,21 @@ class Explainer:
         Args:
             first: which of the m frames each one is, (m',).
         """
-        moving = jobs[0].moving
-        media, words = "video" if moving else "picture", tuple(self.vocabulary.words)
-        chosen, has_page = self.request.look.kind, any(job.has_page for job in jobs)
-        kinds = [kind for kind in self.request.kinds if kind == chosen or has_page and KINDS[kind].quick]
-        kinds = [kind for kind in kinds if media in KINDS[kind].media]
+        moving, asking = jobs[0].moving, self._asking(jobs[0])
+        chosen, has_page = self.request.look.kind, self.request.every_kind or any(job.has_page for job in jobs)
+        kinds = [kind for kind in self.captioner.kinds if kind == chosen or has_page and KINDS[kind].quick]
+        kinds = [kind for kind in kinds if asking.media in KINDS[kind].media]
         # Attention over equal frames says nothing about a picture, attention over a video's mean cells nothing about
         # its frames; attention over every frame would be another one.
         over_frames = descriptors.order is None
         if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        asking = Asking(media, self.config.saliency, words, self.request.seed)
-        found = find_evidence(self.captioner, descriptors, sentences, kinds, asking)
+        found = find_evidence(self.captioner.model, descriptors, sentences, kinds, asking)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
+
+    def _asking(self, job):
+        media = "video" if job.moving else "picture"
+        return Asking(media, self.config.saliency, tuple(self.vocabulary.words), self.request.seed)
 
 
 def _of_distinct(evidence, first):

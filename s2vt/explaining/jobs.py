@@ -1,19 +1,21 @@
 """Jobs: which media are explained and which files are made of each, with every check that needs no engine."""
 
+import dataclasses
 import difflib
 import errno
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from s2vt.data import datasets, pictures
+from s2vt.data import datasets
 from s2vt.data.datasets import Medium
 from s2vt.data.phrases import find_phrases
+from s2vt.data.sources import File, Frames, source_of
 from s2vt.data.text import tokenize
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
-from s2vt.explaining.usual import check_file
+from s2vt.saliency.instead import parting
 from s2vt.saliency.maps import KINDS
 
 WHOLE = {"picture": "cells of one picture", "video": "frames"}  # what a captioner of these reads together
@@ -25,7 +27,8 @@ class Job:
 
     Attributes:
         name: of its files: the medium's id, with a number if the medium has several jobs.
-        medium: the Medium; its split is "" if it is a file of the user's own.
+        medium: the Medium; its split is "" if it is one of the user's own.
+        source: where its frames come from.
         sentence: to look for; None: the captioner's own caption.
         moving: whether it is shown as a video.
         files: the files to make, {path: function of `outputs` that makes it}; the first is the output asked for.
@@ -33,9 +36,10 @@ class Job:
 
     name: str
     medium: Medium
+    source: File | Frames
     sentence: str | None
     moving: bool
-    files: dict[Path, object]
+    files: dict[Path, object] = field(default_factory=dict)
 
     @property
     def output(self):
@@ -66,20 +70,25 @@ def plan(request):
     selected, many = _selected(request)
     if many and request.save_maps:
         raise UserError("--save_maps is for one medium; name it with --media_id")
-    vocabulary, taken, jobs = request.run.vocabulary(), set(), []
+    taken, jobs = set(), []
     for medium, sentence, place in selected:
-        _check_sentence(sentence, place, vocabulary, request)
+        job = _job(request, medium, sentence, place)
         if not many:
-            check_file(medium.path)
-        moving = _moves(request.config, medium)
-        _check_map(request, medium, moving)
+            job.source.check()
         name = _unused(medium.id, taken)
-        jobs.append(Job(name, medium, sentence, moving, _files(request, name, moving, many)))
-    excerpt = request.excerpt
-    if not any(job.moving for job in jobs) and not (excerpt.whole and excerpt.stride == 1):
-        raise UserError("--start, --end and --stride are for videos; this is a picture")
+        jobs.append(dataclasses.replace(job, name=name, files=_files(request, name, job.moving, many)))
+    _check_excerpt(request, jobs)
     _check_outputs(jobs)
     return Plan(tuple(jobs), many)
+
+
+def plan_in_memory(request):
+    """The job of one medium of the user's own, of which no file is made. Raises: as `plan`."""
+    ((medium, sentence, place),) = _selected(request)[0]
+    source_of(request.selection.media).check()
+    job = _job(request, medium, sentence, place)
+    _check_excerpt(request, [job])
+    return job
 
 
 # --- media and sentences --------------------------------------------------------------------------------------------
@@ -89,7 +98,7 @@ def _selected(request):
     """([(Medium, sentence or None, its line in a list)], whether there may be many)."""
     selection = request.selection
     if selection.media is not None:
-        path = Path(selection.media)
+        path = source_of(selection.media).path
         return [(Medium(path.stem, path, "", ()), selection.sentence, "")], False
     media = datasets.read_media(request.config, request.data_dir)
     if selection.media_id == "all":
@@ -126,22 +135,43 @@ def _medium(media, medium_id, place=""):
     return media[medium_id]
 
 
-def _check_sentence(sentence, place, vocabulary, request):
+def _job(request, medium, sentence, place):
+    """A job without files, after its checks. place: its line in a list, for messages."""
+    source = File(medium.path) if request.selection.media is None else source_of(request.selection.media)
+    _check_sentence(sentence, place, request)
+    moving = _moves(request.config, medium, source)
+    _check_map(request, source, moving)
+    return Job(medium.id, medium, source, sentence, moving)
+
+
+def _check_excerpt(request, jobs):
+    excerpt = request.excerpt
+    if not any(job.moving for job in jobs) and not (excerpt.whole and excerpt.stride == 1):
+        raise UserError("--start, --end and --stride are for videos; this is a picture")
+
+
+def _check_sentence(sentence, place, request):
+    instead, vocabulary = request.selection.instead, request.captioner.vocabulary
     if sentence is None:
+        if instead is not None:
+            raise UserError(f"{place}--instead {instead!r} needs a sentence to compare with; give --sentence")
         return
     try:
-        vocabulary.encode(sentence, request.config.text.max_words)
+        for given in (sentence, *[instead] * (instead is not None)):
+            vocabulary.encode(given, request.config.text.max_words)
+        if instead is not None:
+            parting(tokenize(sentence), tokenize(instead))
         find_phrases(tokenize(sentence), request.phrases)
     except UserError as error:
         raise UserError(f"{place}{error}") from None
 
 
-def _moves(config, medium):
+def _moves(config, medium, source):
     """Whether a medium is explained as a video: any that is no picture, but for those of a data set of pictures."""
-    return not (config.media == "picture" and medium.split) and not pictures.is_picture(medium.path)
+    return not (config.media == "picture" and medium.split) and not source.is_picture
 
 
-def _check_map(request, medium, moving):
+def _check_map(request, source, moving):
     kind, name, read = KINDS[request.look.kind], request.look.kind, request.config.media
     if moving and request.look.of_release and not kind.alone:
         raise UserError(
@@ -149,13 +179,13 @@ def _check_map(request, medium, moving):
             "every frame; choose another kind, or --normalize clip"
         )
     given = "video" if moving else "picture"
-    if given == read or not medium.path.exists():
+    if given == read or (isinstance(source, File) and not source.path.exists()):
         return
     if given not in kind.media:
-        raise UserError(f"--map {name} compares the frames of a video, {medium.path} is a picture; choose another kind")
+        raise UserError(f"--map {name} compares the frames of a video, {source} is a picture; choose another kind")
     if not kind.alone:
         raise UserError(
-            f"--map {name}: of a captioner of {read}s it has values of {WHOLE[read]}, {medium.path} is a {given}; "
+            f"--map {name}: of a captioner of {read}s it has values of {WHOLE[read]}, {source} is a {given}; "
             "choose another kind"
         )
 
@@ -177,7 +207,7 @@ def _files(request, name, moving, many):
     Raises:
         UserError: if the ending of --output is none for this kind of medium.
     """
-    ending, default = ".mp4" if moving else ".png", request.run.folder / "saliency"
+    ending, default = ".mp4" if moving else ".png", request.captioner.folder / "saliency"
     if many:
         output = Path(request.output or default)
         output = output if "{id}" in output.name else output / f"{{id}}{ending}"
@@ -190,7 +220,7 @@ def _files(request, name, moving, many):
 
 def _check_outputs(jobs):
     """Raises UserError if a file cannot be written, or is one of the media, also through a link."""
-    media = {_identity(job.medium.path): job.medium.path for job in jobs}
+    media = {_identity(job.source.path): job.source.path for job in jobs if isinstance(job.source, File)}
     for path in (path for job in jobs for path in job.files):
         identity = _identity(path)
         if identity is not None and identity in media:

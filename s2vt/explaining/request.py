@@ -1,14 +1,14 @@
-"""What is asked of `explain`: frozen values, checked where they can be checked alone."""
+"""What is asked of `explain_files`, and by the library's `explain`: frozen values, checked where they can be alone."""
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s2vt.captioning.runs import Run
-from s2vt.config import Config
+from s2vt.data.sources import File, Frames
 from s2vt.errors import UserError
+from s2vt.explaining.captioners import GivenCaptioner, TrainedCaptioner
 from s2vt.rendering.drawing import Look, palette
-from s2vt.saliency.maps import KINDS, kinds_with
+from s2vt.saliency.maps import KINDS
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,19 @@ class Selection:
     """Which media to explain, and by which sentence.
 
     Attributes:
-        media: a file of the user's own; None: `media_id` selects.
+        media: a medium of the user's own, a source or the path of a file; None: `media_id` selects.
         media_id: an id of the data set, "all", or the path of a text file with lines media_id<TAB>sentence.
         split, limit: of "all": train, val or test, and the most media.
         sentence: to look for; None: the captioner's own caption. A sentence in the text file comes first.
+        instead: another sentence, with the same words up to one: why that word, and not this sentence's. None: none.
     """
 
-    media: str | None = None
+    media: str | File | Frames | None = None
     media_id: str | None = None
     split: str = "test"
     limit: int | None = None
     sentence: str | None = None
+    instead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class ExplanationRequest:
     """What to explain, how, and where the files go.
 
     Attributes:
-        run: the Run whose captioner is explained.   checkpoint: the number of its checkpoint.
-        config: the Config to explain it with.
+        captioner: what is explained.
         data_dir: the folder of the data sets.
         selection: which media and sentence.
         phrases: words and phrases to show, each a tuple of words; empty: every word of a video, every noun phrase of
@@ -78,14 +79,13 @@ class ExplanationRequest:
         page: write the HTML page, too.
         save_maps: an .npz file for the raw numbers; None: none.
         seed: of the random subsets of `banzhaf`.
+        every_kind: find every kind of map that takes no further pass, not only the one that is drawn.
     Raises:
-        UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, or a name of
-            `save_maps` with another ending.
+        UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, a name of `save_maps`
+            with another ending, or `instead` beside what it cannot be drawn with.
     """
 
-    run: Run
-    checkpoint: int
-    config: Config
+    captioner: TrainedCaptioner | GivenCaptioner
     data_dir: Path
     selection: Selection
     phrases: tuple[tuple[str, ...], ...] = ()
@@ -95,20 +95,26 @@ class ExplanationRequest:
     page: bool = False
     save_maps: str | None = None
     seed: int = 0
+    every_kind: bool = False
 
     def __post_init__(self):
         palette(self.look.cmap)
         if self.look.kind not in KINDS:
             raise UserError(f"--map {self.look.kind}: expected one of {', '.join(KINDS)}")
-        if self.look.kind not in self.kinds:
+        if self.look.kind not in self.captioner.kinds:
             raise UserError(
-                f"--map {self.look.kind}: {self.run.folder} is of the kind {self.config.model.name}, which gives "
-                f"{', '.join(self.kinds)} of a {self.config.media}; choose one of these, or another run with --name"
+                f"--map {self.look.kind}: {self.captioner.described}, which gives {', '.join(self.captioner.kinds)} of "
+                f"a {self.config.media}; choose one of these, or another run with --name"
             )
         if self.save_maps and Path(self.save_maps).suffix.lower() != ".npz":
             raise UserError(f"--save_maps {self.save_maps}: expected a name that ends in .npz")
 
+        if self.selection.instead is not None and self.phrases:
+            raise UserError("--instead shows the word in which two sentences part; leave out --words and --phrases")
+        if self.selection.instead is not None and self.look.of_release:
+            raise UserError("--instead: the 2017 release has no such maps; choose --normalize clip or frame")
+
     @property
-    def kinds(self):
-        """The kinds of map that the captioner can give of the media that it was trained on."""
-        return kinds_with(self.config.model.methods, self.config.media)
+    def config(self):
+        """The Config to explain the captioner with."""
+        return self.captioner.config

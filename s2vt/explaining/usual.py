@@ -5,6 +5,7 @@ from pathlib import Path
 
 from s2vt.captioning.runs import Run
 from s2vt.data import pictures
+from s2vt.data.sources import File
 from s2vt.errors import MissingWeights, UserError
 from s2vt.features.networks import weights_file
 
@@ -20,7 +21,7 @@ def usual_dataset(media, name, experiments_dir, usual):
     Raises:
         UserError: if there is no such file or run, or none of the usual runs.
     """
-    check_file(Path(media))
+    File(Path(media)).check()
     if name is not None:
         return Run(Path(experiments_dir) / name).require().config().dataset
     kind = "picture" if pictures.is_picture(media) else "video"
@@ -32,14 +33,6 @@ def usual_dataset(media, name, experiments_dir, usual):
         f"there are: {', '.join(_runs(experiments_dir)) or 'none'}. Choose one with --name, or another folder with "
         "--experiments_dir"
     )
-
-
-def check_file(path):
-    """Raises UserError unless there is such a file."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; expected a video or picture file")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a video or picture")
 
 
 @contextlib.contextmanager

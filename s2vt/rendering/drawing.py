@@ -55,6 +55,10 @@ class Look:
     limit: tuple[int, int] | None = None
     protocol: str = "ours"
 
+    shown = "saliency"  # what is drawn, for legends
+    ends = "0", "1"  # of the scale of what is drawn
+    baseline = 0.0  # where zero stands in curves and bars, as a share of their height
+
     @property
     def kind(self):
         """Name of the kind of map that is drawn, a key of `maps.KINDS` and of `Explanation.maps`."""
@@ -87,6 +91,30 @@ class Look:
             return release.upsample(e, geometry)
         return heatmaps.upsample(e, geometry, self.saliency.sigma_cells)
 
+    def to_draw(self, evidence, geometry):
+        """Saliency on the grid as it is drawn: `e_to_draw`."""
+        return e_to_draw(evidence, geometry, self)
+
+    def curves(self, frames):
+        """Evidence over time, (K, m), as curves are drawn: `heatmaps.temporal_saliency`."""
+        return heatmaps.temporal_saliency(frames, self.sigma_frames)
+
+    def bars(self, frames):
+        """Evidence over time, (K, m), as bars are drawn: `heatmaps.temporal_alpha`."""
+        return heatmaps.temporal_alpha(frames, self.sigma_frames)
+
+    def overlay(self, backdrop, e):
+        """A map over its picture: `overlay`."""
+        return overlay(backdrop, e, self.cmap)
+
+    def scale_colours(self, share):
+        """The colours of the scale over a grey picture, from its left end, share = 0, to its right, 1: (1, k, 3)."""
+        return np.asarray(overlay(Backdrop(np.full((*share.shape, 3), 150, np.uint8)), share, self.cmap))
+
+    def shades(self, share):
+        """Fig. 5's greys of shares of the scale, darker = more salient, (..., 3) uint8."""
+        return np.repeat((250 - 215 * np.clip(share, 0, 1))[..., None], 3, axis=-1).astype(np.uint8)
+
     def scaling(self, moving=True):
         """How saliency is scaled, for legends; moving: of a video."""
         return (NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS)[self.saliency.normalize]
@@ -94,6 +122,19 @@ class Look:
     def legend(self, moving=True):
         """What is drawn, how it is scaled, and under which protocol; moving: of a video."""
         return f"{self.title}, {self.scaling(moving)}; protocol {self.protocol}"
+
+    def curve_note(self):
+        """What curves over time are, for legends."""
+        scaled = "each word or phrase scaled to [0, 1] (Eq. 8)"
+        return f"curve and greys: saliency over time, {scaled}, {self.smoothing()}"
+
+    def bars_note(self, frames, unit):
+        """What bars over time are, for small print; frames: "26 sampled frames"; unit: "word" or "phrase"."""
+        return f"α of {frames}, each {unit}'s highest in full, {self.smoothing()}"
+
+    def mark_note(self, unit):
+        """Which word or phrase of a video is marked, for small print; unit: such as "content word"."""
+        return f"the {unit} with the largest α now"
 
     def smoothing(self):
         """How saliency over time is smoothed, for legends."""
@@ -246,10 +287,13 @@ def overlay(backdrop, e, cmap):
     Returns:
         Pillow image of (w, h) pixels.
     """
-    if e is None:
-        return backdrop.lit
-    level = Image.fromarray((np.clip(e, 0, 1) * 255 + 0.5).astype(np.uint8))
-    colour = level.copy()
+    return backdrop.lit if e is None else tinted(backdrop, e, e, cmap)
+
+
+def tinted(backdrop, strength, colour, cmap):
+    """`overlay` with a colour of its own: strength (h, w) in [0, 1] is the e of light and tint, colour (h, w) in [0, 1]
+    the place in the colour map."""
+    level, colour = (Image.fromarray((np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)) for x in (strength, colour))
     colour.putpalette(palette(cmap))
     lit = Image.composite(backdrop.lit, backdrop.dimmed, level)
     return Image.composite(colour.convert("RGB"), lit, level.point(_OPACITY))
@@ -267,10 +311,13 @@ def palette(cmap):
     return (matplotlib.colormaps[cmap](np.arange(256))[:, :3] * 255 + 0.5).astype(np.uint8).tobytes()
 
 
-def colour_bar(width, height, cmap):
-    """Saliency from 0 at the left to 1 at the right, as it looks over a grey picture; a Pillow image."""
-    grey = np.full((height, width, 3), 150, np.uint8)
-    return overlay(Backdrop(grey), np.broadcast_to(np.linspace(0, 1, width), (height, width)), cmap)
+def colour_bar(width, height, colours):
+    """A scale from its left end to its right; a Pillow image.
+
+    Args:
+        colours: from shares of its length (1, k) to colours (1, k, 3) uint8, such as `Look.scale_colours`.
+    """
+    return Image.fromarray(np.repeat(colours(np.linspace(0, 1, width)[None]), height, axis=0))
 
 
 def shrunk(frame, size):
@@ -433,19 +480,18 @@ class Page:
         self.dots([(x, y)], colour, 24)
         self.text(x, y, str(rank), 16, PAPER, bold=True, anchor="mm")
 
-    def scale(self, x, y, cmap, note, size):
-        """A small colour bar from 0 to 1 and a note beside it, centred on y; `scale_width` pixels wide.
+    def scale(self, x, y, colours, note, size, ends=Look.ends):
+        """A small colour bar and a note beside it, centred on y; `scale_width` pixels wide.
 
         Args:
-            cmap: name of a matplotlib colour map, or a function from e (1, k) to colours (1, k, 3) uint8.
+            colours: as of `colour_bar`.   ends: what stands at its two ends, a letter each.
             size: of the text, pixels.
         """
         left, right, half = x + size, x + size + BAR * size, round(0.45 * size)
-        bar = colour_bar(BAR * size, 1, cmap) if isinstance(cmap, str) else cmap(np.linspace(0, 1, BAR * size)[None])
-        self.text(x, y, "0", size, FAINT_INK)
-        self.picture(np.repeat(bar, 2 * half, axis=0), left, y - half)
+        self.text(x, y, ends[0], size, FAINT_INK)
+        self.picture(colour_bar(BAR * size, 2 * half, colours), left, y - half)
         self.frame(left, y - half, right, y + half, "#b0b0b0")
-        self.text(right + 0.4 * size, y, "1", size, FAINT_INK)
+        self.text(right + 0.4 * size, y, ends[1], size, FAINT_INK)
         self.text(right + 2 * size, y, note, size, FAINT_INK)
 
     def save(self, path):

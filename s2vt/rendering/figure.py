@@ -32,11 +32,11 @@ def picture_figure(path, picture, explanation, phrases, look):
     """
     cells, _ = drawing.drawn_evidence(explanation, phrases, look)
     geometry = explanation.geometry
-    e_cells = drawing.e_to_draw(cells, geometry, look)[:, 0]
+    e_cells = look.to_draw(cells, geometry)[:, 0]
     stars = [  # a constant map has no maximum
         np.array(heatmaps.argmax_point(look.upsample(e, geometry))) if np.ptp(e) > 0 else None for e in e_cells
     ]
-    note = f"saliency: {look.legend(moving=False)}"
+    note = f"{look.shown}: {look.legend(moving=False)}"
     sheet = Sheet.of(explanation, len(phrases), look.layout, note)
     page = Page(sheet.width, sheet.height)
     backdrop = drawing.Backdrop(drawing.shrunk(picture, sheet.panel))
@@ -45,9 +45,9 @@ def picture_figure(path, picture, explanation, phrases, look):
     drawn_geometry = drawing.resized(geometry, *sheet.panel)
     for k, phrase in enumerate(phrases):
         e_map = look.upsample(e_cells[k], drawn_geometry)
-        _draw_panel(page, sheet, k, phrase, drawing.overlay(backdrop, e_map, look.cmap), stars[k])
+        _draw_panel(page, sheet, k, phrase, look.overlay(backdrop, e_map), stars[k])
     marks = {"maximum": any(star is not None for star in stars), "box": any(len(phrase.boxes) for phrase in phrases)}
-    _draw_legend(page, sheet, explanation.words, note, look.cmap, marks)
+    _draw_legend(page, sheet, explanation.words, note, look, marks)
     page.save(path)
 
 
@@ -156,11 +156,11 @@ def _draw_panel(page, sheet, k, phrase, picture, star):
         page.star(x + star[0] * sheet.ratio[0], y + star[1] * sheet.ratio[1], radius)
 
 
-def _draw_legend(page, sheet, words, note, cmap, marks):
+def _draw_legend(page, sheet, words, note, look, marks):
     """The sentence, the scale and what star and box mean, where there are any."""
     small = sheet.small
     y = page.words(MARGIN, sheet.below, words, [INK] * len(words), sheet.width - 2 * MARGIN, sheet.text) + 1.4 * small
-    page.scale(MARGIN, y, cmap, note, small)
+    page.scale(MARGIN, y, look.scale_colours, note, small, look.ends)
     x, y = (sheet.marks(note), y) if sheet.wide else (MARGIN, y + 1.7 * small)
     if marks["maximum"]:
         page.star(x + 0.8 * small, y, 0.65 * small)

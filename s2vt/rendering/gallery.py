@@ -19,12 +19,9 @@ from s2vt.rendering.drawing import (
     Backdrop,
     content_phrases,
     drawn_evidence,
-    e_to_draw,
-    overlay,
     resized,
     shrunk,
 )
-from s2vt.saliency import heatmaps
 
 WIDTH, HEIGHT = 320, 640  # of a thumbnail at most, pixels
 
@@ -141,7 +138,7 @@ def thumbnail(frames, explanation, phrases, look):
     cells, evidence = drawn_evidence(explanation, chosen, look)
     k = i = 0
     if evidence is not None:
-        alpha = heatmaps.temporal_alpha(evidence, look.sigma_frames)
+        alpha = np.abs(look.bars(evidence))
         k, i = np.unravel_index(alpha.argmax(), alpha.shape)
     geometry = explanation.geometry
     ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
@@ -150,6 +147,6 @@ def thumbnail(frames, explanation, phrases, look):
     if cells is not None:
         # The peak's map in full, whatever else is drawn.
         over_clip = dataclasses.replace(look, saliency=dataclasses.replace(look.saliency, normalize="clip"))
-        e = e_to_draw(cells[k : k + 1], geometry, over_clip)[0, i]
+        e = over_clip.to_draw(cells[k : k + 1], geometry)[0, i]
         e_map = over_clip.upsample(e, resized(geometry, *size))
-    return np.asarray(overlay(Backdrop(shrunk(frames[i], size)), e_map, look.cmap))
+    return np.asarray(look.overlay(Backdrop(shrunk(frames[i], size)), e_map))

@@ -180,9 +180,9 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/** 16-bit codes -> T arrays of evidence: low + step code. */
+/** 16-bit codes -> an array of evidence for each word, or for each other word: low + step code. */
 function numbers({ low, step, codes }) {
-  const all = new Uint16Array(bytes(codes).buffer), length = all.length / T;
+  const all = new Uint16Array(bytes(codes).buffer), length = all.length / low.length;
   return low.map((start, t) => Float64Array.from(all.subarray(t * length, (t + 1) * length), (c) => start + step[t] * c));
 }
 
@@ -193,15 +193,41 @@ const state = {
   pointed: null, // the word under the mouse, shown while it is there
   current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
   anchor: page.chosen[0], // where a range of words starts
+  instead: null, // { t, other }: the log-odds of word t against another one are shown
   kind: page.kind, normalize: page.normalize, cmap: page.cmap, opacity: page.overlay.tint, time: 0,
 };
+if (page.instead) insteadOf(...page.instead);
 let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), meaning of the scale's ends
 
 function wordsShown() {
   return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
 }
 
+/** Shows log q(word t) - log q(other), if the page has it; not if it is shown already. */
+function insteadOf(t, other) {
+  const same = state.instead && state.instead.t === t && state.instead.other === other;
+  state.instead = same || !page.odds[t]?.others.includes(other) ? null : { t, other };
+  if (!state.instead) return;
+  [state.chosen, state.current, state.anchor] = [new Set([t]), t, t];
+}
+
+/** The scene of log-odds: as `odds.OddsLook`, in [-1, 1], zero stays zero. */
+function oddsScene({ t, other }) {
+  const { others, cells, frames } = page.odds[t], row = others.indexOf(other);
+  const d = numbers(cells)[row], sides = drawnRanges(d).map((pair) => Math.max(...pair.map(Math.abs)));
+  const whole = Math.max(...sides), limits = state.normalize === "frame" ? sides : sides.map(() => whole);
+  const over = frames ? overTime(numbers(frames)[row]) : Float64Array.of(0), top = Math.max(...over.map(Math.abs));
+  const ends = [other, page.words[t]].map((word, side) => `${side ? "+" : "−"}${
+    state.normalize === "frame" ? "" : `${whole.toFixed(2)} nats: `}“${word}”`);
+  return {
+    signed: true, words: [t], beside: null, ends,
+    e: d.map((value, k) => value / (limits[Math.floor(k / (G * G))] || 1)),
+    frames: over.map((value) => value / (top || 1)), alpha: over,
+  };
+}
+
 function makeScene() {
+  if (state.instead && state.pointed === null) return oddsScene(state.instead);
   const words = wordsShown();
   const drawn = maps[state.kind].cells ? saliency(state.kind, words) : { e: null, ends: ["", ""] };
   const e = momentsOf(state.kind, words, drawn.e);
@@ -281,17 +307,19 @@ function mapNow() {
 }
 
 function peakFrame() {
-  return scene.frames.indexOf(range(scene.frames)[1]);
+  const height = scene.frames.map(Math.abs);
+  return height.indexOf(range(height)[1]);
 }
 
 // --- drawing --------------------------------------------------------------------------------------------------------
 
-/** The colours of 256 levels of e over a picture, dimmed where e is small and tinted where it is large. */
+/** The colours of 256 levels of e over a picture, dimmed where e is small and tinted where it is large; of log-odds,
+ * from -1 to 1, by their size. */
 function layerColours() {
-  const palette = palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
+  const palette = scene.signed ? bytes(page.diverging) : palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
   const { dimmed, tint: full, tint_power: power } = page.overlay, strength = state.opacity / full;
   for (let level = 0; level < 256; level++) {
-    const e = level / 255, tint = state.opacity * e ** power, light = 1 - (1 - dimmed) * strength * (1 - e);
+    const e = scene.signed ? Math.abs(2 * level / 255 - 1) : level / 255, tint = state.opacity * e ** power, light = 1 - (1 - dimmed) * strength * (1 - e);
     const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
     for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
     colours[4 * level + 3] = 255 * alpha;
@@ -309,7 +337,7 @@ function paint(canvas, values, colours) {
 /** Everything that changes with time. */
 function drawMoment() {
   const map = mapNow();
-  if (map) paint($("map"), map, layerColours());
+  if (map) paint($("map"), scene.signed ? map.map((d) => (d + 1) / 2) : map, layerColours());
   else $("map").getContext("2d").clearRect(0, 0, page.width, page.height);
   if (!moving) return;
   const position = between(page.times, state.time), nearest = position.before + Math.round(position.share);
@@ -317,30 +345,38 @@ function drawMoment() {
   $("cursor").style.left = `${100 * state.time / lastTime()}%`;
   $("time").value = state.time;
   $("time").setAttribute("aria-valuetext", `${seconds} seconds, alpha ${alpha}`);
-  $("readout").textContent = `${seconds} s · α ${alpha} (even share ${(1 / m).toFixed(3)})`;
+  $("readout").textContent = scene.signed ? `${seconds} s · ${oddsName()} = ${alpha} nats`
+    : `${seconds} s · α ${alpha} (even share ${(1 / m).toFixed(3)})`;
   wordElements.forEach((element, t) => element.style.setProperty("--e", atTime(momentOfWord[state.kind][t], 1, position)[0]));
+}
+
+function oddsName() {
+  return `log q(${page.words[state.instead.t]}) − log q(${state.instead.other})`;
 }
 
 /** Everything that changes with the words and the kind of map. */
 function drawWords() {
   scene = makeScene();
+  paint($("scale"), Float32Array.from({ length: 256 }, (_, level) => level / 255), layerColours());
   const { words, frames, beside, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
   wordElements.forEach((element, t) => {
     element.setAttribute("aria-selected", state.chosen.has(t));
     element.classList.toggle("shown", words.includes(t));
     element.tabIndex = t === state.current ? 0 : -1;
   });
-  $("shown").textContent = `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "")
+  $("shown").textContent = scene.signed ? `${oddsName()} of each cell alone, after the same words`
+    : `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "")
     + (scene.e ? "" : `; no map: ${maps[state.kind].title} has values in time only`);
   for (const element of document.querySelectorAll("#legend .bar, #legend .ends")) element.hidden = !scene.e;
-  [$("least").textContent, $("most").textContent] = ends.map((end, e) => `e = ${e}: ${end}`);
+  [$("least").textContent, $("most").textContent] = scene.signed ? ends : ends.map((end, e) => `e = ${e}: ${end}`);
   $("map").setAttribute("aria-label", description(phrase));
   if (moving) {
-    const pointsOf = (e) => page.times.map((time, t) => `${1000 * time / lastTime()} ${100 - 100 * e[t]}`).join(" L ");
+    const zero = scene.signed ? 50 : 100, yOf = (e) => zero - zero * e;
+    const pointsOf = (e) => page.times.map((time, t) => `${1000 * time / lastTime()} ${yOf(e[t])}`).join(" L ");
     const points = pointsOf(frames);
     const [first, last] = [page.times[0], page.times[m - 1]].map((time) => 1000 * time / lastTime());
     $("curve").querySelector(".line").setAttribute("d", `M ${points}`);
-    $("curve").querySelector(".area").setAttribute("d", `M ${first} 100 L ${points} L ${last} 100 Z`);
+    $("curve").querySelector(".area").setAttribute("d", `M ${first} ${zero} L ${points} L ${last} ${zero} Z`);
     $("curve").querySelector(".beside").setAttribute("d", beside ? `M ${pointsOf(beside)}` : "");
     $("beside-note").hidden = !hasBeside(state.kind, [...page.words.keys()]);
     $("beside-note").style.visibility = beside ? "visible" : "hidden"; // its place is kept: words do not move when pointed at
@@ -355,6 +391,7 @@ function drawWords() {
 function description(phrase) {
   const frame = moving ? peakFrame() : 0;
   const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
+  if (scene.signed) return `Map of ${oddsName()}`;
   if (!scene.e) return `Saliency of “${phrase}” over time: strongest${when}`;
   const map = upsample(Array.from(scene.e.subarray(frame * G * G, (frame + 1) * G * G)), geometry);
   const pixel = map.indexOf(range(map)[1]), third = (share, names) => names[Math.floor(3 * share)];
@@ -375,6 +412,11 @@ function drawAlternatives() {
     name.textContent = `${rank}. ${word}`;
     share.textContent = percent(probability);
     item.append(name, share);
+    if (!page.odds[t]?.others.includes(word)) return item;
+    Object.assign(item, { className: "other", tabIndex: 0, title: `Why “${page.words[t]}” and not “${word}”` });
+    item.setAttribute("role", "button");
+    item.setAttribute("aria-pressed", state.instead?.t === t && state.instead.other === word);
+    item.dataset.word = word;
     return item;
   }));
 }
@@ -384,8 +426,6 @@ function percent(probability) {
 }
 
 function drawAll() {
-  const levels = Float32Array.from({ length: 256 }, (_, level) => level / 255);
-  paint($("scale"), levels, layerColours());
   $("normalization").textContent = page.normalizations[state.normalize][1];
   drawWords();
 }
@@ -407,7 +447,7 @@ function choose(words, current) {
   if (words.length === 0) return; // something is always shown
   state.chosen = new Set(words);
   state.current = current;
-  state.pointed = null;
+  state.pointed = state.instead = null;
   drawWords();
   $("spoken").textContent = $("map").getAttribute("aria-label");
 }
@@ -568,7 +608,7 @@ function kindButton(kind, title) {
   const label = document.createElement("label"), button = document.createElement("input");
   const name = document.createElement("span"), small = document.createElement("small");
   Object.assign(button, { type: "radio", name: "kind", value: kind, checked: kind === state.kind });
-  button.addEventListener("change", () => { state.kind = button.value; drawAll(); });
+  button.addEventListener("change", () => { [state.kind, state.instead] = [button.value, null]; drawAll(); });
   small.textContent = title.replace(`${kind} `, ""); // "attention (Eq. 5)" names its kind
   name.append(`${kind} `, small);
   label.append(button, name);
@@ -591,8 +631,29 @@ function showMedium() {
   $("map").height = page.height;
 }
 
+/** Words that would have been said instead: a click, or Enter, shows why the sentence's word is not one of them. */
+function listenToAlternatives() {
+  const press = (event) => {
+    const word = event.target.closest("[data-word]")?.dataset.word;
+    if (word === undefined) return;
+    insteadOf(state.pointed ?? state.current, word);
+    state.pointed = null;
+    drawWords();
+    $("spoken").textContent = $("map").getAttribute("aria-label");
+    [...$("alternatives").children].find((item) => item.dataset.word === word)?.focus();
+    event.preventDefault();
+  };
+  $("alternatives").addEventListener("click", press);
+  $("alternatives").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    press(event);
+    event.stopPropagation();
+  });
+}
+
 function start() {
   showMedium();
+  listenToAlternatives();
   listenToWords();
   for (const [how, text] of Object.entries(page.normalizations))
     $("normalize").append(new Option(text[0], how, false, how === state.normalize));
@@ -604,6 +665,7 @@ function start() {
   $("kinds").append(...Object.entries(maps).map(([kind, { title }]) => kindButton(kind, title)));
   $("kinds").hidden = Object.keys(maps).length < 2;
   $("instead").hidden = !page.alternatives;
+  $("choose-other").hidden = !Object.keys(page.odds).length;
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
   $("scaled").hidden = Object.keys(page.normalizations).length < 2;

@@ -43,6 +43,7 @@ from s2vt.rendering.drawing import (
     resized,
     shrunk,
 )
+from s2vt.rendering.odds import COLOUR_MAP as DIVERGING
 from s2vt.saliency import release
 from s2vt.saliency.heatmaps import over_time
 from s2vt.saliency.maps import KINDS
@@ -51,6 +52,7 @@ COLOUR_MAPS = (COLOUR_MAP, "viridis", "magma", "cividis", "turbo", "jet")
 VIDEO_SIDE, PICTURE_SIDE = 640, 1024  # longest side at which a medium is kept, pixels; none is enlarged
 VIDEO_BYTES = 3_000_000  # a longer clip is kept smaller and coarser until it fits, as far as SMALLEST_SIDE and CRF
 SMALLEST_SIDE, CRF = 160, (24, 36)  # x264's quality, the best and the worst
+ODDS_BYTES = 4_000_000  # of log-odds against alternatives; 25 words of 26 frames take 0.5 MB
 KEYFRAME_INTERVAL = 10  # frames: what a browser decodes at most to show the one that the time line points at
 SCALED = {"clip": "per clip", "frame": "per frame", "release": "release"}  # texts of the page's control
 
@@ -63,11 +65,16 @@ class PageContent:
         title: heading of the page, any text (a file's name, a caption).
         vocabulary: the V words that `explanation.log_p` runs over, needed only with it.
         chosen: positions of the words shown at first; empty: the first noun phrase.
+        odds: {t: Odds of the word against what the captioner would have said instead}; clicking one of these words
+            shows them. Of at most ODDS_BYTES in all, else left out.
+        instead: (t, the other word) whose log-odds are shown at first; None: the chosen words' map.
     """
 
     title: str = ""
     vocabulary: tuple[str, ...] = ()
     chosen: tuple[int, ...] = ()
+    odds: dict = dataclasses.field(default_factory=dict)
+    instead: tuple[int, str] | None = None
 
 
 def video_page(path, frames, frame_rate, explanation, content, look):
@@ -116,15 +123,16 @@ def picture_page(path, picture, explanation, content, look):
     _write(path, content.title, fields | medium | _drawn(explanation, look, size))
 
 
-def alternatives(log_p, words, vocabulary, count=6):
+def alternatives(log_p, words, vocabulary, count=6, also=None):
     """What the captioner would have said at each step of the sentence, most probable first.
 
     Args:
         log_p: log p(y_t) given all descriptors and the words before, (T, V), nats.
         words: the T words of the sentence.   vocabulary: the V words.   count: how many alternatives to list.
+        also: (t, word) to list at position t, too; None: none.
     Returns:
-        T lists of {"word", "probability", "rank"}: the `count` most probable, rank 1 first, and after them the
-        sentence's own word if it is not among them.
+        T lists of {"word", "probability", "rank"}: the `count` most probable, rank 1 first, and after them `also` and
+        the sentence's own word if they are not among them.
     Raises:
         ValueError: if the shapes disagree, or a word of the sentence is not in the vocabulary.
 
@@ -142,11 +150,12 @@ def alternatives(log_p, words, vocabulary, count=6):
     if missing:
         raise ValueError(f"not in the vocabulary: {', '.join(missing)}")
     lists = []
-    for row, word in zip(log_p, words, strict=True):
+    for t, (row, word) in enumerate(zip(log_p, words, strict=True)):
         ranks = np.empty(len(row), int)
         order = np.argsort(-row, kind="stable")
         ranks[order] = np.arange(1, len(row) + 1)
-        listed = [*order[:count], *([index[word]] if ranks[index[word]] > count else [])]
+        own = [index[also[1]], index[word]] if also and also[0] == t else [index[word]]
+        listed = [*order[:count], *sorted((k for k in own if ranks[k] > count), key=lambda k: ranks[k])]
         lists.append([{"word": vocabulary[k], "probability": math.exp(row[k]), "rank": int(ranks[k])} for k in listed])
     return lists
 
@@ -187,7 +196,10 @@ def _fields(path, explanation, content, look):
             for how, text in texts.items()
         },
         "chosen": chosen,
-        "alternatives": _alternatives(explanation, words, content.vocabulary),
+        "alternatives": _alternatives(explanation, words, content),
+        "odds": _odds(content.odds),
+        "instead": content.instead,
+        "diverging": _base64(palette(DIVERGING)),
         "overlay": {"dimmed": DIMMED, "tint": TINT, "tint_power": TINT_POWER},
         "cmap": look.cmap,
         "colour_maps": colour_maps,
@@ -203,8 +215,25 @@ def _scalings(look, moving):
     return {how: texts[how] for how in offered}
 
 
-def _alternatives(explanation, words, vocabulary):
-    return None if explanation.log_p is None else alternatives(explanation.log_p, words, vocabulary)
+def _alternatives(explanation, words, content):
+    if explanation.log_p is None:
+        return None
+    return alternatives(explanation.log_p, words, content.vocabulary, also=content.instead)
+
+
+def _odds(odds):
+    """Log-odds as the page keeps them, {t: {other word: number of its row, and the rows}}."""
+    numbers = sum(array.size for one in odds.values() for array in (one.cells, one.frames) if array is not None)
+    if 2 * numbers > ODDS_BYTES:
+        return {}
+    return {
+        t: {
+            "others": list(one.others),
+            "cells": quantised(one.cells),
+            "frames": None if one.frames is None else quantised(one.frames),
+        }
+        for t, one in odds.items()
+    }
 
 
 def _map(name, content):

@@ -16,10 +16,8 @@ from s2vt.rendering.drawing import (
     Backdrop,
     Page,
     drawn_evidence,
-    e_to_draw,
     fit,
     font_of,
-    overlay,
     resized,
     scale_width,
     second_curves,
@@ -28,7 +26,6 @@ from s2vt.rendering.drawing import (
     text_height,
     wrap,
 )
-from s2vt.saliency import heatmaps
 
 ROWS = 12  # at most
 TITLE, LABEL, SMALL = 31, 28, 17  # sizes of text, pixels; 28 and 17: 8 and 5 points on a page of a paper
@@ -62,9 +59,9 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     if len(thumbnails) != len(explanation.times):
         raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
     cells, frames = drawn_evidence(explanation, phrases, look)
-    e_cells = None if cells is None else e_to_draw(cells, explanation.geometry, look)
-    e_frames = heatmaps.temporal_saliency(frames, look.sigma_frames)
-    drawn = most_concentrated(heatmaps.temporal_alpha(frames, look.sigma_frames), ROWS)
+    e_cells = None if cells is None else look.to_draw(cells, explanation.geometry)
+    e_frames = look.curves(frames)
+    drawn = most_concentrated(look.bars(frames), ROWS)
     beside = second_curves(explanation, phrases, look)
     notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
@@ -74,16 +71,16 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     page = Page(board.width, board.height)
     _draw_sentence(page, board, explanation.words)
     for row, k in enumerate(drawn):
-        plot = Plot(axis, e_frames[k], board.y(row), board.y(row) + board.row, board.colour(row), beside.get(k))
+        plot = Plot(axis, e_frames[k], (board.y(row), board.y(row) + board.row), board.colour(row), look, beside.get(k))
         _draw_row(page, board, row, plot)
         for rank, i in enumerate(plot.ranks):
             e_map = None
             if e_cells is not None:
                 e_map = look.upsample(e_cells[k, i], geometry)
-            picture = overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map, look.cmap)
+            picture = look.overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map)
             _draw_frame(page, board, row, rank, axis.times[i], picture)
     _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)
-    _draw_legend(page, board, notes, omitted, None if cells is None else look.cmap)
+    _draw_legend(page, board, notes, omitted, look)
     page.save(path)
 
 
@@ -203,22 +200,39 @@ class Plot:
     """One phrase's saliency over time and where it is drawn: a curve, below it greys.
 
     Attributes:
-        e: (m,), in [0, 1].   top, bottom: y of both together.   beside: the second curve, (m,), in [0, 1], or None.
+        e: (m,), of `Look.curves`.   reach: y of both together, from the top to the bottom.   look: `Look`.
+        beside: the second curve, (m,), in [0, 1], or None.
     """
 
     GREYS = 28  # height of the greys, pixels
 
     axis: TimeAxis
     e: np.ndarray
-    top: int
-    bottom: int
+    reach: tuple[int, int]
     colour: str
+    look: object
     beside: np.ndarray | None = None
 
     @property
+    def top(self):
+        return self.reach[0]
+
+    @property
+    def bottom(self):
+        return self.reach[1]
+
+    @property
     def ranks(self):
-        """The most salient frames."""
-        return most_salient(self.e)
+        """The most salient frames, those farthest from zero."""
+        return most_salient(np.abs(self.e))
+
+    def y(self, e):
+        """y of values of the curve."""
+        return self.low - self.share(e) * (self.low - self.high)
+
+    def share(self, e):
+        """Values of the curve as shares of its height, and of the scale."""
+        return self.look.baseline + (1 - self.look.baseline) * e
 
     @property
     def high(self):
@@ -227,17 +241,17 @@ class Plot:
 
     @property
     def low(self):
-        """y of e = 0."""
+        """y of the smallest value."""
         return self.bottom - self.GREYS - 6
 
     def points(self, e):
         """The curve of e (m,), (m, 2)."""
-        return np.stack([self.axis.x(self.axis.times), self.low - e * (self.low - self.high)], axis=1)
+        return np.stack([self.axis.x(self.axis.times), self.y(e)], axis=1)
 
 
 def _notes(look, cells, beside):
     """What curves and maps mean: of the curve, of the map and, if any row has one, of the second curve."""
-    curve = f"curve and greys: saliency over time, each word or phrase scaled to [0, 1] (Eq. 8), {look.smoothing()}"
+    curve = look.curve_note()
     of_map = f"map: {look.legend()}"
     if cells is None:
         of_map = f"frames without a map: {look.title} has values in time only"
@@ -287,14 +301,15 @@ def _draw_curve(page, plot):
     axis, points = plot.axis, plot.points(plot.e)
     for rule in (plot.low, (plot.low + plot.high) / 2, plot.high):
         page.line([(axis.left, rule), (axis.right, rule)], "#dcdcdc")
-    page.area([(points[0, 0], plot.low), *points, (points[-1, 0], plot.low)], _tint(plot.colour, 0.16))
+    zero = plot.y(0)
+    page.area([(points[0, 0], zero), *points, (points[-1, 0], zero)], _tint(plot.colour, 0.16))
     for i in plot.ranks:
-        page.line([points[i], (points[i, 0], plot.low)], plot.colour)
+        page.line([points[i], (points[i, 0], zero)], plot.colour)
     page.line(points, plot.colour, 2.2)
     page.dots(points, plot.colour, 4.5)
     if plot.beside is not None:
         page.line(plot.points(plot.beside), INK, 2.2, "--")
-    for y, text in ((plot.high, "1"), (plot.low, "0")):
+    for y, text in ((plot.high, plot.look.ends[1]), (plot.low, plot.look.ends[0])):
         page.text(axis.left - 7, y, text, SMALL, FAINT_INK, anchor="rm")
     for rank, i in reversed(list(enumerate(plot.ranks))):
         x, y = points[i]
@@ -305,7 +320,8 @@ def _draw_greys(page, plot):
     """e as greys; each sampled frame's reaches halfway to its neighbours."""
     axis, top = plot.axis, plot.bottom - plot.GREYS
     edges = axis.x((axis.times[1:] + axis.times[:-1]) / 2)
-    strip = _grey(plot.e[np.searchsorted(edges, np.arange(axis.left, axis.right) + 0.5)])
+    e = plot.e[np.searchsorted(edges, np.arange(axis.left, axis.right) + 0.5)]
+    strip = plot.look.shades(plot.share(e))
     page.picture(np.broadcast_to(strip, (plot.GREYS, *strip.shape)), axis.left, top)
     page.frame(axis.left, top, axis.right, plot.bottom, "#b0b0b0")
     for x in axis.x(axis.times[plot.ranks]):
@@ -334,23 +350,18 @@ def _draw_time_axis(page, axis, y):
     page.text(axis.right + 12, y, "s", SMALL, FAINT_INK)
 
 
-def _draw_legend(page, board, notes, omitted, cmap):
-    """What curves and maps mean and, where rows are omitted, of which phrases; cmap None: there are no maps."""
+def _draw_legend(page, board, notes, omitted, look):
+    """What curves and maps mean and, where rows are omitted, of which phrases."""
     x, y = MARGIN + SMALL, board.y(len(board.phrases)) + 56
-    page.scale(MARGIN, y, _grey, notes[0], SMALL)
-    if cmap is None:
+    page.scale(MARGIN, y, look.shades, notes[0], SMALL, look.ends)
+    if notes[1].startswith("frames without"):
         page.text(x, y + NOTE, notes[1], SMALL, FAINT_INK)
     else:
-        page.scale(MARGIN, y + NOTE, cmap, notes[1], SMALL)
+        page.scale(MARGIN, y + NOTE, look.scale_colours, notes[1], SMALL, look.ends)
     if notes[2:]:
         page.line([(x, y + 2 * NOTE), (x + BAR * SMALL, y + 2 * NOTE)], INK, 2.2, "--")
         page.text(x + (BAR + 2) * SMALL, y + 2 * NOTE, notes[2], SMALL, FAINT_INK)
     page.words(x, y + NOTE * len(notes) - SMALL // 2, omitted, [FAINT_INK] * len(omitted), board.legend, SMALL)
-
-
-def _grey(e):
-    """Fig. 5's greys, darker = more salient, (..., 3) uint8."""
-    return np.repeat((250 - 215 * np.clip(e, 0, 1))[..., None], 3, axis=-1).astype(np.uint8)
 
 
 def _tint(colour, share):

@@ -17,17 +17,14 @@ from s2vt.rendering.drawing import (
     colour_bar,
     content_phrases,
     drawn_evidence,
-    e_to_draw,
     fit,
     font_of,
-    overlay,
     palette,
     resized,
     second_curves,
     shrunk,
     wrap,
 )
-from s2vt.saliency import heatmaps
 
 NIGHT, NIGHT_BAND, NIGHT_INK, NIGHT_FAINT = "#0e0e11", "#1d1d23", "#f4f4f4", "#a2a2ac"
 MARK, MARK_INK = "#58c4f6", "#0b1a22"  # of the phrase that leads; in none of the warm colour maps
@@ -89,14 +86,14 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
         ValueError: if the shapes disagree.
     """
     cells, evidence = drawn_evidence(explanation, phrases, look)
-    e = None if cells is None else e_to_draw(cells, explanation.geometry, look)
-    alpha = heatmaps.temporal_alpha(evidence, look.sigma_frames)
+    e = None if cells is None else look.to_draw(cells, explanation.geometry)
+    alpha = look.bars(evidence)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
     beside = second_curves(explanation, phrases, look)
     if beside:
         notes = f"orange line: {look.beside()}", *notes
     notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes
-    bars = _Bars(alpha, beside)
+    bars = _Bars(alpha, beside, look.baseline)
     scene = _Scene(explanation, phrases, bars, look, notes, with_maps=e is not None)
     fade = _Fade(len(phrases), frame_rate)
     # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
@@ -182,9 +179,9 @@ def small_print(num_sampled, phrases, look, without_maps=False):
     content = "content " if content_phrases(phrases) else ""
     frames = f"{num_sampled} {'' if look.of_release else 'sampled '}frames"
     return (
-        f"no map: {look.title} has values in time only" if without_maps else f"colour: saliency, {look.legend()}",
-        f"bars: α of {frames}, each {unit}'s highest in full, {look.smoothing()}",
-        f"marked: the {content}{unit} with the largest α now",
+        f"no map: {look.title} has values in time only" if without_maps else f"colour: {look.shown}, {look.legend()}",
+        f"bars: {look.bars_note(frames, unit)}",
+        f"marked: {look.mark_note(content + unit)}",
     )
 
 
@@ -360,7 +357,7 @@ class _Scene:
             shown = [backdrop.lit] * (1 if self.single else len(self.phrases))
         else:
             maps = self.look.upsample(maps, self.geometry)
-            shown = [overlay(backdrop, e_map, self.look.cmap) for e_map in maps]
+            shown = [self.look.overlay(backdrop, e_map) for e_map in maps]
         return shown if self.single else [backdrop.lit, *shown]
 
     def _patches(self, lead):
@@ -433,9 +430,9 @@ class _Scene:
         font, pad = font_of(13), _pad(self.tiles)
         top = self.tiles.canvas[1] - self.tiles.footer + 13
         if self.with_maps:
-            draw.text((pad, top), "0", fill=NIGHT_FAINT, font=font, anchor="lm")
-            page.paste(colour_bar(90, 12, self.look.cmap), (pad + 13, top - 6))
-            draw.text((pad + 108, top), "1", fill=NIGHT_FAINT, font=font, anchor="lm")
+            draw.text((pad, top), self.look.ends[0], fill=NIGHT_FAINT, font=font, anchor="lm")
+            page.paste(colour_bar(90, 12, self.look.scale_colours), (pad + 13, top - 6))
+            draw.text((pad + 108, top), self.look.ends[1], fill=NIGHT_FAINT, font=font, anchor="lm")
         left = pad + SCALE * self.with_maps
         for row, line in enumerate(wrap(self.notes, self.tiles.canvas[0] - 2 * pad - SCALE, font)):
             text = " ".join(self.notes[k] for k in line).strip("· ")
@@ -467,17 +464,18 @@ class _Bars:
     """alpha_t of each phrase as a bar chart, and over it the second curve of those that have one.
 
     Args:
-        alpha: (K, m).   beside: {index of a phrase: e (m,) of its second curve}.
+        alpha: (K, m), of `Look.bars`.   beside: {index of a phrase: e (m,) of its second curve}.
+        baseline: `Look.baseline`.
     """
 
     EDGE, FINER = 3, 4  # pixels free above and below; how much finer a line is drawn before it is made smooth
 
-    def __init__(self, alpha, beside):
-        self.alpha, self.beside = alpha, beside
+    def __init__(self, alpha, beside, baseline):
+        self.alpha, self.beside, self.baseline = alpha, beside, baseline
 
     def draw(self, k, width, height):
         """The strip of phrase k, a Pillow image."""
-        strip = _bars(self.alpha[k], width, height, self.EDGE)
+        strip = _bars(self.alpha[k], (width, height), self.EDGE, self.baseline)
         if k in self.beside:
             strip.paste(BESIDE, mask=self._line(self.beside[k], width, height))
         return strip
@@ -492,15 +490,23 @@ class _Bars:
         return mask.resize((width, height), Image.Resampling.BOX)
 
 
-def _bars(alpha, width, height, edge):
-    """alpha_t as a bar chart: one bar per sampled frame, the phrase's largest value at full height."""
+def _bars(alpha, size, edge, baseline):
+    """alpha_t as a bar chart: one bar per sampled frame, the phrase's largest value at full height.
+
+    Args:
+        alpha: (m,).   size: (width, height).   edge: pixels free above and below.
+        baseline: share of the height at which bars begin; negative values reach down from it.
+    """
+    width, height = size
     item = np.minimum((np.arange(width) + 0.5) * len(alpha) / width, len(alpha) - 1).astype(int)
-    share = (alpha / alpha.max())[item]
-    top, bottom = edge, height - edge
-    filled = np.arange(height)[:, None] >= bottom - np.maximum(1, np.round(share * (bottom - top)))
-    filled &= np.arange(height)[:, None] < bottom
+    share = (alpha / max(np.abs(alpha).max(), 1e-12))[item]
+    reach, zero = (1 - baseline) * share, height - edge - round(baseline * (height - 2 * edge))
+    length = np.maximum(1, np.round(np.abs(reach) * (height - 2 * edge)))
+    first = np.where(share < 0, zero, zero - length)
+    rows = np.arange(height)[:, None]
+    filled = (rows >= first) & (rows < first + length)
     if width >= 4 * len(alpha):  # a pixel between bars where there is room
         filled &= np.append(item[1:] == item[:-1], True)
     strip = np.full((height, width, 3), ImageColor.getrgb(NIGHT_BAND), np.uint8)
-    shade = (90 + 110 * share)[:, None] * np.array([0.86, 0.92, 1.0])
+    shade = (90 + 110 * np.abs(share))[:, None] * np.array([0.86, 0.92, 1.0])
     return Image.fromarray(np.where(filled[..., None], shade.astype(np.uint8), strip))

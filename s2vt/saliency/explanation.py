@@ -45,13 +45,17 @@ class Explanation:
         found = {k: self.maps[kind].beside(phrase.words) for k, phrase in enumerate(phrases)}
         return {k: temporal_saliency(values, sigma) for k, values in found.items() if values is not None}
 
-    def save(self, path):
+    def save(self, path, instead=None):
         """Writes the raw numbers as one `.npz`.
 
         `words` (T,); for each kind of map the words' values by cell, `nll` (T, m, G, G), nats, and by frame,
         `frame_nll` (T, m), where it has them, named as the loss that it is made of, else as the kind; `frame_indices`
         and `frame_times` (m,) in seconds; `geometry` as JSON text. nll and kl are losses, small where there is
         evidence; attention is a share and alignment a cosine, large where there is.
+
+        Args:
+            instead: Odds of one pair of words, whose log-odds become `instead` (m, G, G) and `frame_instead` (m,),
+                nats, large where the first of `instead_words` is said; None: none.
         """
         arrays = {
             "words": np.array(self.words),
@@ -64,5 +68,9 @@ class Explanation:
             for key, values in ((name, evidence.cells), (f"frame_{name}", evidence.frames)):
                 if values is not None:
                     arrays[key] = -values if evidence.is_loss else values
+        if instead is not None:
+            arrays |= {"instead": instead.cells[0], "instead_words": np.array([instead.word, *instead.others])}
+            if instead.frames is not None:
+                arrays["frame_instead"] = instead.frames[0]
         with atomic_path(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **arrays)

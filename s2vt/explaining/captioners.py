@@ -1,0 +1,232 @@
+"""What is explained: a trained run with its network, or any captioner of a user's own.
+
+Both have the same attributes for the rest of this room. A captioner of a user's own is any object with
+
+    words                   V strings, the word of each index; index 0 ends a sentence
+    descriptors(picture)    (H, W, 3) uint8 -> (G*G, D), numbers of the cells of a square grid, row by row from the
+                            upper left; the encoder reads them in this order
+    encode(v (B, N, D)) -> state, step(state, word) -> logits (B, V), state
+                            as `s2vt.saliency.teacher_forcing`: word is y_{t-1}, (1,) or (B,), or None before the first
+                            word; N is 1 where a cell is read alone; the leaves of a state have leading dimension B,
+                            and come back to `step` as tensors of Keras' engine, which `numpy.asarray` reads; logits
+                            are an array of any library that NumPy can read
+
+and, where it has them,
+
+    geometry(width, height)     -> `s2vt.data.geometry.Geometry` of a source picture; without it the whole picture is
+                                divided into G x G equal cells, each with its value at its centre
+    max_words                   the longest sentence, 25 without it
+    attention(inputs), rollout(inputs), alignment(v, words)     further kinds of map (docs/architecture.md, Contracts)
+
+A sentence is split by `s2vt.data.text.tokenize`, and each of its words must be one of `words`. A video is read frame by
+frame, as a captioner of pictures reads it.
+
+Letters: S input side, G*G cells and D channels of the network; m frames, N descriptors.
+"""
+
+import functools
+import math
+from pathlib import Path
+
+import numpy as np
+
+from s2vt.captioning.runs import Run
+from s2vt.config import Config, FeatureConfig, TextConfig
+from s2vt.data.geometry import Geometry, Grid, resize
+from s2vt.data.text import END_WORD, Vocabulary
+from s2vt.errors import UserError
+from s2vt.explaining.usual import naming_others
+from s2vt.features import networks
+from s2vt.features.descriptors import DescriptorStore, descriptors_of
+from s2vt.features.every_frame import every_frame
+from s2vt.saliency.maps import kinds_with
+
+NEEDED = ("words", "descriptors", "encode", "step")
+MAPS = ("encode", "step", "attention", "rollout", "alignment")  # the methods that kinds of map call
+
+
+class TrainedCaptioner:
+    """A captioner of a run and its network. Each is loaded once, when it is first needed, and kept.
+
+    Args:
+        run: the Run.   checkpoint: the number of its checkpoint.   config: the Config to explain it with.
+    """
+
+    def __init__(self, run, checkpoint, config):
+        self.run, self.checkpoint, self.config = run, checkpoint, config
+        self.name, self.folder = run.name, run.folder
+
+    @functools.cached_property
+    def vocabulary(self):
+        """The Vocabulary of its training captions."""
+        return self.run.vocabulary()
+
+    @functools.cached_property
+    def model(self):
+        """The trained captioner, with `encode` and `step`."""
+        return self.run.captioner(self.checkpoint)[0]
+
+    @functools.cached_property
+    def network(self):
+        """The network that makes descriptors.
+
+        Raises:
+            UserError: if its weights cannot be read.
+            MissingWeights: if they cannot be had; names the runs whose network is at hand.
+        """
+        with naming_others(self.run):
+            return networks.FeatureExtractor(self.config.features)
+
+    @property
+    def grid(self):
+        """The network's Grid."""
+        features = self.config.features
+        return networks.network_of(features.weights, features.input_size).grid
+
+    @property
+    def kinds(self):
+        """The kinds of map that it can give of the media that it was trained on."""
+        return kinds_with(self.config.model.methods, self.config.media)
+
+    @property
+    def described(self):
+        """What it is, for messages."""
+        return f"{self.folder} is of the kind {self.config.model.name}"
+
+    def geometry(self, width, height, cells=None):
+        """Geometry between a source and the network's input."""
+        return Geometry.of(width, height, self.config.features.resize, self.grid)
+
+    def prepare(self, frame):
+        """What is kept of a frame, (H, W, 3) uint8, to describe it: the network's input, (S, S, 3) uint8."""
+        return resize(frame, self.geometry(frame.shape[1], frame.shape[0]))
+
+    def cells(self, prepared):
+        """Cells (m, G*G, D) of m prepared frames."""
+        return self.network.cells(prepared)
+
+    def stored_cells(self, medium, data_dir):
+        """Cells (m, G*G, D) of a medium of the data set, from its descriptor file; None if it has none."""
+        store = DescriptorStore(self.config, data_dir, layer="mixed_10")
+        if medium.id not in store:
+            return None
+        store.check()
+        return store.descriptors(medium).cells
+
+    def every_frame(self, frames, keep):
+        """EveryFrame of a video, for the release's maps."""
+        return every_frame(frames, self.network, self.config.features, keep)
+
+    def read(self, cells):
+        """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""
+        return descriptors_of(cells, self.config)
+
+    def warning(self, name, v):
+        """A line to print if a medium is unlike those of its training, else None: `Run.warning`."""
+        return self.run.warning(name, v)
+
+
+class GivenCaptioner:
+    """A captioner of a user's own, as the top of this module describes it.
+
+    Args:
+        captioner: the object.   name: for titles; None: the name of its class.
+    Raises:
+        UserError: if it lacks what every captioner needs, or its words repeat.
+    """
+
+    checkpoint = None
+
+    def __init__(self, captioner, name=None):
+        self.model, self.name = captioner, name or type(captioner).__name__
+        missing = [needed for needed in NEEDED if not hasattr(captioner, needed)]
+        if missing:
+            raise UserError(
+                f"cannot explain {self.name}: it has no {', '.join(missing)}; expected the name or folder of a run, or "
+                f"an object with {', '.join(NEEDED)} (s2vt.explaining.captioners says what each does)"
+            )
+        words, self.folder = list(captioner.words), Path(self.name)
+        try:
+            self.vocabulary = Vocabulary([END_WORD, *words[1:]], np.ones(len(words)))
+        except ValueError:
+            raise UserError(f"the words of {self.name}: expected V strings, each once, the first for the end") from None
+        text = TextConfig(max_words=getattr(captioner, "max_words", TextConfig.max_words))
+        picture = FeatureConfig(layer="mixed_10")
+        self.config = Config(self.name, "coco", "picture", "none", "", features=picture, text=text)
+
+    @property
+    def kinds(self):
+        """The kinds of map that it can give of a picture."""
+        return kinds_with([name for name in MAPS if hasattr(self.model, name)], "picture")
+
+    @property
+    def described(self):
+        """What it is, for messages."""
+        return f"{self.name} is a captioner of its own"
+
+    def geometry(self, width, height, cells):
+        """Geometry of a source; cells: G*G of them, which give the grid where the captioner has no `geometry`."""
+        if hasattr(self.model, "geometry"):
+            return self.model.geometry(width, height)
+        side, stride = math.isqrt(cells), 32
+        return Geometry.of(width, height, "squash", Grid(side, stride, (stride - 1) / 2, side * stride))
+
+    def prepare(self, frame):
+        """Descriptors of a frame, (G*G, D)."""
+        cells = np.asarray(self.model.descriptors(frame), np.float32)
+        if cells.ndim != 2 or not cells.size or math.isqrt(len(cells)) ** 2 != len(cells):
+            raise UserError(
+                f"{self.name}.descriptors gave {cells.shape}; expected (G*G, D), the cells of a square grid"
+            )
+        return cells
+
+    def cells(self, prepared):
+        """Cells (m, G*G, D) of m prepared frames."""
+        return prepared
+
+    def stored_cells(self, medium, data_dir):
+        """None: it has no descriptor files."""
+
+    def every_frame(self, frames, keep):
+        """Not for captioners of a user's own."""
+        raise UserError(f"{self.described}, which has no maps of the 2017 release of a video; choose another normalize")
+
+    def read(self, cells):
+        """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""
+        return descriptors_of(cells, self.config)
+
+    def warning(self, name, v):
+        """None: the media that it was trained on are not known."""
+
+
+def load(captioner, checkpoint="best", experiments_dir=None):
+    """A captioner to keep, which loads its weights and its network once.
+
+    Args:
+        captioner: the name of a run; a run's folder; an object as the top of this module describes it; or what this
+            function returned, which comes back.
+        checkpoint: of a run: a number, "best" (by validation METEOR) or "last".
+        experiments_dir: the folder of the runs; None: experiments/ under the current folder if it has the run, else in
+            the repository that this package lies in.
+    Raises:
+        UserError: if there is no such run or checkpoint, its network is not here, or the object is no captioner.
+    """
+    if isinstance(captioner, TrainedCaptioner | GivenCaptioner):
+        return captioner
+    if not isinstance(captioner, str | Path):
+        return GivenCaptioner(captioner)
+    run = _run(captioner, experiments_dir).require()
+    config = run.config()
+    with naming_others(run):
+        weights = run.weights(config.features.weights, False)
+    return TrainedCaptioner(run, run.checkpoint(checkpoint), config.with_settings({"features.weights": weights}))
+
+
+def _run(name, experiments_dir):
+    """The Run of a name or folder."""
+    here, repository = Path("experiments"), Path(__file__).resolve().parents[2] / "experiments"
+    if Run(name).exists() or Path(name).name != str(name):
+        return Run(name)
+    folders = [Path(experiments_dir)] if experiments_dir else [here, *[repository] * repository.is_dir()]
+    runs = [Run(folder / name) for folder in folders]
+    return next((run for run in runs if run.exists()), runs[-1])

@@ -19,6 +19,7 @@ from s2vt.explaining.usual import naming_others
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
 from s2vt.features.every_frame import every_frame
+from s2vt.features.middle_layer import middle_layer
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.maps import KINDS, Asking, find_evidence
@@ -106,14 +107,15 @@ class Explainer:
 
         job = jobs[0]
         descriptors = descriptors_of(self._cells(job, sampled), self.config)
+        descriptors = dataclasses.replace(descriptors, pictures=lambda: sampled.frames["input"])
         if warning := self.request.run.warning(job.medium.path.name, descriptors.v):
             print(warning, file=sys.stderr)
         sentences = [self._indices(job, descriptors.v) for job in jobs]
         asked = [y for y in sentences if y]
         if not asked:
             return sampled, [None] * len(jobs)
-        explained, first, cells = self._explained(job, sampled, descriptors.cells, progress)
-        evidence = self._evidence(jobs, dataclasses.replace(descriptors, cells=cells), first, asked)
+        explained, first, descriptors = self._explained(job, sampled, descriptors, progress)
+        evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
         if any(job.has_page for job in jobs):
             captioner = self.captioner
@@ -128,17 +130,17 @@ class Explainer:
         found = map(explanation, asked, evidence, log_p)
         return explained, [next(found) if y else None for y in sentences]
 
-    def _explained(self, job, sampled, cells, progress):
+    def _explained(self, job, sampled, descriptors, progress):
         """The frames that are explained.
 
         Args:
-            cells: of the sampled frames, (m, G*G, D).
+            descriptors: of the m sampled frames.
         Returns:
-            SampledMedium of the m' frames; which of the m frames each one is, (m',); their cells, (m', G*G, D).
+            SampledMedium of the m' frames; which of those whose cells the descriptors have each one is, (m',);
+            Descriptors with the cells of the sampled frames, or of every frame.
         """
         if not (job.moving and self.request.look.of_release):
-            distinct, first = sampled.distinct()
-            return distinct, first, cells[first]
+            return *sampled.distinct(), descriptors
         path, excerpt = job.medium.path, self.request.excerpt
         thumbnails = Thumbnails()
         frames = progress(iterate_frames(path, excerpt.start, excerpt.end), sampled.num_frames)
@@ -146,7 +148,7 @@ class Explainer:
         explained = dataclasses.replace(
             sampled, frames={"shown": thumbnails}, indices=every.indices, times=every.times, num_frames=len(every.times)
         )
-        return explained, every.indices, every.cells
+        return explained, every.indices, dataclasses.replace(descriptors, cells=every.cells, pictures=None)
 
     def _cells(self, job, sampled):
         """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
@@ -166,10 +168,10 @@ class Explainer:
         return self.vocabulary.encode(job.sentence, max_words).tolist()
 
     def _evidence(self, jobs, descriptors, first, sentences):
-        """{kind: Evidence} of each sentence, of the m' frames whose cells the descriptors have.
+        """{kind: Evidence} of each sentence, of the m' frames that are explained.
 
         Args:
-            first: which of the m frames each one is, (m',).
+            first: which of the frames whose cells the descriptors have each one is, (m',).
         """
         moving = jobs[0].moving
         media, words = "video" if moving else "picture", tuple(self.vocabulary.words)
@@ -181,13 +183,19 @@ class Explainer:
         over_frames = descriptors.order is None
         if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        asking = Asking(media, self.config.saliency, words, self.request.seed)
+        layers = functools.partial(middle_layer, self.config.features.weights)
+        asking = Asking(media, self.config.saliency, words, self.request.seed, layers)
         found = find_evidence(self.captioner, descriptors, sentences, kinds, asking)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
 
 def _of_distinct(evidence, first):
-    """Evidence whose values are of the distinct frames: a frame's share is the sum over its repeats."""
-    if KINDS[evidence.kind].alone or evidence.frames is None:
-        return evidence
-    return dataclasses.replace(evidence, frames=np.add.reduceat(evidence.frames, first, axis=1))
+    """Evidence whose values are of the distinct frames: a share of the whole is the sum over a frame's repeats."""
+    alone = KINDS[evidence.kind].alone
+
+    def of_distinct(values):
+        if values is None or values.shape[1] == len(first):
+            return values
+        return values[:, first] if alone else np.add.reduceat(values, first, axis=1)
+
+    return dataclasses.replace(evidence, cells=of_distinct(evidence.cells), frames=of_distinct(evidence.frames))

@@ -77,7 +77,7 @@ class ExplanationRequest:
             in the run's folder, saliency/.
         page: write the HTML page, too.
         save_maps: an .npz file for the raw numbers; None: none.
-        seed: of the random subsets of `banzhaf`.
+        seed: of the random subsets of `banzhaf` and `rise`.
     Raises:
         UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, or a name of
             `save_maps` with another ending.

@@ -16,7 +16,7 @@ from s2vt import command_line, markdown
 from s2vt.errors import UserError
 
 STAGES = (
-    "saliency", "sentences", "scaling", "training", "extraction", "decoding", "scoring", "rendering", "start",
+    "saliency", "maps", "sentences", "scaling", "training", "extraction", "decoding", "scoring", "rendering", "start",
     "first_map", "grouping", "rounding", "ablations",
 )  # fmt: skip
 

@@ -220,7 +220,7 @@ KINDS = {
         "change of all words when left out (KL)", "nats gained", find_left_out, "N of N-1 cells, 2 of all"
     ),
     "gradient": _of_whole("gradient x input of log P", "nats gained", find_gradients, GRADIENT),
-    "integrated": _of_whole("integrated gradients of log P", "nats gained", find_integrated, f"A {GRADIENT}"),
+    "integrated": _of_whole("integrated gradients of log P", "nats gained", find_integrated, f"A x {GRADIENT}"),
     "gradcam": _of_whole("Grad-CAM of log P on cells", "nats gained", find_gradients, GRADIENT, positive_part),
     "eb": _of_whole("Excitation Backprop", "share won", find_excitation, GRADIENT),
     "ceb": _of_whole("contrastive Excitation Backprop", "share won", find_excitation, GRADIENT, positive_part),

@@ -343,4 +343,16 @@ def test_a_frames_share_of_attention_is_the_sum_over_its_repeats():
     found = _of_distinct(evidence, np.array([0, 1, 3]))
     np.testing.assert_allclose(found.frames, [[0.1, 0.5, 0.4], [0.4, 0.5, 0.1]])
     losses = Evidence("nll", np.zeros((1, 3, 8, 8)), np.array([[-1.0, -2.0, -3.0]]))
-    assert _of_distinct(losses, np.array([0, 1, 3])) is losses
+    np.testing.assert_array_equal(_of_distinct(losses, np.arange(3)).frames, losses.frames)
+
+
+def test_values_of_repeated_frames_are_summed_where_they_are_parts_of_a_whole():
+    """Of 4 sampled frames the second is the first again: what is alone stands once, parts of a whole add up."""
+    cells, frames = np.arange(16.0).reshape(1, 4, 2, 2), np.array([[1.0, 2, 4, 8]])
+    first = np.array([0, 2, 3])
+    alone, whole = (_of_distinct(Evidence(kind, cells, frames), first) for kind in ("nll", "gradient"))
+    assert alone.frames.tolist() == [[1, 4, 8]] and whole.frames.tolist() == [[3, 4, 8]]
+    np.testing.assert_array_equal(alone.cells, cells[:, first])
+    np.testing.assert_array_equal(whole.cells[:, 0], cells[:, 0] + cells[:, 1])
+    np.testing.assert_array_equal(whole.cells[:, 1:], cells[:, 2:])
+    assert _of_distinct(Evidence("rise", None, frames), first).cells is None

@@ -11,6 +11,7 @@ from benchmarks.timing import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("17x17", "35x35")
+COLOURS = 224  # of the figure, for a small file
 
 
 def measure(
@@ -66,6 +67,7 @@ def _draw(path, panels, phrase, title, columns):
         panels: list of (name, Explanation of one kind, SaliencyConfig).
     """
     from matplotlib.figure import Figure
+    from PIL import Image
 
     from s2vt.data.pictures import read_picture
     from s2vt.rendering import drawing
@@ -87,4 +89,7 @@ def _draw(path, panels, phrase, title, columns):
         axis.set_title(name, fontsize="small")
     figure.suptitle(title, fontsize="medium")
     RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / "maps.png", dpi=100)
+    figure.savefig(RESULTS / "maps.png", dpi=80)
+    with Image.open(RESULTS / "maps.png") as drawn:
+        few_colours = drawn.convert("RGB").quantize(COLOURS)
+    few_colours.save(RESULTS / "maps.png", optimize=True)

@@ -215,9 +215,9 @@ KINDS = {
     ),
     "banzhaf": _of_whole("gain by adding to random subsets (Banzhaf)", "nats gained", find_subsets, "K of N/2 cells"),
     "rise": _of_whole("probability over random subsets (RISE)", "probability", find_subsets, "K of N/2 cells"),
-    "leave_one_out": _of_whole("loss when left out", "nats gained", find_left_out, "N of N-1 cells, 1 of all"),
+    "leave_one_out": _of_whole("log P lost when left out", "nats gained", find_left_out, "N of N-1 cells, 1 of all"),
     "leave_one_out_kl": _of_whole(
-        "change of all words when left out (KL)", "nats gained", find_left_out, "N of N-1 cells, 2 of all"
+        "KL of all words when left out", "nats gained", find_left_out, "N of N-1 cells, 2 of all"
     ),
     "gradient": _of_whole("gradient x input of log P", "nats gained", find_gradients, GRADIENT),
     "integrated": _of_whole("integrated gradients of log P", "nats gained", find_integrated, f"A x {GRADIENT}"),

@@ -18,7 +18,13 @@ from s2vt import command_line
 
 
 def main():
-    options, command = _parser().parse()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.map == "list":
+        return _list(parser, options)
+    if options.media_id is None and options.media is None:
+        parser.error("one of the arguments --media_id --media is required")
+    command = parser.command_of(options)
 
     from s2vt.captioning.runs import Run
     from s2vt.data.text import tokenize
@@ -56,6 +62,19 @@ def main():
     return 1 if result.failed else 0
 
 
+def _list(parser, options):
+    """Prints the kinds of map: those of the run that is named, or all of them."""
+    from s2vt.captioning.runs import Run
+    from s2vt.saliency.listing import kinds_table
+
+    if not (options.name or options.dataset or options.config):
+        print(kinds_table())
+        return 0
+    run = Run(parser.command_of(options).run_folder(options.name)).require()
+    print(kinds_table(run.config().model, run.config().media))
+    return 0
+
+
 def _usual(options):
     """The data set of a file of the user's own where none is named."""
     if options.media is None:
@@ -67,37 +86,24 @@ def _usual(options):
 
 def _parser():
     parser = command_line.ScriptParser("visualization.py", __doc__.split("\n")[0], cfg.CONFIGS, _usual)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--media_id",
-        metavar="ID|all|FILE",
-        help="of the data set: one id, all of a split, or a text file of lines media_id<TAB>sentence",
-    )
+    what = parser.add_mutually_exclusive_group()
+    which = "of the data set: one id, all of a split, or a text file of lines media_id<TAB>sentence"
+    what.add_argument("--media_id", metavar="ID|all|FILE", help=which)
     what.add_argument("--media", metavar="FILE", help="any video or picture; without --dataset, the usual captioner's")
     parser.add_argument("--split", default="test", help="with --media_id all: train, val or test")
     parser.add_argument("--limit", type=int, metavar="N", help="with --media_id all: the first N media only")
     parser.add_argument("--sentence", help="the sentence to explain (default: the captioner's own caption)")
     parser.add_argument("--instead", metavar="SENTENCE", help="why a word of --sentence and not this sentence's word")
     parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
-    parser.add_argument(
-        "--phrases",
-        nargs="+",
-        metavar="PHRASE",
-        default=[],
-        help='show one map for each phrase (Eq. 9), such as "a red car" "the road"',
-    )
+    phrases = 'show one map for each phrase (Eq. 9), such as "a red car" "the road"'
+    parser.add_argument("--phrases", nargs="+", metavar="PHRASE", default=[], help=phrases)
     parser.add_argument("--name", help="the run's folder under experiments_dir (default: the name of the data set)")
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
     _add_drawing(parser)
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: explain it from here")
     parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video: explain it up to here")
-    parser.add_argument(
-        "--stride",
-        type=int,
-        default=1,
-        metavar="FRAMES",
-        help="of a video: draw one frame in so many; the speed stays that of the source",
-    )
+    stride = "of a video: draw one frame in so many; the speed stays that of the source"
+    parser.add_argument("--stride", type=int, default=1, metavar="FRAMES", help=stride)
     parser.add_argument(
         "--output",
         help="file to write, whose ending chooses what is made (default: in the run's "
@@ -114,11 +120,7 @@ def _add_drawing(parser):
         "--map",
         "saliency.map",
         "KIND",
-        "nll: query loss (Eq. 7); kl: representativeness (Eq. 6); likelihood: exp(-nll); change: of the nll from frame "
-        "to frame of a video; moment: change of verbs such as appears, else nll; logit: nll minus its mean over all "
-        "words; contrast: nll minus its mean over content words; banzhaf: gain by adding to random subsets of what is "
-        "read; attention: of attention models; rollout: attention through all layers, of the transformer; alignment: "
-        "of captioners trained with model.contrast",
+        "the kind of map: nll, query loss (Eq. 7), or another one; list: print them all, or those of a run, and exit",
     )
     parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(
@@ -136,12 +138,8 @@ def _add_drawing(parser):
         "clip: each word scaled over the clip (Eq. 8); frame: in each frame; release: all steps of the 2017 release, "
         "from every frame of a video",
     )
-    parser.add_argument(
-        "--size",
-        type=command_line.canvas_size,
-        metavar="WxH",
-        help="largest canvas of a video (default: 1920x1080; of a GIF or WebP, smaller)",
-    )
+    size = "largest canvas of a video (default: 1920x1080; of a GIF or WebP, smaller)"
+    parser.add_argument("--size", type=command_line.canvas_size, metavar="WxH", help=size)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from s2vt import command_line, markdown
 from s2vt.errors import UserError
 
 STAGES = (
-    "saliency", "sentences", "scaling", "training", "extraction", "decoding", "scoring", "rendering", "start",
-    "first_map", "grouping", "rounding", "ablations",
+    "saliency", "maps", "every_map", "sentences", "scaling", "training", "extraction", "decoding", "scoring",
+    "rendering", "start", "first_map", "grouping", "rounding", "ablations",
 )  # fmt: skip
 
 

@@ -109,12 +109,16 @@ class ScriptParser(Parser):
         self.add_argument(flag, help=f"{help} {stands_for}", **how)
 
     def parse(self, args=None):
-        """The script's options, and the Command that the common flags select.
+        """The script's options, and the Command that the common flags select; errors as `command_of`."""
+        options = self.parse_args(args)
+        return options, self.command_of(options)
+
+    def command_of(self, options):
+        """The Command that the common flags among parsed options select.
 
         Raises:
             UserError: on an unknown data set or setting, or as `usual`.
         """
-        options = self.parse_args(args)
         record = None if options.config is None else configs.record(options.config)
         dataset, data_dir = options.dataset, Path(options.data_dir)
         if record is None and dataset is None:
@@ -132,7 +136,7 @@ class ScriptParser(Parser):
         config, given = self._settings(usual, options)
         seed = options.seed if options.seed is not None else record["seed"] if record else 0
         weights = record["weights"] if record else None
-        return options, Command(config, data_dir, Path(options.experiments_dir), seed, weights, given, usual)
+        return Command(config, data_dir, Path(options.experiments_dir), seed, weights, given, usual)
 
     def _settings(self, config, options):
         """(the config with all settings that were given, {key: what the user typed})."""

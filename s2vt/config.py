@@ -26,6 +26,7 @@ PartialShare = Annotated[float, 0.01, 0.99]  # of a random subset that is neithe
 Reads = Annotated[int, 1, 64]
 Subsets = Annotated[int, 2, 100_000]
 InputSize = Annotated[int, 0, 2048]
+Steps = Annotated[int, 1, 1000]
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,8 @@ class TrainingConfig:
 class SaliencyConfig:
     """Losses to maps (section 4, Eq. 8)."""
 
-    # Kind of map: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | likelihood, exp(-nll) | change, of the nll
-    # from frame to frame | moment, change of a verb's subject, else nll | logit, nll less its mean over all words |
-    # contrast, nll less its mean over content words | banzhaf, gain by adding to random subsets | attention (Eq. 5) |
-    # rollout, attention through all layers (Abnar and Zuidema 2020; transformer) | alignment, the cosine of cell and
-    # word (captioners trained with model.contrast).
+    # Kind of map, a key of `s2vt.saliency.maps.KINDS`: nll, query loss (Eq. 7) | kl, representativeness (Eq. 6) | ...
+    # `visualization.py --map list` prints them all with their costs.
     map: str = "nll"
     # Encoder input for one frame in isolation: its pooled descriptor (paper, Eq. 13) | its cells as a sequence
     # (ours, for captioners trained with frame_as_image_share).
@@ -138,13 +136,17 @@ class SaliencyConfig:
     # has no others (ours).
     words: Literal["all", "content"] = "all"
     reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
-    subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf (ours)
-    subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2)
+    subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf and rise (ours)
+    subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2; RISE: 1/2)
+    integration_steps: Steps = 32  # points of the integral over inputs, for map=integrated (ours; Captum: 50)
+    # Where Excitation Backprop is read, for map=eb, ceb, eb_likely: the captioner's cells | a layer of InceptionV3 with
+    # 17x17 or 35x35 units.
+    eb_layer: Literal["mixed_10", "17x17", "35x35"] = "mixed_10"
 
     @property
     def of_evidence(self):
         """The settings that evidence depends on, before it is scaled, smoothed and interpolated; others by default."""
-        names = ("words", "reads", "subsets", "subset_share", "frame_input")
+        names = ("words", "reads", "subsets", "subset_share", "integration_steps", "eb_layer", "frame_input")
         return SaliencyConfig(**{name: getattr(self, name) for name in names})
 
     @property

@@ -16,6 +16,7 @@ from benchmarks import (
     ablations,
     extraction,
     grouping,
+    maps,
     release,
     rendering,
     rounding,
@@ -241,6 +242,13 @@ def test_saliency_states_each_size(monkeypatch):
     first, second, maps = rows.values()
     assert first["times the release"] > 0 and second["times the release"] is None and maps["times the release"] > 0
     assert first["descriptors/s"] == pytest.approx(130 / first["seconds"])
+
+
+def test_maps_are_compared_with_passes_one_by_one():
+    rows = maps.measure(repeats=1, n=2, N=4, subsets=5, steps=3, **TINY)
+    assert list(rows) == ["banzhaf, rise", "leave_one_out", "gradient, gradcam", "integrated", "eb, ceb"]
+    for row in rows.values():
+        assert row["times the plain way"] > 0 and row["words/s"] == pytest.approx(2 / row["seconds"])
 
 
 def test_sentences_counts_prefixes(tmp_path):

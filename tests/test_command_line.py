@@ -310,3 +310,30 @@ def test_no_module_of_the_package_imports_a_script():
     for path in (ROOT / "s2vt").rglob("*.py"):
         imported = set(re.findall(r"^\s*(?:from|import)\s+(\w+)", path.read_text("utf-8"), re.M))
         assert not imported & scripts, path
+
+
+def test_the_kinds_of_map_are_listed_for_a_run_or_for_all(capsys, monkeypatch, tmp_path):
+    """Without a run all of them; of a run those that its captioner gives of its media. Neither needs the engine."""
+    import visualization
+    from s2vt.saliency.maps import KINDS, kinds_with
+
+    def listed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["visualization.py", "--map", "list", *arguments])
+        assert visualization.main() == 0
+        rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", capsys.readouterr().out, re.MULTILINE)
+        return {name: (title, captioners, media, cost) for name, title, captioners, media, cost in rows}
+
+    every = listed()
+    assert list(every) == list(KINDS) and all(cost for *_, cost in every.values())
+    assert every["rollout"][1:3] == ("transformer", "pictures and videos") and every["change"][1:3] == ("all", "videos")
+    assert every["alignment"][1] == "those trained with model.contrast"
+    record = {"config": cfg.STILL_SHAPES.replace(["model.name=soft_attention"]).to_json()}
+    write_json(tmp_path / "StillShapes" / "config.json", record)
+    of_run = listed("--experiments_dir", str(tmp_path), "--dataset", "StillShapes")
+    assert list(of_run) == kinds_with(("encode", "step", "attention"), "picture")
+    with pytest.raises(UserError, match="no run 'other'"):
+        listed("--experiments_dir", str(tmp_path), "--dataset", "StillShapes", "--name", "other")
+    monkeypatch.setattr(sys, "argv", ["visualization.py", "--sentence", "a dog"])
+    with pytest.raises(SystemExit, match="2"):
+        visualization.main()
+    assert "one of the arguments --media_id --media is required" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def parse(monkeypatch):
 
         return parse_and_end
 
-    whole, plain = command_line.ScriptParser.parse, argparse.ArgumentParser.parse_args
+    whole, plain = command_line.ScriptParser.command_of, argparse.ArgumentParser.parse_args
     monkeypatch.syspath_prepend(ROOT / "coco-caption")
 
     def parse(program, arguments):
@@ -98,7 +98,7 @@ def parse(monkeypatch):
         monkeypatch.setattr(sys, "argv", [program, *arguments])
         with monkeypatch.context() as patch:
             if program in ("preprocessing.py", "run_s2vt.py", "visualization.py"):
-                patch.setattr(command_line.ScriptParser, "parse", ending_after(whole))
+                patch.setattr(command_line.ScriptParser, "command_of", ending_after(whole))
             else:
                 patch.setattr(argparse.ArgumentParser, "parse_args", ending_after(plain))
             with pytest.raises(Parsed):
@@ -171,6 +171,16 @@ def test_usage_lists_every_setting_with_its_default():
         for field in dataclasses.fields(section)
     }
     assert rows == defaults
+
+
+def test_every_kind_of_map_has_a_line_and_only_those():
+    from s2vt.saliency.maps import KINDS
+
+    table = PAGES["docs/usage.md"].split("## Kinds of map")[1].split("**Which cost what**")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| .* \| ([^|]*) \|$", table, re.MULTILINE)
+    assert [name for name, _ in rows] == list(KINDS)
+    for name, media in rows:
+        assert ("picture" in media or "attention" in media) == ("picture" in KINDS[name].media), name
 
 
 # --- what pages refer to --------------------------------------------------------------------------------------------

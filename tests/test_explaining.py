@@ -25,7 +25,7 @@ from s2vt.explaining.explainer import _of_distinct
 from s2vt.explaining.jobs import plan
 from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
 from s2vt.rendering.drawing import LAYOUTS, NORMALIZATIONS, Look
-from s2vt.saliency.maps import Evidence, kinds_of, kinds_with
+from s2vt.saliency.maps import KINDS, Evidence, kinds_of, kinds_with
 
 ROOT = Path(cfg.__file__).parent
 
@@ -247,15 +247,17 @@ def test_a_picture_has_no_time(pictures, excerpt):
     [
         ({"look": Look(cmap="rainbowish")}, ["rainbowish"]),
         (
-            {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="gradient"))},
-            [
-                "gradient",
-                "nll, kl, likelihood, change, moment, logit, contrast, banzhaf, attention, rollout, alignment",
-            ],
+            {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="grad"))},
+            ["--map grad: ", ", ".join(KINDS)],
         ),
         (
             {"look": Look(dataclasses.replace(cfg.MSVD.saliency, map="attention"))},
-            ["attention", "s2vt", "nll, kl, likelihood, change, moment, logit, contrast, banzhaf of a video"],
+            [
+                "attention",
+                "s2vt",
+                "nll, kl, likelihood, change, moment, logit, contrast, banzhaf",
+                "eb_likely of a video",
+            ],
         ),
         ({"save_maps": "m.txt"}, ["m.txt", ".npz"]),
     ],
@@ -284,7 +286,7 @@ def test_a_picture_has_no_change(place):
     with pytest.raises(UserError, match="--map change compares the frames of a video, .*picture.png is a picture"):
         place.plan(Selection(media=str(place.own["picture"])), config=config, look=look)
     of_pictures = cfg.FLICKR30K.replace(["saliency.map=change"])
-    with pytest.raises(UserError, match="which gives nll, kl, likelihood, logit, contrast, banzhaf of a picture"):
+    with pytest.raises(UserError, match="which gives nll, kl, likelihood, logit, contrast, banzhaf, .* of a picture"):
         place.request(config=of_pictures, look=Look(of_pictures.saliency))
 
 
@@ -346,4 +348,16 @@ def test_a_frames_share_of_attention_is_the_sum_over_its_repeats():
     found = _of_distinct(evidence, np.array([0, 1, 3]))
     np.testing.assert_allclose(found.frames, [[0.1, 0.5, 0.4], [0.4, 0.5, 0.1]])
     losses = Evidence("nll", np.zeros((1, 3, 8, 8)), np.array([[-1.0, -2.0, -3.0]]))
-    assert _of_distinct(losses, np.array([0, 1, 3])) is losses
+    np.testing.assert_array_equal(_of_distinct(losses, np.arange(3)).frames, losses.frames)
+
+
+def test_values_of_repeated_frames_are_summed_where_they_are_parts_of_a_whole():
+    """Of 4 sampled frames the second is the first again: what is alone stands once, parts of a whole add up."""
+    cells, frames = np.arange(16.0).reshape(1, 4, 2, 2), np.array([[1.0, 2, 4, 8]])
+    first = np.array([0, 2, 3])
+    alone, whole = (_of_distinct(Evidence(kind, cells, frames), first) for kind in ("nll", "gradient"))
+    assert alone.frames.tolist() == [[1, 4, 8]] and whole.frames.tolist() == [[3, 4, 8]]
+    np.testing.assert_array_equal(alone.cells, cells[:, first])
+    np.testing.assert_array_equal(whole.cells[:, 0], cells[:, 0] + cells[:, 1])
+    np.testing.assert_array_equal(whole.cells[:, 1:], cells[:, 2:])
+    assert _of_distinct(Evidence("rise", None, frames), first).cells is None

@@ -377,7 +377,8 @@ def test_losses_and_attention_can_be_asked_for_together(captioner):
 
 def test_kinds_of_each_captioner():
     found = {name: kinds_of(captioner) for name, captioner in CAPTIONERS.items()}
-    of_losses = ["nll", "kl", "likelihood", "change", "moment", "logit", "contrast", "banzhaf"]
+    of_losses = ["nll", "kl", "likelihood", "change", "moment", "logit", "contrast", "banzhaf", "rise"]
+    of_losses += ["leave_one_out", "leave_one_out_kl", "gradient", "integrated", "gradcam", "eb", "ceb", "eb_likely"]
     assert found == {
         "s2vt": of_losses, "mean_pool": of_losses,
         "soft_attention": [*of_losses, "attention"], "hard_attention": [*of_losses, "attention"],
@@ -388,7 +389,7 @@ def test_kinds_of_each_captioner():
 
 
 def test_a_kind_that_the_captioner_cannot_give_is_named():
-    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, .*, change, .*, banzhaf$"):
+    with pytest.raises(ValueError, match="no attention maps of a video, only nll, kl, .*, change, .*, eb_likely$"):
         find_evidence(CAPTIONERS["s2vt"], video(), SENTENCES, ["nll", "attention"], VIDEO)
     with pytest.raises(ValueError, match="no change maps of a picture, only nll, kl, likelihood, logit, "):
         find_evidence(CAPTIONERS["s2vt"], picture(), SENTENCES, ["change"], PICTURE)
@@ -404,7 +405,7 @@ def test_names_of_kinds():
     assert parse_kinds("all") == list(KINDS) and parse_kinds("kl,nll") == ["kl", "nll"]
     for text in ("", "nll,", "nll,nll", "NLL", "nll, kl"):
         with pytest.raises(
-            UserError, match="--map .* nll, kl, likelihood, change, moment, logit, contrast, banzhaf, attention"
+            UserError, match="--map .* nll, kl, likelihood, change, moment, logit, contrast, banzhaf, .*, attention"
         ):
             parse_kinds(text)
 

@@ -128,6 +128,24 @@ def test_alternatives_by_hand():
     np.testing.assert_allclose([item["probability"] for item in second], [0.5, 0.3, 0.19, 0.003])
 
 
+def test_a_page_is_of_one_grid_and_names_the_kinds_that_it_leaves_out(tmp_path):
+    said, grid = explanation(num_frames=1, geometry=Geometry.of(96, 64)), Grid(side=17, stride=16, offset=21)
+    finer = Evidence("eb", np.random.default_rng(1).random((4, 1, 17, 17), "float32"), None, grid=grid)
+    said = dataclasses.replace(said, maps={**said.maps, "eb": finer})
+    coarse = Elements(write_picture(tmp_path / "a.html", said, np.zeros((64, 96, 3), np.uint8))).data
+    assert coarse["interpolation"] and list(coarse["maps"]) == list(coarse["evidence"]) == ["nll", "kl"]
+    assert coarse["placement"].endswith("on a page of their own: Excitation Backprop.")
+    fine = Elements(write_picture(tmp_path / "b.html", said, np.zeros((64, 96, 3), np.uint8), view=look("eb"))).data
+    assert list(fine["maps"]) == ["eb"] and fine["placement"].endswith(
+        "query loss (Eq. 7), representativeness (Eq. 6)."
+    )
+    for data, geometry, side in ((coarse, Geometry.of(96, 64), 8), (fine, Geometry.of(96, 64, grid=grid), 17)):
+        A_x, _ = heatmaps.interpolation(geometry, side, SIGMA)
+        found = np.frombuffer(base64.b64decode(data["interpolation"]["drawn"][0]), "<f4").reshape(96, side)
+        assert data["grid"] == side
+        np.testing.assert_array_equal(found, A_x)
+
+
 # --- text and files
 
 
@@ -380,7 +398,9 @@ def test_units_of_kinds_made_of_one_loss(visit, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "unit"), [("logit", "-?[\\d.]+ nats lost beyond other words"),
-                                            ("banzhaf", "-?[\\d.]+ nats gained")])  # fmt: skip
+                                            ("banzhaf", "-?[\\d.]+ nats gained"),
+                                            ("rise", "-?[\\d.]+ probability, summed over the words"),
+                                            ("ceb", "[\\d.]+ % of the winning probability")])  # fmt: skip
 def test_units_of_kinds_that_can_be_negative(visit, tmp_path, kind, unit):
     said = explanation(num_frames=1, nll=None, kl=None, **{kind: (losses(1, 1)[0] - 6, None)})
     tab = visit(write_picture(tmp_path / "a.html", said, view=look(kind)))

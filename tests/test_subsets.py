@@ -2,12 +2,13 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from toys import Counted, with_random_weights
 
 from s2vt.captioning.s2vt import S2VT
-from s2vt.saliency.subsets import banzhaf, random_subsets, subset_values
+from s2vt.saliency.subsets import banzhaf, left_out_losses, random_subsets, rise, subset_values, without_each
 
 N, D, H, E, V = 6, 3, 5, 8, 7
 SENTENCES = [np.array([4, 1, 5]), np.array([4, 2])]
@@ -112,3 +113,43 @@ def test_banzhaf_values_of_a_sum_are_its_parts():
 def test_values_of_other_subsets_are_refused():
     with pytest.raises(ValueError, match=r"values \(..., K\) of subsets \(K, N\); received \(3, 4\) and \(5, 6\)"):
         banzhaf(np.zeros((3, 4)), np.ones((5, 6), bool))
+
+
+# RISE, and leaving one out
+
+
+def test_rise_by_hand():
+    subsets = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 1, 0, 1]], bool)
+    values = np.log([[0.2, 0.4, 0.9], [1.0, 0.5, 0.25]])
+    expected = np.array([[0.3, 0.65, 0.5, 0.5], [0.75, 0.375, 1.75 / 3, 1.75 / 3]], "float32")  # the third is in none
+    np.testing.assert_allclose(rise(values, subsets), expected, rtol=1e-6, strict=True)
+    with pytest.raises(ValueError, match=r"values \(..., K\) of subsets \(K, N\); received \(3, 4\) and \(5, 6\)"):
+        rise(np.zeros((3, 4)), np.ones((5, 6), bool))
+
+
+def test_rise_and_banzhaf_agree_on_the_same_values():
+    """The mean with i is the overall mean plus a share of what i adds: of log P the two would be one map."""
+    subsets = random_subsets(5, 400, 0.5, seed=1)
+    p = np.random.default_rng(2).uniform(0.1, 1, 400)
+    inside, mean = subsets.mean(axis=0), rise(np.log(p), subsets)
+    expected = p.mean() + (1 - inside) * banzhaf(p, subsets)
+    np.testing.assert_allclose(mean, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("memory_budget", [1, 2**28])
+def test_what_is_lost_does_not_depend_on_the_size_of_a_chunk(captioner, v, memory_budget):
+    counted = Counted(captioner)
+    args = counted.encode, counted.step, v, without_each(v), SENTENCES
+    found = left_out_losses(*args, memory_budget=memory_budget)
+    assert max(counted.rows) == (1 if memory_budget == 1 else N)
+    whole, *parts = (captioner({"v": x[None].astype("float32"), "y": SENTENCES[0][None]}) for x in
+                     [v, *(np.delete(v, i, axis=0) for i in range(N))])  # fmt: skip
+    log_p = [np.asarray(keras.ops.log_softmax(each))[0, np.arange(3), SENTENCES[0]] for each in (whole, *parts)]
+    expected = log_p[0][:, None] - np.stack(log_p[1:], axis=1)
+    np.testing.assert_allclose(found[0]["nll"], expected, rtol=1e-3, atol=1e-5)
+    assert [each["nll"].shape for each in found] == [(3, N), (2, N)]
+
+
+def test_one_descriptor_cannot_be_left_out(v):
+    with pytest.raises(ValueError, match="leaving one descriptor out needs two or more; received 1"):
+        without_each(v[:1])

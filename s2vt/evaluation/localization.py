@@ -24,6 +24,8 @@ from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.every_frame import every_frame
+from s2vt.features.extraction import sample_inputs
+from s2vt.features.middle_layer import middle_layer
 from s2vt.features.networks import FeatureExtractor
 from s2vt.provenance import versions
 from s2vt.saliency.maps import KINDS, Asking, find_evidence, kinds_with
@@ -44,7 +46,7 @@ class LocalizationRequest:
         checkpoint: of each run: a number, "best" or "last".
         split: train, val or test.
         limit: the most media to score; None: all of the split.
-        seed: of the random subsets of `banzhaf`.
+        seed: of the random subsets of `banzhaf` and `rise`.
     """
 
     runs: tuple
@@ -178,7 +180,7 @@ def absent_rows(tallies, rows):
     """
     return [
         f"{row['row']}: not in the table of {tally.metric!r}, where this kind of map has no values (attention has them "
-        "for what the captioner reads: a picture's cells, or a video's frames; so has banzhaf)"
+        "for what the captioner reads: a picture's cells, or a video's frames; so have banzhaf and rise)"
         for tally in tallies.values()
         if tally.scored
         for row in rows
@@ -229,7 +231,9 @@ class Reading:
     def descriptors(self, store, medium, every_frame):
         """Descriptors of a medium."""
         descriptors = store.descriptors(medium)
-        return dataclasses.replace(descriptors, cells=self.every_frame(medium).cells) if every_frame else descriptors
+        if every_frame:
+            return dataclasses.replace(descriptors, cells=self.every_frame(medium).cells)
+        return dataclasses.replace(descriptors, pictures=lambda: sample_inputs(medium.path, store.config).frames)
 
     def annotated(self, medium, protocol):
         """(Geometry, iterable of AnnotatedCaption)."""
@@ -262,7 +266,8 @@ def _sources(request, reading, kinds_of_runs):
         labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
         vocabulary = run.vocabulary()
         find = finder(captioner, functools.partial(reading.descriptors, store), kinds)
-        asking = Asking(config.media, config.saliency, tuple(vocabulary.words), request.seed)
+        layers = functools.partial(middle_layer, config.features.weights, config.features.input_size)
+        asking = Asking(config.media, config.saliency, tuple(vocabulary.words), request.seed, layers)
         sources.append(functools.partial(_source, reading, labels, vocabulary, config.text.max_words, find, asking))
         identity = run.identity(checkpoints[run.name])
         rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]

@@ -5,6 +5,7 @@ Letters: K words of a phrase, m sampled frames (1 for a picture), H x W source p
 A new table is an entry of `TABLES`.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,9 +63,10 @@ class PhraseMap:
         return over_time(self.evidence.time(self.words), self.saliency.sigma_frames)
 
     def _map(self, words):
+        window = dataclasses.replace(self.window, geometry=self.evidence.placed(self.window.geometry))
         if self.saliency.of_release:
-            return release.upsample(self.evidence.of_release(words), self.window)
-        return upsample(self.evidence.space(words), self.window, self.saliency.sigma_cells)
+            return release.upsample(self.evidence.of_release(words), window)
+        return upsample(self.evidence.space(words), window, self.saliency.sigma_cells)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from s2vt.explaining.usual import naming_others
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
 from s2vt.features.every_frame import every_frame
+from s2vt.features.middle_layer import middle_layer
 from s2vt.saliency.maps import kinds_with
 
 NEEDED = ("words", "descriptors", "encode", "step")
@@ -117,6 +118,10 @@ class TrainedCaptioner:
         """EveryFrame of a video, for the release's maps."""
         return every_frame(frames, self.network, self.config.features, keep)
 
+    def middle_layer(self, where):
+        """A layer of the network below its last one, a MiddleLayer: see `s2vt.features.middle_layer`."""
+        return middle_layer(self.config.features.weights, self.config.features.input_size, where)
+
     def read(self, cells):
         """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""
         return descriptors_of(cells, self.config)
@@ -190,6 +195,10 @@ class GivenCaptioner:
     def every_frame(self, frames, keep):
         """Not for captioners of a user's own."""
         raise UserError(f"{self.described}, which has no maps of the 2017 release of a video; choose another normalize")
+
+    def middle_layer(self, where):
+        """Not for captioners of a user's own, whose network is not known."""
+        raise UserError(f"{self.described}, whose network is not known; choose saliency.eb_layer=mixed_10")
 
     def read(self, cells):
         """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""

@@ -102,15 +102,16 @@ class Explained:
         Raises:
             UserError: if the sentence has no such words, or the kind of map has no values in space or was not found.
         """
-        look, geometry = self.request.look, self.explanation.geometry
+        look = self.request.look
         if words is None and self.instead is not None:
-            maps = look.upsample(self.instead.cells[0], geometry)
+            maps = look.upsample(self.instead.cells[0], self.explanation.geometry)
             return maps if self.job.moving else maps[0]
         look = dataclasses.replace(look, saliency=dataclasses.replace(look.saliency, map=kind or look.kind))
         self._evidence(look.kind)
         cells, _ = drawing.drawn_evidence(self.explanation, [self._phrase(words)], look)
         if cells is None:
             raise UserError(f"{look.title} of a video has values in time only; choose another kind of map")
+        geometry = self.explanation.geometry_of(look.kind)
         e = look.to_draw(cells, geometry)[0]
         maps = np.clip(look.upsample(e, geometry), 0, 1).astype(np.float32)
         return maps if self.job.moving else maps[0]

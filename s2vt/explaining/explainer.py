@@ -96,14 +96,14 @@ class Explainer:
         """
         job = jobs[0]
         descriptors = self.captioner.read(self._cells(job, sampled))
+        descriptors = dataclasses.replace(descriptors, pictures=lambda: sampled.frames["input"])
         if warning := self.captioner.warning(job.source.name, descriptors.v):
             print(warning, file=sys.stderr)
         sentences = [self._indices(job, descriptors.v) for job in jobs]
         asked = [y for y in sentences if y]
         if not asked:
             return sampled, [None] * len(jobs)
-        explained, first, cells = self._explained(job, sampled, descriptors.cells, progress)
-        descriptors = dataclasses.replace(descriptors, cells=cells)
+        explained, first, descriptors = self._explained(job, sampled, descriptors, progress)
         evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
         if any(job.has_page for job in jobs) or self.request.every_kind:
@@ -111,35 +111,36 @@ class Explainer:
 
             model = self.captioner.model
             log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
-        geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
+        distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
+        geometry = self.captioner.geometry(*sampled.size, descriptors.cells.shape[1])
 
         def of_sentence(y, maps, log_p):
             words = tuple(self.vocabulary.words[i] for i in y)
             explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
-            odds = functools.partial(find_odds, self.captioner.model, descriptors, y, asking=self._asking(job))
+            odds = functools.partial(find_odds, self.captioner.model, distinct, y, asking=self._asking(job))
             return Found(explanation, odds)
 
         found = map(of_sentence, asked, evidence, log_p)
         return explained, [next(found) if y else None for y in sentences]
 
-    def _explained(self, job, sampled, cells, progress):
+    def _explained(self, job, sampled, descriptors, progress):
         """The frames that are explained.
 
         Args:
-            cells: of the sampled frames, (m, G*G, D).
+            descriptors: of the m sampled frames.
         Returns:
-            SampledMedium of the m' frames; which of the m frames each one is, (m',); their cells, (m', G*G, D).
+            SampledMedium of the m' frames; which of those whose cells the descriptors have each one is, (m',);
+            Descriptors with the cells of the sampled frames, or of every frame.
         """
         if not (job.moving and self.request.look.of_release):
-            distinct, first = sampled.distinct()
-            return distinct, first, cells[first]
+            return *sampled.distinct(), descriptors
         excerpt, thumbnails = self.request.excerpt, Thumbnails()
         frames = progress(job.source.frames(excerpt.start, excerpt.end), sampled.num_frames)
         every = self.captioner.every_frame(frames, thumbnails.append)
         explained = dataclasses.replace(
             sampled, frames={"shown": thumbnails}, indices=every.indices, times=every.times, num_frames=len(every.times)
         )
-        return explained, every.indices, every.cells
+        return explained, every.indices, dataclasses.replace(descriptors, cells=every.cells, pictures=None)
 
     def _cells(self, job, sampled):
         """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
@@ -158,10 +159,10 @@ class Explainer:
         return self.vocabulary.encode(job.sentence, max_words).tolist()
 
     def _evidence(self, jobs, descriptors, first, sentences):
-        """{kind: Evidence} of each sentence, of the m' frames whose cells the descriptors have.
+        """{kind: Evidence} of each sentence, of the m' frames that are explained.
 
         Args:
-            first: which of the m frames each one is, (m',).
+            first: which of the frames whose cells the descriptors have each one is, (m',).
         """
         moving, asking = jobs[0].moving, self._asking(jobs[0])
         chosen, has_page = self.request.look.kind, self.request.every_kind or any(job.has_page for job in jobs)
@@ -177,11 +178,17 @@ class Explainer:
 
     def _asking(self, job):
         media = "video" if job.moving else "picture"
-        return Asking(media, self.config.saliency, tuple(self.vocabulary.words), self.request.seed)
+        words, layers = tuple(self.vocabulary.words), self.captioner.middle_layer
+        return Asking(media, self.config.saliency, words, self.request.seed, layers)
 
 
 def _of_distinct(evidence, first):
-    """Evidence whose values are of the distinct frames: a frame's share is the sum over its repeats."""
-    if KINDS[evidence.kind].alone or evidence.frames is None:
-        return evidence
-    return dataclasses.replace(evidence, frames=np.add.reduceat(evidence.frames, first, axis=1))
+    """Evidence whose values are of the distinct frames: a share of the whole is the sum over a frame's repeats."""
+    alone = KINDS[evidence.kind].alone
+
+    def of_distinct(values):
+        if values is None or values.shape[1] == len(first):
+            return values
+        return values[:, first] if alone else np.add.reduceat(values, first, axis=1)
+
+    return dataclasses.replace(evidence, cells=of_distinct(evidence.cells), frames=of_distinct(evidence.frames))

@@ -18,7 +18,10 @@ from s2vt.explaining import outputs
 from s2vt.saliency.instead import parting
 from s2vt.saliency.maps import KINDS
 
-WHOLE = {"picture": "cells of one picture", "video": "frames"}  # what a captioner of these reads together
+WHOLE = {
+    "picture": "cells of one picture",
+    "video": "the frames that it reads together",
+}  # what a captioner of these reads together
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class ExplanationRequest:
             in the run's folder, saliency/.
         page: write the HTML page, too.
         save_maps: an .npz file for the raw numbers; None: none.
-        seed: of the random subsets of `banzhaf`.
+        seed: of the random subsets of `banzhaf` and `rise`.
         every_kind: find every kind of map that takes no further pass, not only the one that is drawn.
     Raises:
         UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, a name of `save_maps`

@@ -19,6 +19,7 @@ import dataclasses
 import math
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,13 @@ class Descriptors:
         v: what the captioner reads, (N, D): the mean of each frame's cells, or the cells of a picture (of a video that
             is given to a picture's captioner, each cell's mean over the frames).
         order: which cell each v_i is, (N,); None where each v_i is a frame.
+        pictures: () -> what the network read, (m, S, S, 3) uint8; None: not to be had.
     """
 
     cells: np.ndarray
     v: np.ndarray
     order: np.ndarray | None
+    pictures: Callable | None = None
 
 
 def descriptors_of(cells, config):

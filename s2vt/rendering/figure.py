@@ -31,7 +31,7 @@ def picture_figure(path, picture, explanation, phrases, look):
         ValueError: if there is no phrase or the shapes disagree.
     """
     cells, _ = drawing.drawn_evidence(explanation, phrases, look)
-    geometry = explanation.geometry
+    geometry = explanation.geometry_of(look.kind)
     e_cells = look.to_draw(cells, geometry)[:, 0]
     stars = [  # a constant map has no maximum
         np.array(heatmaps.argmax_point(look.upsample(e, geometry))) if np.ptp(e) > 0 else None for e in e_cells

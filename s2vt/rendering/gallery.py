@@ -140,7 +140,7 @@ def thumbnail(frames, explanation, phrases, look):
     if evidence is not None:
         alpha = np.abs(look.bars(evidence))
         k, i = np.unravel_index(alpha.argmax(), alpha.shape)
-    geometry = explanation.geometry
+    geometry = explanation.geometry_of(look.kind)
     ratio = min(WIDTH / geometry.width, HEIGHT / geometry.height)
     size = tuple(max(1, round(ratio * side)) for side in (geometry.width, geometry.height))
     e_map = None

@@ -12,7 +12,7 @@ function phraseSum(evidence, words) {
   return sum;
 }
 
-/** What a kind of map shows of the words' summed evidence of m frames, each with values.length / m values: `maps.py`. */
+/** What a kind of map shows of the words' summed evidence of m frames, each with values.length / m values: `sums.py`. */
 const ofSum = {
   evidence_itself: (evidence) => evidence,
 
@@ -29,6 +29,9 @@ const ofSum = {
 
   /** The likelihood of 10 times the evidence. */
   sharpened: (evidence) => ofSum.likelihood(evidence.map((value) => 10 * value)),
+
+  /** What speaks for the words: max(sum, 0). */
+  positive_part: (evidence) => evidence.map((value) => Math.max(value, 0)),
 
   /** Difference of the frames after and before, halved: its size, or its rise (1) or fall (-1) alone. Edge values are
    * repeated. */
@@ -268,6 +271,8 @@ function described(evidence, unit) {
     "nats of others": `${(-evidence).toFixed(2)} nats lost beyond other words`,
     "nats gained": `${evidence.toFixed(2)} nats gained`,
     "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
+    probability: `${evidence.toFixed(3)} probability, summed over the words`,
+    "share won": `${(100 * evidence).toFixed(1)} % of the winning probability`,
     share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
   }[unit];
 }

@@ -174,13 +174,13 @@ def _fields(path, explanation, content, look):
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
     drawn_evidence(explanation, phrases_at(words, [(t,) for t in range(len(words))]), look)  # checks the kind shown
-    found = {  # kinds that have values for such a medium
+    found = {  # kinds that have values for such a medium, on the grid of the one that is shown first
         kind: evidence
         for kind, evidence in explanation.maps.items()
-        if (evidence.frames if moving else evidence.cells) is not None
+        if (evidence.frames if moving else evidence.cells) is not None and _is_on_grid(kind, explanation, look)
     }
     # Several kinds are made of one loss, which is kept once.
-    kept = {KINDS[kind].loss or kind: _kept(evidence, words, moving) for kind, evidence in found.items()}
+    kept = {KINDS[kind].source(kind): _kept(evidence, words, moving) for kind, evidence in found.items()}
     steps = [max(part["step"]) for one in kept.values() for part in one.values() if part]
     return {
         "title": content.title,
@@ -246,7 +246,7 @@ def _map(name, content):
     return {
         "title": kind.title,
         "unit": kind.unit,
-        "of": kind.loss or name,
+        "of": kind.source(name),
         **_functions(kind, content),
         "beside": beside and {"title": beside.curve, **_functions(beside, content)},
     }
@@ -302,8 +302,9 @@ def quantised(values):
 
 def _drawn(explanation, look, size):
     """The geometry of the copy that is drawn, and the matrices that make maps and curves (`heatmaps`)."""
-    geometry = resized(explanation.geometry, *size)
-    grids = {np.shape(evidence.cells)[-1] for evidence in explanation.maps.values() if evidence.cells is not None}
+    geometry = resized(explanation.geometry_of(look.kind), *size)
+    here = {kind: each.cells for kind, each in explanation.maps.items() if _is_on_grid(kind, explanation, look)}
+    grids = {np.shape(cells)[-1] for cells in here.values() if cells is not None}
     if len(grids) > 1:
         raise ValueError(f"expected maps of one grid, received G = {sorted(grids)}")
     grid, m = max(grids, default=2), max(len(explanation.times), 1)
@@ -315,9 +316,20 @@ def _drawn(explanation, look, size):
         },
         "gaussian": release.gaussian_weights() if look.of_release else None,
         "over_time": None if look.of_release else _matrix(over_time(np.eye(m), look.sigma_frames).T),
-        "placement": f"{_placement(look)} Protocol {look.protocol}.",
+        "placement": f"{_placement(look)} Protocol {look.protocol}.{_left_out(explanation, look)}",
         "smoothing": look.smoothing(),
     }
+
+
+def _is_on_grid(kind, explanation, look):
+    """Whether a kind's cells lie on the grid of the kind that is shown first, the page's."""
+    return explanation.geometry_of(kind).grid == explanation.geometry_of(look.kind).grid
+
+
+def _left_out(explanation, look):
+    """Which kinds of map are not on the page because their cells lie on another grid than the page's, a sentence."""
+    others = [KINDS[kind].title for kind in explanation.maps if not _is_on_grid(kind, explanation, look)]
+    return f" On another grid, and so on a page of their own: {', '.join(others)}." if others else ""
 
 
 def _placement(look):

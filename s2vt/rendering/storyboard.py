@@ -59,14 +59,14 @@ def storyboard(path, explanation, phrases, thumbnails, span, look):
     if len(thumbnails) != len(explanation.times):
         raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
     cells, frames = drawn_evidence(explanation, phrases, look)
-    e_cells = None if cells is None else look.to_draw(cells, explanation.geometry)
+    e_cells = None if cells is None else look.to_draw(cells, explanation.geometry_of(look.kind))
     e_frames = look.curves(frames)
     drawn = most_concentrated(look.bars(frames), ROWS)
     beside = second_curves(explanation, phrases, look)
     notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
     board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
-    geometry = resized(explanation.geometry, *board.size)
+    geometry = resized(explanation.geometry_of(look.kind), *board.size)
 
     page = Page(board.width, board.height)
     _draw_sentence(page, board, explanation.words)

@@ -86,7 +86,7 @@ def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
         ValueError: if the shapes disagree.
     """
     cells, evidence = drawn_evidence(explanation, phrases, look)
-    e = None if cells is None else look.to_draw(cells, explanation.geometry)
+    e = None if cells is None else look.to_draw(cells, explanation.geometry_of(look.kind))
     alpha = look.bars(evidence)
     leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
     beside = second_curves(explanation, phrases, look)
@@ -325,7 +325,7 @@ class _Scene:
         self.sentence, self.phrases, self.bars, self.look = explanation.words, phrases, bars, look
         palette(look.cmap)  # refuses an unknown name before anything is written
         self.notes, self.with_maps, self.single = _words_of(notes), with_maps, look.layout == "single"
-        geometry = explanation.geometry
+        geometry = explanation.geometry_of(look.kind)
         self.tiles = arrange(self.sentence, len(phrases), geometry, self.notes, look.layout, look.limit or LIMIT)
         self.size = (self.tiles.width, self.tiles.height)
         self.geometry = resized(geometry, *self.size)

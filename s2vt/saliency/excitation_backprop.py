@@ -18,8 +18,12 @@ and ReLU pass the probability through.
 
     from where                              to the units that the captioner or classifier reads
     a class, weights W of pool_3            `excitation(x, W)`, contrastive: `contrast(x, W)`
-    a word or phrase of a captioner         the same with the weights of `word_weights` (EB-R)
+    a word or phrase of a captioner         the same with the weights of `gradients.word_weights` (EB-R)
     cells that alone make a word likely     `of_likely_cells`
+
+EB-R is the ordinary gradient through the LSTM's gates. Departs from Bargal et al., because their LSTM was trained with
+ReLU in the place of tanh, so that its states are not negative; here tanh stays, and the competition is among the
+numbers that are read.
 
 `on_cells` gives what that means for the cells, and from there `ExcitationBackprop` goes down to a layer of the network.
 
@@ -39,43 +43,6 @@ from s2vt.engine import compiled, gradient
 MAX_ROWS = 8  # words or classes that go down at once: from a 35x35 layer of InceptionV3, some 100 MB each
 
 # --- from words and classes to the units that are read -------------------------------------------------------------
-
-
-def word_weights(encode, step, v, y, score=lambda logits: logits):
-    """The captioner as a linear layer, for each word of a sentence: how the word's score grows with each number read.
-
-        weights(t, i, d) = d score_t(y_t) / d v_id
-
-    The ordinary gradient through the LSTM's gates (EB-R). The weights of a phrase are the sum of its words' (Eq. 9).
-    Departs from Bargal et al., because their LSTM was trained with ReLU in the place of tanh, so that its states are
-    not negative; here tanh stays, and the competition is among the numbers that are read.
-
-    Args:
-        encode, step: the captioner, see `teacher_forcing`.
-        v: descriptors in the order in which the captioner reads them, (N, D), float.
-        y: word indices of the sentence, (T,).
-        score: logits (B, V) -> scores (B, V): the logits themselves, or `ops.log_softmax` for log P(y_t | y_<t, v).
-    Returns:
-        (T, N, D), float32; all T words in one batch.
-    Raises:
-        ValueError: if v or y has another rank, y has no words, or a word is outside 0..V-1.
-    """
-    v, y = np.asarray(v, "float32"), np.asarray(y)
-    if v.ndim != 2 or y.ndim != 1 or not len(y):
-        raise ValueError(f"v must be (N, D) and y (T,), not empty; received {v.shape} and {y.shape}")
-
-    def sum_of_scores(rows):  # row t of the batch stands for word t
-        state, word, total = encode(rows), None, 0
-        for t, w in enumerate(y.tolist()):
-            logits, state = step(state, word)
-            if not 0 <= w < logits.shape[-1]:
-                raise ValueError(f"word indices must be 0..{logits.shape[-1] - 1}; received {y.tolist()}")
-            total += score(logits)[t, w]
-            word = np.array([w], "int32")
-        return total
-
-    rows = ops.convert_to_tensor(np.broadcast_to(v, (len(y), *v.shape)))
-    return ops.convert_to_numpy(gradient(sum_of_scores)(rows))
 
 
 def excitation(x, weights):
@@ -235,19 +202,17 @@ class ExcitationBackprop:
         """
         return np.maximum(self.probabilities(x, p).sum(axis=-1), 0)
 
-    def maps_of_frames(self, pictures, p):
-        """Maps of K words in each frame of what the captioner read.
+    def signed_maps_of_frames(self, pictures, p):
+        """As `maps`, in each frame of what the captioner read, but signed where p is: not clamped.
 
         Args:
             pictures: the m frames, preprocessed for the network, (m, S, S, 3).
             p: of each frame in turn, (K, G, G, D), from `on_cells` of the cells that the network made of them.
-        Returns:
-            (K, m, h, w), float32, >= 0.
+        Yields:
+            (K, h, w), float32, for each of the m frames.
         """
-        maps = [
-            self.maps(self.activations(picture[None])[0][0], each) for picture, each in zip(pictures, p, strict=True)
-        ]
-        return np.stack(maps, axis=1)
+        for picture, each in zip(pictures, p, strict=True):
+            yield self.probabilities(self.activations(picture[None])[0][0], each).sum(axis=-1)
 
     def _probabilities(self, x, p):
         def loss(x):

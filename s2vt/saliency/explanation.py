@@ -34,6 +34,10 @@ class Explanation:
     times: np.ndarray = ()
     log_p: np.ndarray | None = None
 
+    def geometry_of(self, kind):
+        """The medium's Geometry with the grid on which a kind's cells lie."""
+        return self.maps[kind].placed(self.geometry)
+
     def beside(self, kind, phrases, sigma):
         """e over the sampled frames of the second curves, of phrases that have one (`Evidence.beside`).
 
@@ -50,8 +54,8 @@ class Explanation:
 
         `words` (T,); for each kind of map the words' values by cell, `nll` (T, m, G, G), nats, and by frame,
         `frame_nll` (T, m), where it has them, named as the loss that it is made of, else as the kind; `frame_indices`
-        and `frame_times` (m,) in seconds; `geometry` as JSON text. nll and kl are losses, small where there is
-        evidence; attention is a share and alignment a cosine, large where there is.
+        and `frame_times` (m,) in seconds; `geometry` as JSON text, and `KIND_geometry` for a kind whose cells lie on
+        another grid. nll and kl are losses, small where there is evidence; all others are large where there is.
 
         Args:
             instead: Odds of one pair of words, whose log-odds become `instead` (m, G, G) and `frame_instead` (m,),
@@ -64,7 +68,9 @@ class Explanation:
             "geometry": np.array(json.dumps(self.geometry.to_json())),
         }
         for kind, evidence in self.maps.items():
-            name = KINDS[kind].loss or kind
+            name = KINDS[kind].source(kind)
+            if evidence.grid is not None:
+                arrays[f"{name}_geometry"] = np.array(json.dumps(self.geometry_of(kind).to_json()))
             for key, values in ((name, evidence.cells), (f"frame_{name}", evidence.frames)):
                 if values is not None:
                     arrays[key] = -values if evidence.is_loss else values

@@ -3,23 +3,29 @@
 Letters: T words, m frames (1 for a picture), G=8 grid, D=2048, N descriptors that the captioner reads, S sentences.
 
 `KINDS` lists every kind of map. A new one is an entry there: what it needs of a captioner, the function that finds the
-evidence of words, and what is done with a phrase's sum. Scripts, tables, figures, videos and pages take all kinds from
-this list. Those functions import the engine when they are called, so that a script can check the names of maps without
-it.
+evidence of words (`finding` has its contract, `finders` has those of the kinds here), and what is done with a phrase's
+sum (`sums`). Scripts, tables, figures, videos and pages take all kinds from this list. The functions import the engine
+when they are called, so that a script can check the names of maps without it.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from s2vt.config import SaliencyConfig
+from s2vt.data.geometry import Grid
 from s2vt.data.phrases import Change, content_words, words_of_change
 from s2vt.errors import UserError
 from s2vt.saliency import release
+from s2vt.saliency.finders.attention import find_alignment, find_attention
+from s2vt.saliency.finders.excitation import find_excitation, find_likely
+from s2vt.saliency.finders.gradients import find_gradients, find_integrated
+from s2vt.saliency.finders.losses import find_losses
+from s2vt.saliency.finders.subsets import find_left_out, find_subsets
+from s2vt.saliency.finding import Asking, Values
 from s2vt.saliency.heatmaps import phrase_sum, scale
+from s2vt.saliency.sums import change, evidence_itself, likelihood, positive_part, sharpened
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Evidence:
         of_change: the sentence's verbs of change, {position: Change}, from `s2vt.data.phrases.words_of_change`.
         content: positions of the sentence's content words, from `s2vt.data.phrases.content_words`, if a phrase's sum
             leaves out its other words (a phrase without content words keeps them); None: every word is summed.
+        grid: the Grid on which the cells lie; None: that of the network that made the descriptors.
     """
 
     kind: str
@@ -40,6 +47,11 @@ class Evidence:
     frames: np.ndarray | None
     of_change: dict[int, Change] = field(default_factory=dict)
     content: tuple[int, ...] | None = None
+    grid: Grid | None = None
+
+    def placed(self, geometry):
+        """A medium's Geometry with the grid on which these cells lie: maps, figures and scores place them by it."""
+        return geometry if self.grid is None else dataclasses.replace(geometry, grid=self.grid)
 
     def of_phrases(self, phrases):
         """What is drawn of phrases: cells (K, m, G, G) and frames (K, m), either None where this one is.
@@ -116,72 +128,6 @@ class Evidence:
         return [t for t in words if self.content is None or t in self.content] or words
 
 
-# --- from a phrase's summed evidence to what is shown -----------------------------------------------------------------
-
-SHARPNESS = 10.0  # of `sharpened`, that of the contrast in training (ours)
-
-
-def evidence_itself(evidence):
-    """The sum as it is: -Loss (Eq. 9), or the attention of several words."""
-    return evidence
-
-
-def likelihood(evidence):
-    """Likelihood of the phrase, normalised to sum 1 over the cells of each frame, or over the frames.
-
-        exp(-Loss_i) / sum_k exp(-Loss_k),    exp(-Loss_i) = prod_j q_i(y_tj)
-
-    Args:
-        evidence: -Loss of the phrase, (m, G, G) or (m,).
-    Returns:
-        share, of the same shape.
-
-    Example:
-        >>> likelihood(np.log([0.5, 0.25, 0.25]))
-        array([0.5 , 0.25, 0.25])
-    """
-    from scipy.special import softmax  # not at the top, for `--help`
-
-    return softmax(evidence, axis=tuple(range(1, evidence.ndim)) or 0)
-
-
-def sharpened(evidence):
-    """`likelihood` of 10 times the evidence: the contrast's own softmax over cells (`s2vt.captioning.contrast`).
-
-    Args:
-        evidence: sum of the cosines of the phrase's words, (m, G, G) or (m,).
-    Returns:
-        share, of the same shape.
-
-    Example:
-        >>> sharpened(np.log([2.0, 1.0]) / 10).round(6)
-        array([0.666667, 0.333333])
-    """
-    return likelihood(SHARPNESS * evidence)
-
-
-def change(evidence, direction=0):
-    """Change of the phrase's loss from frame to frame: large where its evidence comes or goes.
-
-        |Loss(i + 1) - Loss(i - 1)| / 2
-
-    Args:
-        evidence: -Loss of the phrase, (m, G, G) or (m,). Edge values are repeated.
-        direction: 1, the evidence's rise alone; -1, its fall alone; 0, both.
-    Returns:
-        nats a sampled frame, >= 0, of the same shape.
-
-    Example:
-        >>> change(np.array([-4.0, -4.0, -1.0, 0.0])).tolist()
-        [0.0, 1.5, 2.0, 0.5]
-        >>> change(np.array([-4.0, 0.0, -4.0]), direction=-1).tolist()
-        [0.0, 0.0, 2.0]
-    """
-    first, last = evidence[:1], evidence[-1:]
-    rise = (np.concatenate([evidence[1:], last]) - np.concatenate([first, evidence[:-1]])) / 2
-    return np.maximum(direction * rise, 0) if direction else np.abs(rise)
-
-
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
@@ -192,10 +138,13 @@ class Kind:
     Attributes:
         title: what it is, for legends.
         unit: of what is shown: "nats", -Loss; "nats of others", -Loss less the mean of other words' -Loss; "nats
-            gained"; "share", a distribution over cells or frames; "nats a frame".
+            gained"; "nats a frame"; "probability", a word's, summed over a phrase; "share", a distribution over cells
+            or frames; "share won", of the winning probability.
         needs: the captioner's methods that it calls.
-        find: (captioner, descriptors, sentences, Asking, kinds) -> for each sentence {kind: Evidence}; called once for
-            all `kinds` that share it.
+        find: (captioner, descriptors, sentences, Asking, names) -> for each sentence {name: Values}, see `finding`;
+            called once for all kinds that share it. A name is that of the kind, or of its loss.
+        cost: passes through the captioner of a picture of N cells and a sentence of T words, in words; a pass reads
+            some of the cells and says the sentence. N, T, and K (`saliency.subsets`), A (`saliency.integration_steps`).
         loss: the loss of each descriptor alone that it is made of, a measure of `information_loss`; None: it is of
             none.
         of_sum: evidence of a phrase, the sum over its words (Eq. 9), (m, G, G) or (m,) -> what is shown, of the same
@@ -214,6 +163,7 @@ class Kind:
     unit: str
     needs: tuple[str, ...]
     find: Callable
+    cost: str = ""
     loss: str | None = None
     of_sum: Callable = evidence_itself
     of_change: Callable | None = None
@@ -223,156 +173,68 @@ class Kind:
     alone: bool = True
     quick: bool = True
 
+    def source(self, name):
+        """The name under which its values are found and kept: that of its loss, else its own, `name`."""
+        return self.loss or name
+
     @property
     def curve(self):
         """What its curve over time is, drawn beside another's of a phrase with a verb of change, for legends."""
         return "change of the subject's loss" if self.of_change else self.title
 
 
-@dataclass(frozen=True)
-class Asking:
-    """How the evidence of words is asked for, whatever the kind of map.
-
-    Attributes:
-        media: "picture" or "video".
-        saliency: the settings of maps. Evidence depends on `SaliencyConfig.of_evidence` of them alone.
-        vocabulary: the word of each index, to tell content words and verbs of change; empty: no word is known to be
-            one.
-        seed: of random subsets.
-
-    Example:
-        >>> Asking("video").frames, Asking("picture").frames
-        ('pooled', None)
-    """
-
-    media: str = "picture"
-    saliency: SaliencyConfig = SaliencyConfig()
-    vocabulary: tuple[str, ...] = ()
-    seed: int = 0
-
-    @property
-    def frames(self):
-        """Encoder input for one frame of a video in isolation, `saliency.frame_input`; None: a picture."""
-        return self.saliency.frame_input if self.media == "video" else None
-
-
-def find_losses(captioner, descriptors, sentences, asking, kinds):
-    """Evidence of the paper's maps, and of those made of them: -Loss of each descriptor alone (Eq. 6, 7, 13)."""
-    from s2vt.saliency.information_loss import cell_input, frame_input, information_loss
-
-    measures = _measures(dict.fromkeys(KINDS[kind].loss for kind in kinds), captioner, descriptors.v, sentences, asking)
-    cells, reads = descriptors.cells, asking.saliency.reads
-    alone = asking.frames and frame_input(cells, asking.frames, reads)
-    found = information_loss(captioner.encode, captioner.step, cell_input(cells, reads), sentences, alone, measures)
-
-    def evidence(kind, of_sentence):
-        name = KINDS[kind].loss
-        return Evidence(kind, -of_sentence.cells[name], of_sentence.frames and -of_sentence.frames[name])
-
-    return [{kind: evidence(kind, of_sentence) for kind in kinds} for of_sentence in found]
-
-
-def _measures(names, captioner, v, sentences, asking):
-    """The measures of `information_loss` that have these names: {name: measure}."""
-    from s2vt.saliency import information_loss as losses
-
-    def kl():
-        log_p = losses.sentence_log_probabilities(captioner.encode, captioner.step, v, sentences)
-        return losses.representativeness_measure(log_p, sentences)
-
-    makers = {
-        "nll": lambda: losses.query_measure,
-        "kl": kl,
-        "logit": losses.relative_measure,
-        "contrast": lambda: losses.relative_measure(content_words(asking.vocabulary)),
-    }
-    return {name: makers[name]() for name in names}
-
-
-def find_attention(captioner, descriptors, sentences, asking, kinds):
-    """Evidence of a captioner's own attention (Eq. 5): over a picture's cells, or over a video's frames, never both.
-
-    Each kind is the captioner's method of the same name.
-    """
-    from keras.utils import pad_sequences
-
-    v = np.asarray(descriptors.v, np.float32)[None]
-    y = pad_sequences(sentences, padding="post")
-
-    def of_sentences(kind):
-        alpha = getattr(captioner, kind)({"v": v, "y": y, "medium": np.zeros(len(y), np.int32)})  # (S, T, N)
-        found = (of_sentence[: len(y)] for of_sentence, y in zip(alpha, sentences, strict=True))
-        return [_of_read(kind, values, descriptors.order) for values in found]
-
-    of_kinds = [of_sentences(kind) for kind in kinds]
-    return [dict(zip(kinds, of_sentence, strict=True)) for of_sentence in zip(*of_kinds, strict=True)]
-
-
-def find_banzhaf(captioner, descriptors, sentences, asking, kinds):
-    """Evidence by random subsets of what the captioner reads: a picture's cells, or a video's frames, never both."""
-    from s2vt.saliency.subsets import banzhaf, random_subsets, subset_values
-
-    settings, v = asking.saliency, descriptors.v
-    subsets = random_subsets(len(v), settings.subsets, settings.subset_share, asking.seed)
-    found = subset_values(captioner.encode, captioner.step, v, sentences, subsets)
-    return [{"banzhaf": _of_read("banzhaf", banzhaf(values, subsets), descriptors.order)} for values in found]
-
-
-def _of_read(kind, values, order):
-    """Evidence of values (T, N) of the descriptors that the captioner reads, of a video's frames if order is None."""
-    if order is None:
-        return Evidence(kind, None, frames=values)
-    G = math.isqrt(len(order))  # v_i is cell order[i] of a picture
-    return Evidence(kind, values[:, np.argsort(order)].reshape(len(values), 1, G, G), frames=None)
-
-
-def find_alignment(captioner, descriptors, sentences, asking, kinds):
-    """Evidence of a captioner that was trained with a contrast: the cosine of each word with each cell alone.
-
-    In time, each frame is its pooled descriptor, whatever `asking.frames` says: the contrast knows no sequences.
-    """
-    from s2vt.saliency.information_loss import frame_input
-
-    cells = descriptors.cells  # (m, G G, D)
-    G = math.isqrt(cells.shape[1])
-    words, where = np.unique(np.concatenate(sentences), return_inverse=True)
-    of_cells = np.stack([captioner.alignment(of_frame, words) for of_frame in cells], axis=1)  # (W, m, G G)
-    of_cells = of_cells.reshape(*of_cells.shape[:2], G, G)
-    of_frames = None if asking.frames is None else captioner.alignment(frame_input(cells, "pooled"), words)  # (W, m)
-    return [
-        {"alignment": Evidence("alignment", of_cells[rows], None if of_frames is None else of_frames[rows])}
-        for rows in np.split(where, np.cumsum([len(y) for y in sentences])[:-1])
-    ]
+def _of_whole(title, unit, find, cost, of_sum=evidence_itself):
+    """A kind whose values are parts of what is said after all descriptors are read, and that takes many passes."""
+    return Kind(title, unit, LOSSES, find, cost, of_sum=of_sum, alone=False, quick=False)
 
 
 LOSSES = ("encode", "step")
-SCALED = ("nats", "nats of others", "nats gained")  # units whose maps are scaled to [0, 1] (Eq. 8)
+SCALED = ("nats", "nats of others", "nats gained", "probability")  # units whose maps are scaled to [0, 1] (Eq. 8)
+ALONE, ALL_AND_ALONE, GRADIENT = "N of one cell", "N of one cell, 1 of all", "T of all, forward and backward"
 KINDS = {
-    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, "nll", beside="moment"),
-    "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, "kl"),
-    "likelihood": Kind("likelihood exp(-Loss)", "share", LOSSES, find_losses, "nll", likelihood),
+    "nll": Kind("query loss (Eq. 7)", "nats", LOSSES, find_losses, ALONE, "nll", beside="moment"),
+    "kl": Kind("representativeness (Eq. 6)", "nats", LOSSES, find_losses, ALL_AND_ALONE, "kl"),
+    "likelihood": Kind("likelihood exp(-Loss)", "share", LOSSES, find_losses, ALONE, "nll", likelihood),
     "change": Kind(
-        "change of the loss", "nats a frame", LOSSES, find_losses, "nll", change, beside="nll", media=("video",)
+        "change of the loss", "nats a frame", LOSSES, find_losses, ALONE, "nll", change, beside="nll", media=("video",)
     ),
     "moment": Kind(
         "query loss (Eq. 7), of verbs of change the change of their subject's",
         "nats",
         LOSSES,
         find_losses,
+        ALONE,
         "nll",
         of_change=change,
         beside="nll",
         media=("video",),
     ),
-    "logit": Kind("logit minus the mean logit of all words", "nats of others", LOSSES, find_losses, "logit"),
-    "contrast": Kind("query loss minus the mean of content words", "nats of others", LOSSES, find_losses, "contrast"),
-    "banzhaf": Kind(
-        "gain by adding to random subsets (Banzhaf)", "nats gained", LOSSES, find_banzhaf, alone=False, quick=False
+    "logit": Kind("logit minus the mean logit of all words", "nats of others", LOSSES, find_losses, ALONE, "logit"),
+    "contrast": Kind(
+        "query loss minus the mean of content words", "nats of others", LOSSES, find_losses, ALONE, "contrast"
     ),
-    "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention, alone=False),
-    "rollout": Kind("rollout of attention", "share", ("rollout",), find_attention, alone=False),
+    "banzhaf": _of_whole("gain by adding to random subsets (Banzhaf)", "nats gained", find_subsets, "K of N/2 cells"),
+    "rise": _of_whole("probability over random subsets (RISE)", "probability", find_subsets, "K of N/2 cells"),
+    "leave_one_out": _of_whole("log P lost when left out", "nats gained", find_left_out, "N of N-1 cells, 1 of all"),
+    "leave_one_out_kl": _of_whole(
+        "KL of all words when left out", "nats gained", find_left_out, "N of N-1 cells, 2 of all"
+    ),
+    "gradient": _of_whole("gradient x input of log P", "nats gained", find_gradients, GRADIENT),
+    "integrated": _of_whole("integrated gradients of log P", "nats gained", find_integrated, f"A x {GRADIENT}"),
+    "gradcam": _of_whole("Grad-CAM of log P on cells", "nats gained", find_gradients, GRADIENT, positive_part),
+    "eb": _of_whole("Excitation Backprop", "share won", find_excitation, GRADIENT),
+    "ceb": _of_whole("contrastive Excitation Backprop", "share won", find_excitation, GRADIENT, positive_part),
+    "eb_likely": Kind("Excitation Backprop from likely cells", "share won", LOSSES, find_likely, ALONE, quick=False),
+    "attention": Kind("attention (Eq. 5)", "share", ("attention",), find_attention, "1 of all", alone=False),
+    "rollout": Kind("rollout of attention", "share", ("rollout",), find_attention, "1 of all", alone=False),
     "alignment": Kind(
-        "alignment of cell and word", "share", ("alignment",), find_alignment, of_sum=sharpened, content=True
+        "alignment of cell and word",
+        "share",
+        ("alignment",),
+        find_alignment,
+        "none: a product of cells and words",
+        of_sum=sharpened,
+        content=True,
     ),
 }
 
@@ -384,7 +246,7 @@ def kinds_of(captioner, media="video"):
         >>> class WithoutAttention:
         ...     def encode(self): ...
         ...     def step(self): ...
-        >>> kinds_of(WithoutAttention)
+        >>> kinds_of(WithoutAttention)[:8]
         ['nll', 'kl', 'likelihood', 'change', 'moment', 'logit', 'contrast', 'banzhaf']
     """
     return kinds_with(dir(captioner), media)
@@ -394,8 +256,8 @@ def kinds_with(methods, media="video"):
     """The kinds of map that a captioner with these methods can give of a "picture" or "video".
 
     Example:
-        >>> kinds_with(("encode", "step", "attention"), "picture")
-        ['nll', 'kl', 'likelihood', 'logit', 'contrast', 'banzhaf', 'attention']
+        >>> kinds_with(("attention", "rollout"), "picture")
+        ['attention', 'rollout']
     """
     return [name for name, kind in KINDS.items() if set(kind.needs) <= set(methods) and media in kind.media]
 
@@ -412,13 +274,14 @@ def parse_kinds(text):
     return names
 
 
-def find_evidence(captioner, descriptors, sentences, kinds, asking):
+def find_evidence(captioner, descriptors, sentences, kinds, asking: Asking):
     """Evidence for all sentences about one medium; what kinds of map share is computed once.
 
     Args:
         captioner: anything with the methods that the kinds need.
         descriptors: `s2vt.features.descriptors.Descriptors`: `cells` (m, G G, D), row by row from the upper left; `v`
-            (N, D), what the captioner reads; `order` (N,), the cell that each v_i is, None if v_i are frames.
+            (N, D), what the captioner reads; `order` (N,), the cell that each v_i is, None if v_i are frames;
+            `pictures`, asked only for a layer below mixed_10.
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
         asking: an Asking.
@@ -427,6 +290,7 @@ def find_evidence(captioner, descriptors, sentences, kinds, asking):
     Raises:
         ValueError: if the captioner lacks what a kind needs, such a medium has none, or content words are asked for
             without a vocabulary.
+        UserError: if a layer of the network is asked for that is not to be had.
     """
     possible = kinds_of(captioner, asking.media)
     missing = [kind for kind in kinds if kind not in possible]
@@ -438,18 +302,16 @@ def find_evidence(captioner, descriptors, sentences, kinds, asking):
         raise ValueError("content words are known by the words of a vocabulary; received none")
     found = [{} for _ in sentences]
     for find in dict.fromkeys(KINDS[kind].find for kind in kinds):
-        together = [kind for kind in kinds if KINDS[kind].find is find]
-        for of_sentence, more in zip(found, find(captioner, descriptors, sentences, asking, together), strict=True):
+        names = list(dict.fromkeys(KINDS[kind].source(kind) for kind in kinds if KINDS[kind].find is find))
+        for of_sentence, more in zip(found, find(captioner, descriptors, sentences, asking, names), strict=True):
             of_sentence.update(more)
     texts = [[asking.vocabulary[w] for w in y] if asking.vocabulary else [] for y in sentences]
+
+    def evidence(kind, values: Values, words):
+        kept = tuple(content_words(words)) if kind in content else None
+        return Evidence(kind, values.cells, values.frames, words_of_change(words), kept, values.grid)
+
     return [
-        {
-            kind: dataclasses.replace(
-                of_sentence[kind],
-                of_change=words_of_change(words),
-                content=tuple(content_words(words)) if kind in content else None,
-            )
-            for kind in kinds
-        }
+        {kind: evidence(kind, of_sentence[KINDS[kind].source(kind)], words) for kind in kinds}
         for of_sentence, words in zip(found, texts, strict=True)
     ]

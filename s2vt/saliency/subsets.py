@@ -1,15 +1,18 @@
-"""What a captioner says after reading random subsets of the descriptors, and what each descriptor adds to it.
+"""What a captioner says after reading some of the descriptors: random subsets, or all of them but one.
 
 Letters: N descriptors, K subsets, L descriptors of a subset, D=2048, T words, S sentences.
 
     random_subsets -> subsets (K, N)        subset_values -> log P of each word after each subset, (T, K)
 
-Any value of a cooperative game whose players are the descriptors can be estimated from these two; `banzhaf` is one.
+Any value of a cooperative game whose players are the descriptors can be estimated from these two; `banzhaf` is one,
+`rise` the mean of what a descriptor was there for.
+
+    without_each, without_each_cell -> what is read without one of them        left_out_losses -> what that loses
 """
 
 import numpy as np
 
-from s2vt.saliency.information_loss import descriptor_losses
+from s2vt.saliency.information_loss import NLL, descriptor_losses
 from s2vt.saliency.teacher_forcing import MEMORY_BUDGET
 
 
@@ -105,10 +108,113 @@ def banzhaf(values, subsets):
         >>> banzhaf(np.array([-1.0, -4.0, -2.0, -3.0]), subsets).tolist()  # -1.5 + 3.5; -3 + 1; always a member
         [2.0, -2.0, 0.0]
     """
-    values, subsets = np.asarray(values, "float64"), np.asarray(subsets, bool)
-    if subsets.ndim != 2 or values.shape[-1:] != subsets.shape[:1]:
-        raise ValueError(f"expected values (..., K) of subsets (K, N); received {values.shape} and {subsets.shape}")
+    values, subsets = _checked(values, subsets)
     inside = subsets.sum(axis=0)
     outside = len(subsets) - inside
     with_i, without_i = values @ subsets / np.maximum(inside, 1), values @ ~subsets / np.maximum(outside, 1)
     return np.where((inside > 0) & (outside > 0), with_i - without_i, 0).astype("float32")
+
+
+def rise(values, subsets):
+    """The mean probability of a word over the random subsets that have a descriptor (RISE, Petsiuk et al. 2018).
+
+        S(t, i) = mean over the subsets S_k with i of P(y_t | y_<t, v_j for j in S_k)
+
+    Departs from RISE, whose subsets are masks of a coarse grid over pixels, multiplied into the picture: here what is
+    not in a subset is not read at all. And because the sum is divided by the number of subsets with i, not by its
+    expectation share K, that number's chance adds no noise; both have the same limit.
+
+    Args:
+        values: log P of each subset, (..., K), nats, from `subset_values`.
+        subsets: (K, N) bool.
+    Returns:
+        S, (..., N) float32, in [0, 1]; the mean of all subsets for a descriptor that is in none.
+    Raises:
+        ValueError: if these are not values of so many subsets.
+
+    Example:
+        >>> subsets = np.array([[1, 0, 0], [1, 1, 0]], bool)
+        >>> rise(np.log([0.5, 0.25]), subsets).tolist()
+        [0.375, 0.25, 0.375]
+    """
+    values, subsets = _checked(values, subsets)
+    inside, p = subsets.sum(axis=0), np.exp(values)
+    return np.where(inside > 0, p @ subsets / np.maximum(inside, 1), p.mean(axis=-1, keepdims=True)).astype("float32")
+
+
+def _checked(values, subsets):
+    """Values (..., K), float64, and subsets (K, N), bool."""
+    values, subsets = np.asarray(values, "float64"), np.asarray(subsets, bool)
+    if subsets.ndim != 2 or values.shape[-1:] != subsets.shape[:1]:
+        raise ValueError(f"expected values (..., K) of subsets (K, N); received {values.shape} and {subsets.shape}")
+    return values, subsets
+
+
+# --- all descriptors but one -----------------------------------------------------------------------------------------
+
+
+def left_out_losses(encode, step, v, rest, sentences, measures=NLL, memory_budget=MEMORY_BUDGET):
+    """What is lost about each word when something is not read, beyond what is lost with everything.
+
+        value(t, k) = Loss(t | sequence k of the rest) - Loss(t | v)
+
+    Args:
+        encode, step, sentences, measures, memory_budget: as in `descriptor_losses`.
+        v: descriptors in the order in which the captioner reads them, (N, D).
+        rest: K sequences, read instead, (K, L, D), from `without_each` or `without_each_cell`.
+    Returns:
+        list of S {measure: value (T, K)}, float32, nats; > 0 where what is missing spoke for the word.
+    """
+    whole = descriptor_losses(encode, step, np.asarray(v)[None], sentences, measures, memory_budget)
+    parts = descriptor_losses(encode, step, rest, sentences, measures, memory_budget)
+    return [
+        {name: part[name] - all_read[name] for name in measures} for part, all_read in zip(parts, whole, strict=True)
+    ]
+
+
+def without_each(v):
+    """Sequences of all descriptors but one: v (N, D) -> (N, N-1, D), gathered when they are read by slices.
+
+    Raises:
+        ValueError: if there is one descriptor only, without which nothing is left to read.
+
+    Example:
+        >>> without_each(np.array([[1.0], [2.0], [3.0]]))[1:].tolist()
+        [[[1.0], [3.0]], [[1.0], [2.0]]]
+    """
+    v, N = np.asarray(v, "float32"), len(v)
+    if N < 2:
+        raise ValueError(f"leaving one descriptor out needs two or more; received {N}")
+    return _Sequences(v, np.nonzero(~np.eye(N, dtype=bool))[1].reshape(N, N - 1))
+
+
+def without_each_cell(v, cells):
+    """Sequences of a video's frames, one of which is the mean of its cells but one; gathered when they are read.
+
+    Args:
+        v: the frames, each the mean of its r cells, (m, D).   cells: (m, r, D), r >= 2.
+    Returns:
+        (m r, m, D): sequence i r + k is without cell k of frame i.
+
+    Example:
+        >>> cells = np.array([[[1.0], [3.0]], [[4.0], [8.0]]])
+        >>> without_each_cell(cells.mean(axis=1), cells)[1:].tolist()
+        [[[1.0], [6.0]], [[2.0], [8.0]], [[2.0], [4.0]]]
+    """
+    return _WithoutCell(np.asarray(v, "float32"), cells)
+
+
+class _WithoutCell:
+    """`without_each_cell`."""
+
+    def __init__(self, v, cells):
+        self.v, self.cells = v, cells
+        self.shape = (cells.shape[0] * cells.shape[1], *v.shape)
+
+    def __getitem__(self, rows):
+        r = self.cells.shape[1]
+        numbers = np.arange(*rows.indices(self.shape[0]))
+        i, k = np.divmod(numbers, r)
+        sequences = np.repeat(self.v[None], len(numbers), axis=0)
+        sequences[np.arange(len(numbers)), i] = (r * self.v[i] - self.cells[i, k]) / (r - 1)
+        return sequences

@@ -238,7 +238,7 @@ RED = picture(0, 0, 0)
         (object(), RED, "red", {}, ["object", "no words, descriptors, encode, step"]),
         (Colours(), RED, "pink", {}, ["'pink'", "vocabulary of 3 words"]),
         (Colours(), RED, "red " * 26, {}, ["26 words", "at most 25"]),
-        (Colours(), RED, "red", {"map": "gradient"}, ["gradient", "nll, kl"]),
+        (Colours(), RED, "red", {"map": "heat"}, ["heat", "nll, kl"]),
         (Colours(), RED, "red", {"map": "attention"}, ["Colours is a captioner of its own", "gives nll, kl"]),
         (Colours(), RED, "red", {"phrases": ["blue"]}, ["'blue' does not occur", "'red'"]),
         (Colours(), RED, "red", {"settings": {"saliency.sigma": 1}}, ["saliency.sigma", "saliency.sigma_cells"]),

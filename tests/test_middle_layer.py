@@ -14,7 +14,7 @@ EXPECTED = {"17x17": Grid(17, 16, 21, 299), "35x35": Grid(35, 8, 13, 299)}
 @pytest.mark.parametrize("make", [inception_v3, inception_2015.network], ids=["Keras", "2015"])
 def test_layers_of_inception_v3_go_down_from_the_cells(make, monkeypatch):
     network = make()
-    monkeypatch.setattr(middle_layer, "load", lambda weights, precision: (network, abs))
+    monkeypatch.setattr(middle_layer, "load", lambda weights, precision, input_size: (network, abs))
     middle_layer.middle_layer.cache_clear()
     for where, grid in EXPECTED.items():
         found = middle_layer.middle_layer("some.npz", 0, where)

@@ -111,8 +111,9 @@ class Explainer:
 
             model = self.captioner.model
             log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
-        distinct = dataclasses.replace(descriptors, cells=descriptors.cells[first])
-        geometry = self.captioner.geometry(*sampled.size, descriptors.cells.shape[1])
+        cells = descriptors.cells  # a memory map if they are of every frame
+        distinct = descriptors if len(first) == len(cells) else dataclasses.replace(descriptors, cells=cells[first])
+        geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
 
         def of_sentence(y, maps, log_p):
             words = tuple(self.vocabulary.words[i] for i in y)

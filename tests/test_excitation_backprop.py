@@ -218,12 +218,15 @@ def test_frames_go_down_each_with_its_own_activations():
     cells = network.predict_on_batch(pictures).reshape(2, 9, 15)
     p = contrast(cells.mean(axis=1), rng.normal(size=(3, 2, 15)))
     backprop = ExcitationBackprop(network, "mixed")
-    found = np.stack(list(backprop.signed_maps_of_frames(pictures, on_cells(p, cells))), axis=1)
+    found = np.stack(
+        list(backprop.signed_maps_of_frames(backprop.activations(pictures)[0], on_cells(p, cells))), axis=1
+    )
     assert found.shape == (3, 2, 3, 3) and found.min() < 0
     (_, second) = on_cells(p, cells)
     expected = backprop.maps(backprop.activations(pictures)[0][1], second)
     np.testing.assert_allclose(np.maximum(found[:, 1], 0), expected, rtol=1e-5, atol=1e-8)
-    top = ExcitationBackprop(network, network.layers[-1].name).signed_maps_of_frames(pictures, on_cells(p, cells))
+    top = ExcitationBackprop(network, network.layers[-1].name)
+    top = top.signed_maps_of_frames(top.activations(pictures)[0], on_cells(p, cells))
     np.testing.assert_allclose(list(top)[1], second.sum(axis=-1), rtol=1e-5, atol=1e-7)
 
 

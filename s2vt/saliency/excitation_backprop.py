@@ -202,17 +202,17 @@ class ExcitationBackprop:
         """
         return np.maximum(self.probabilities(x, p).sum(axis=-1), 0)
 
-    def signed_maps_of_frames(self, pictures, p):
+    def signed_maps_of_frames(self, x, p):
         """As `maps`, in each frame of what the captioner read, but signed where p is: not clamped.
 
         Args:
-            pictures: the m frames, preprocessed for the network, (m, S, S, 3).
+            x: activations of the layer that is read, of each of the m frames, (h, w, C).
             p: of each frame in turn, (K, G, G, D), from `on_cells` of the cells that the network made of them.
         Yields:
             (K, h, w), float32, for each of the m frames.
         """
-        for picture, each in zip(pictures, p, strict=True):
-            yield self.probabilities(self.activations(picture[None])[0][0], each).sum(axis=-1)
+        for of_frame, each in zip(x, p, strict=True):
+            yield self.probabilities(of_frame, each).sum(axis=-1)
 
     def _probabilities(self, x, p):
         def loss(x):

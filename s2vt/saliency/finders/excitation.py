@@ -83,7 +83,8 @@ def _reader(descriptors, asking):
         layer = asking.layers(where)
         backprop, grid = _backprop(layer.network, layer.name), layer.grid
         pictures = layer.preprocess(np.asarray(descriptors.pictures(), np.float32))
-        down = functools.partial(backprop.signed_maps_of_frames, pictures)
+        x = [backprop.activations(picture[None])[0][0] for picture in pictures]  # once for all sentences
+        down = functools.partial(backprop.signed_maps_of_frames, x)
 
     def read(p):
         cells = np.stack(list(down(p)), axis=1)  # (T, m, h, w)

@@ -16,22 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vt.data import datasets
-from s2vt.data.entities import CATEGORIES
 from s2vt.data.phrases import Phrase
 from s2vt.errors import UserError
 from s2vt.evaluation.localization import refuse_release, score_maps
 from s2vt.evaluation.pixels import Pixels
+from s2vt.evaluation.question_tables import COSTS, SCALES, cost_tally, curve_name, curve_tables
 from s2vt.evaluation.scorer import ReadScorer, absent_rows
-from s2vt.evaluation.tables import OfEveryMention
-from s2vt.evaluation.tally import Tally
 from s2vt.saliency import deletion
 from s2vt.saliency.information_loss import descriptor_losses
 from s2vt.saliency.maps import find_evidence
 
 ORDERS = ("random", "center")  # rows beside the maps
-COSTS = ("seconds", "passes")  # tables with a value a medium
-DOMAINS = {"picture": ("space",), "video": ("space", "time", "both")}
-SCALES = {"": ("log P", np.asarray), ", probability": ("P", np.exp)}
 MAX_MEDIA = 500  # of which the mean descriptor is the mean
 
 
@@ -94,85 +89,6 @@ def mean_descriptor(store, all_media, media):
             means = [of_layer.load(present[k]).reshape(-1, of_layer.shape[-1]).mean(0, "float64") for k in picked]
             return np.mean(means, axis=0).astype("float32"), f"{len(picked)} media of {name}"
     raise UserError(f"no descriptors in {store.folder}; run: {store.command()}")
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CurveTable(OfEveryMention):
-    """The areas under the curves of one sort.
-
-    Attributes:
-        curve: "deletion" or "insertion".
-        domain: what is ordered, a key of `deletion.DOMAINS`.
-        where: what is replaced: "descriptors" or "pixels".
-        scale: a key of SCALES.
-        text: Protocol -> how the curve is drawn, in words.
-    """
-
-    curve: str
-    domain: str
-    where: str
-    scale: str
-    text: str
-
-    @property
-    def name(self):
-        """In result files."""
-        return table_name(self.curve, self.domain, self.where, self.scale)
-
-    @property
-    def media(self):
-        """The kinds of media asked about."""
-        return [media for media, domains in DOMAINS.items() if self.domain in domains]
-
-    def tally(self, protocol):
-        """An empty Tally."""
-        unit = SCALES[self.scale][0]
-        better = "less" if self.curve == "deletion" else "more"
-        text = (
-            f"{protocol.name}; the area under {unit}(phrase | the words before it), of which {better} is better, while "
-            f"{deletion.DOMAINS[self.domain]} are {'replaced' if self.curve == 'deletion' else 'put in'}, the most "
-            f"salient first, before any smoothing. {self.text} random: a seeded order of each medium, which also "
-            "orders what is equally salient; center: from the middle of the grid, or clip, outwards."
-        )
-        return Tally(self.name, text, protocol.evaluation.average, CATEGORIES)
-
-
-def table_name(curve, domain, where="descriptors", scale=""):
-    """The name of a table in result files.
-
-    Example:
-        >>> table_name("deletion", "space", scale=", probability"), table_name("insertion", "time", "pixels")
-        ('deletion: space, probability', 'insertion: time, pixels')
-    """
-    return f"{curve}: {domain}{', pixels' if where == 'pixels' else ''}{scale}"
-
-
-def curve_tables(preset, substitute, pixels):
-    """The CurveTables of a Preset. pixels: whether pixels are replaced, too."""
-    steps = f"{preset.steps} steps, or one a cell where that is fewer" if preset.steps else "one at a time"
-    share = "" if preset.share == 1 else f", until {preset.share:.1%} of them are done"
-    tables = []
-    for where in ("descriptors", "pixels") if pixels else ("descriptors",):
-        for curve in preset.curves:
-            by = substitute.text(preset.descriptors)
-            if where == "pixels":
-                by = f"the pixels nearest its centre become {preset.deleted if curve == 'deletion' else preset.missing}"
-            text = f"Definition {preset.name}: {steps}{share}; a cell is replaced: {by}."
-            for domain in deletion.DOMAINS:
-                tables += [CurveTable(curve, domain, where, scale, text) for scale in SCALES]
-    return tables
-
-
-def cost_tally(name):
-    """An empty Tally of a cost, a key of COSTS, with a value a medium instead of a phrase."""
-    text = {
-        "seconds": "seconds that one kind of map takes for all captions of a medium, by itself, descriptors given.",
-        "passes": "sequences of descriptors that the encoder reads for them.",
-    }[name]
-    return Tally(f"{name} a medium", text)
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -297,7 +213,7 @@ def _groups(tables):
     """The tables side by side: the areas of log P, those of P, the costs."""
     of_scale = {
         f"area under {SCALES[scale][0]}(phrase)": {
-            table_name(table.curve, table.domain, table.where): table.name for table in tables if table.scale == scale
+            curve_name(table.curve, table.domain, table.where): table.name for table in tables if table.scale == scale
         }
         for scale in SCALES
     }

@@ -8,35 +8,20 @@ Letters: m frames (1 for a picture), G x G grid, T words.
 """
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 
 from s2vt.data import datasets
-from s2vt.data.entities import CATEGORIES
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase
 from s2vt.data.text import tokenize
 from s2vt.evaluation.localization import refuse_release, score_maps
 from s2vt.evaluation.pixels import Pixels
+from s2vt.evaluation.question_tables import DRAWN, MEASURES, OTHER, STAGES, SimilarityTable, similarity_name
 from s2vt.evaluation.scorer import EncodedCaption, ReadScorer
-from s2vt.evaluation.tables import OfEveryMention
-from s2vt.evaluation.tally import Tally
 from s2vt.saliency.heatmaps import upsample
 from s2vt.saliency.maps import find_evidence
 from s2vt.saliency.sanity import Cascade, spearman, ssim
-
-# Stages after `Captioner.from_the_top`, from the first on, and in words.
-STAGES = {
-    "output": "the output layer",
-    "decoder": "the decoder, too",
-    "input": "the projection of descriptors, too",
-    "embedding": "the embedding of words, too: the whole captioner",
-    "network": "the feature network, too",
-}
-OTHER = "another sentence"
-MEASURES = ("Spearman", "SSIM")
-DRAWN = 64  # pixels, the side of the maps that SSIM compares
 
 
 def sanity(request, progress=iter):
@@ -54,54 +39,6 @@ def sanity(request, progress=iter):
         return [SanityScorer(ground, protocol, pixels) for protocol in request.protocols]
 
     return score_maps(request, "sanity", scorers, progress)
-
-
-def table_name(domain, stage, measure):
-    """The name of a table in result files.
-
-    Example:
-        >>> table_name("space", "output", "SSIM")
-        'space: output, SSIM'
-    """
-    return f"{domain}: {stage}, {measure}"
-
-
-@dataclass(frozen=True)
-class SimilarityTable(OfEveryMention):
-    """The similarity to the map before, at one stage.
-
-    Attributes:
-        domain: "space", the cells of all frames, or "time".
-        stage: a key of STAGES, or OTHER.
-        measure: one of MEASURES.
-    """
-
-    domain: str
-    stage: str
-    measure: str
-
-    @property
-    def name(self):
-        """In result files."""
-        return table_name(self.domain, self.stage, self.measure)
-
-    @property
-    def media(self):
-        """The kinds of media asked about."""
-        return ("picture", "video") if self.domain == "space" else ("video",)
-
-    def tally(self, protocol):
-        """An empty Tally."""
-        if self.stage == OTHER:
-            after = "the map of the words that a caption of the next medium has at the phrase's places"
-        else:
-            after = f"the map after the values of every variable were permuted: {STAGES[self.stage]}"
-        how = {
-            "Spearman": f"rank correlation of the values of {'cells' if self.domain == 'space' else 'frames'}",
-            "SSIM": f"structural similarity of the maps as drawn, at {DRAWN} x {DRAWN} pixels",
-        }[self.measure]
-        text = f"{protocol.name}; {how} between the phrase's map and {after}. 1: nothing changed."
-        return Tally(self.name, text, protocol.evaluation.average, CATEGORIES)
 
 
 class SanityScorer(ReadScorer):
@@ -158,7 +95,7 @@ class SanityScorer(ReadScorer):
                 for place, after in self._maps(source, words, evidence, drawn).items():
                     for domain, measure, value in _similarities(before[place], after):
                         k, q, row = place
-                        found.setdefault((k, q, table_name(domain, stage, measure)), {})[row] = value
+                        found.setdefault((k, q, similarity_name(domain, stage, measure)), {})[row] = value
         for k, (_, questions) in enumerate(asked):
             for q, question in enumerate(questions):
                 for table in question.tables:

@@ -270,18 +270,3 @@ TABLES = (
     ),
     _moment_table("no event", "which event: none", _without_event, "no event happens", _has_other_events),
 )
-
-
-class OfEveryMention:
-    """Base of tables of other questions than TABLES, about every mention that is scored in any of those.
-
-    A subclass has the `name`, `domain`, `media` and `tally` of a `Table`.
-    """
-
-    def asks(self, mention):
-        """Whether a mention is scored in any of TABLES."""
-        return any(table.asks(mention) and not table.reason_to_drop(mention) for table in TABLES)
-
-    def reason_to_drop(self, mention):
-        """No reason: what is not asked is not counted."""
-        return ""

@@ -177,7 +177,7 @@ def test_pixels_nearest_to_a_cell_are_replaced():
 
 
 def test_blur_is_rise_s():
-    """As in RISE's code: a Gaussian filter of a point in 11 x 11 pixels, convolved with the input, 0 (grey) beyond it."""
+    """As in its code: a Gaussian filter of a point in 11 x 11 pixels, convolved with the input, 0 (grey) beyond it."""
     point = np.zeros((11, 11))
     point[5, 5] = 1
     kernel = gaussian_filter(point, 5)

@@ -17,6 +17,7 @@ from s2vt.evaluation.protocol import Protocol
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore
 
+ATTENTIVE = CONFIG.replace(["model.name=soft_attention"])
 XPLIQUE = CONFIG.replace(["evaluation.faithfulness=xplique"])
 
 
@@ -27,7 +28,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def run(data, tmp_path):
-    return ColourRun(tmp_path / "experiments" / "colours", CONFIG, words_of(data), AttentiveCaptioner)
+    return ColourRun(tmp_path / "experiments" / "colours", ATTENTIVE, words_of(data), AttentiveCaptioner)
 
 
 def request(data, run, kinds=("nll", "attention"), config=XPLIQUE, **options):

@@ -76,6 +76,10 @@ class SanityScorer(ReadScorer):
         """The protocol, and whether the network is scrambled."""
         return self.protocol.file_name + ("_pixels" if self.pixels else "")
 
+    def ordered_tallies(self):
+        """As `Scorer.ordered_tallies`, without stages that no captioner has."""
+        return {name: tally for name, tally in super().ordered_tallies().items() if tally.rows}
+
     def absent(self, rows):
         """No lines: a captioner has its own stages."""
         return []

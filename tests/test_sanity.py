@@ -70,10 +70,10 @@ def average(scores, table, row):
 def test_a_map_of_the_captioner_changes_and_a_map_of_the_picture_does_not(data, run, tmp_path):
     (scores,) = sanity(request(data, run))
     assert scores.path.name == "sanity_colours_test_7_nll+norm_ours.json"
-    for measure in ("Spearman", "SSIM"):
+    for measure, most in (("Spearman", 0.6), ("SSIM", 0.9)):
         for stage in ("output", "input", "another sentence"):
             assert average(scores, f"{stage}, {measure}", "norm") == pytest.approx(1)
-            assert average(scores, f"{stage}, {measure}", "nll") < 0.6
+            assert average(scores, f"{stage}, {measure}", "nll") < most
         assert f"space: decoder, {measure}" not in scores.tallies  # this captioner has no such layers
     # a stage that nothing depends on changes nothing
     assert average(scores, "input, Spearman", "nll") == average(scores, "output, Spearman", "nll")

@@ -7,6 +7,7 @@ import numpy as np
 import cfg
 from s2vt.config import Config
 from s2vt.data import datasets
+from s2vt.data.files import read_json
 from s2vt.data.geometry import Grid
 from s2vt.data.text import Vocabulary
 from s2vt.features.descriptors import DescriptorStore
@@ -90,3 +91,27 @@ def words_of(folder):
     """The Vocabulary of the captions of StillShapes in a folder, and of all colours."""
     captions = (caption for medium in datasets.read_media(CONFIG, folder).values() for caption in medium.captions)
     return Vocabulary.from_captions([*captions, *COLOURS], 1)
+
+
+def killed_and_resumed(score):
+    """The contents of the result file of a whole run, and of one that was killed after its first medium.
+
+    Args:
+        score: progress -> [LocalizationScores]; of three media.
+    """
+    (whole,) = score(iter)
+    expected = read_json(whole.path)
+    whole.path.unlink()
+
+    def stop_after_one(media):
+        yield media[0]
+        raise KeyboardInterrupt
+
+    try:
+        score(stop_after_one)
+    except KeyboardInterrupt:
+        pass
+    seen = []
+    (resumed,) = score(lambda media: seen.extend(media) or media)
+    assert len(seen) == 2 and list(resumed.path.parent.iterdir()) == [resumed.path]
+    return expected, read_json(resumed.path)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from colours import CONFIG, AttentiveCaptioner, ColourNetwork, ColourRun, pictures, words_of
+from colours import CONFIG, AttentiveCaptioner, ColourNetwork, ColourRun, killed_and_resumed, pictures, words_of
 
 from s2vt.config import PROTOCOLS
 from s2vt.data import datasets
@@ -58,24 +58,10 @@ def test_maps_are_scored_beside_orders_on_the_phrases_of_localization(data, run)
 
 
 def test_a_resumed_run_equals_a_whole_one(data, run):
-    (whole,) = faithfulness(request(data, run))
-    expected = read_json(whole.path)
-    whole.path.unlink()
-
-    def stop_after_one(media):
-        yield media[0]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        faithfulness(request(data, run), stop_after_one)
-    seen = []
-    (resumed,) = faithfulness(request(data, run), lambda media: seen.extend(media) or media)
-    assert len(seen) == 2
-    found = read_json(resumed.path)
-    for record in (expected, found):
+    whole, resumed = killed_and_resumed(lambda progress: faithfulness(request(data, run), progress))
+    for record in (whole, resumed):
         assert record["tables"].pop("seconds")["scored"] == 3
-    assert found == expected
-    assert list(resumed.path.parent.iterdir()) == [resumed.path]
+    assert resumed == whole
 
 
 def test_another_definition_has_another_file_and_is_not_resumed_from_this_one(data, run):

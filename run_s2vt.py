@@ -1,8 +1,9 @@
-"""Trains a captioner, scores its captions (Table 3), or scores its saliency maps (Tables 1 and 2).
+"""Trains a captioner, scores its captions (Table 3), or scores its saliency maps (Tables 1, 2; faithfulness; sanity).
 
 python run_s2vt.py --dataset MovingShapes --train --model soft_attention
 python run_s2vt.py --dataset MovingShapes --test --name MovingShapes,MovingShapes-soft_attention
 python run_s2vt.py --dataset MovingShapes --localize --name MovingShapes,MovingShapes-soft_attention --map all
+python run_s2vt.py --dataset StillShapes --faithfulness --map nll,kl --limit 20
 """
 
 import shlex
@@ -22,23 +23,25 @@ def main():
     folders = [command.run_folder(name) for name in names]
     if options.beam < 1:
         parser.error(f"--beam {options.beam}: expected 1 or more")
-    if options.baselines_only and not (options.localize and options.name is None):
+    if options.baselines_only and not (options.action is localize and options.name is None):
         parser.error("--baselines_only is for --localize, and has no --name")
-    if len(set(folders)) < len(folders) or (options.train and len(folders) > 1):
-        parser.error(f"--name {options.name}: expected {'one run' if options.train else 'each run once'}")
+    if options.pixels and options.action not in (faithfulness, sanity):
+        parser.error("--pixels is for --faithfulness and --sanity")
+    if len(set(folders)) < len(folders) or (options.action is train and len(folders) > 1):
+        parser.error(f"--name {options.name}: expected {'one run' if options.action is train else 'each run once'}")
 
     from s2vt.captioning.runs import Run
 
     runs = tuple(Run(folder) for folder in folders) if not options.baselines_only else ()
-    if options.train:
+    if options.action is train:
         return train(runs[0], options, command)
     for run in runs:
         run.checkpoint(options.checkpoint)
-    configs = tuple(command.config_of(run) for run in runs)
-    return (test if options.test else localize)(runs, configs, options, command)
+    return options.action(runs, tuple(command.config_of(run) for run in runs), options, command)
 
 
 def train(run, options, command):
+    """train; each epoch leaves a checkpoint, numbered from 0"""
     from s2vt.captioning import training
 
     request = training.TrainingRequest(
@@ -58,6 +61,7 @@ def train(run, options, command):
 
 
 def test(runs, configs, options, command):
+    """caption a split and score the captions"""
     from s2vt.captioning import testing
 
     request = testing.ScoringRequest(
@@ -77,13 +81,38 @@ def test(runs, configs, options, command):
 
 
 def localize(runs, configs, options, command):
+    """score the saliency maps of the true captions"""
     from s2vt.evaluation import localization
+
+    return show(localization.localize(*map_request(runs, configs, options, command)))
+
+
+def faithfulness(runs, configs, options, command):
+    """delete and insert what maps call salient, and score what the captioner still says"""
+    from s2vt.evaluation import faithfulness
+
+    return show(faithfulness.faithfulness(*map_request(runs, configs, options, command)))
+
+
+def sanity(runs, configs, options, command):
+    """compare maps before and after the captioner's weights are scrambled"""
+    from s2vt.evaluation import sanity
+    from s2vt.rendering.similarity import similarity_figure
+
+    found = sanity.sanity(*map_request(runs, configs, options, command))
+    figures = [similarity_figure(scores.path.with_suffix(".png"), sanity.curves(scores)) for scores in found]
+    return show([*found, *(f"{figure}: similarity over the stages" for figure in figures)])
+
+
+def map_request(runs, configs, options, command):
+    """(what is asked about maps, a progress bar)."""
+    from s2vt.evaluation.localization import LocalizationRequest
     from s2vt.evaluation.protocol import Protocol
     from s2vt.saliency.maps import parse_kinds
 
     resize = configs[0].features.resize if configs else None
     protocols = [(name, command.under_protocol(name)) for name in options.protocol.split(",")]
-    request = localization.LocalizationRequest(
+    request = LocalizationRequest(
         runs=runs,
         configs=configs or (command.config,),
         protocols=tuple(Protocol.of(config, name, usual, resize) for name, (config, usual) in protocols),
@@ -94,56 +123,28 @@ def localize(runs, configs, options, command):
         split=options.split,
         limit=options.limit,
         seed=command.seed,
+        pixels=options.pixels,
     )
-    for scores in localization.localize(request, command_line.progress("medium")):
-        print(scores, end="\n\n")
+    return request, command_line.progress("medium")
+
+
+def show(results):
+    for result in results:
+        print(result, end="\n\n")
     return 0
+
+
+ACTIONS = (train, test, localize, faithfulness, sanity)
 
 
 def _parser():
     parser = command_line.ScriptParser("run_s2vt.py", __doc__.split("\n")[0], cfg.CONFIGS)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--train", action="store_true", help="train; each epoch leaves a checkpoint, numbered from 0")
-    action.add_argument("--test", action="store_true", help="caption a split and score the captions")
-    action.add_argument("--localize", action="store_true", help="score the saliency maps of the true captions")
-    parser.add_short_form(
-        "--model", "model.name", "M", "the captioner: s2vt, mean_pool, soft_attention, hard_attention, transformer"
-    )
-    parser.add_argument(
-        "--name",
-        help="the run's folder under experiments_dir (default: the name of the data set, with -MODEL if that is not "
-        "s2vt); with --test, --localize also A,B,...: the rows of one table",
-    )
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="with --train: continue an existing run")
-    again.add_argument("--overwrite", action="store_true", help="with --train: start an existing run again")
-    parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
-    parser.add_argument("--beam", type=int, default=1, metavar="K", help="with --test: width of the beam; 1 is greedy")
-    parser.add_argument("--split", default="test", help="with --test, --localize: train, val or test")
-    parser.add_argument("--limit", type=int, metavar="N", help="with --test, --localize: the first N media only")
-    _add_localization(parser)
+    for function in ACTIONS:
+        how = {"action": "store_const", "dest": "action", "const": function, "help": function.__doc__}
+        action.add_argument(f"--{function.__name__}", **how)
+    command_line.add_run_flags(parser)
     return parser
-
-
-def _add_localization(parser):
-    """The flags of --localize."""
-    kinds = "with --localize: kinds of map; all: those that each run can give (default: saliency.map)"
-    protocols = "with --localize: how maps are made and scored: paper, ours, release, torchray"
-    parser.add_argument("--map", metavar="A,B,...", help=kinds)
-    parser.add_argument("--protocol", metavar="A,B,...", default="ours", help=protocols)
-    parser.add_argument(
-        "--baselines_only",
-        action="store_true",
-        help="with --localize: score the baselines alone, which needs no media, descriptors or run",
-    )
-    for flag, key, values, what in (
-        ("--tolerance", "tolerance", "PIXELS", "source pixels by which a point may miss a box"),
-        ("--average", "average", "phrase|class", "over phrases (paper), or over the categories' averages (TorchRay)"),
-        ("--unknown", "unknown", "drop|miss", "phrases that the captioner cannot read: left out, or misses"),
-    ):
-        parser.add_short_form(flag, f"evaluation.{key}", values, f"with --localize: {what}")
-    crop = "with --localize: only the centre of the picture counts"
-    parser.add_short_form("--center_crop", "evaluation.region", None, crop, value="center_crop")
 
 
 if __name__ == "__main__":

@@ -158,6 +158,52 @@ def _seed(text):
     return int(text)
 
 
+def add_run_flags(parser):
+    """Adds the flags of run_s2vt.py's actions: which runs, media and maps, and how these are made and scored.
+
+    Args:
+        parser: a ScriptParser.
+    """
+    parser.add_short_form(
+        "--model", "model.name", "M", "the captioner: s2vt, mean_pool, soft_attention, hard_attention, transformer"
+    )
+    parser.add_argument(
+        "--name",
+        help="the run's folder under experiments_dir (default: the name of the data set, with -MODEL if that is not "
+        "s2vt); with all but --train also A,B,...: the rows of one table",
+    )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="with --train: continue an existing run")
+    again.add_argument("--overwrite", action="store_true", help="with --train: start an existing run again")
+    parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
+    parser.add_argument("--beam", type=int, default=1, metavar="K", help="with --test: width of the beam; 1 is greedy")
+    maps = "--localize, --faithfulness, --sanity"
+    parser.add_argument("--split", default="test", help="with all but --train: train, val or test")
+    parser.add_argument("--limit", type=int, metavar="N", help="with all but --train: the first N media only")
+    kinds = f"with {maps}: kinds of map; all: those that each run can give (default: saliency.map)"
+    protocols = f"with {maps}: how maps are made and scored: paper, ours, release (--localize), torchray"
+    parser.add_argument("--map", metavar="A,B,...", help=kinds)
+    parser.add_argument("--protocol", metavar="A,B,...", default="ours", help=protocols)
+    parser.add_argument(
+        "--baselines_only",
+        action="store_true",
+        help="with --localize: score the baselines alone, which needs no media, descriptors or run",
+    )
+    parser.add_argument(
+        "--pixels",
+        action="store_true",
+        help="with --faithfulness: replace pixels, too; with --sanity: scramble the network, too; needs the media",
+    )
+    for flag, key, values, what in (
+        ("--tolerance", "tolerance", "PIXELS", "source pixels by which a point may miss a box"),
+        ("--average", "average", "phrase|class", "over phrases (paper), or over the categories' averages (TorchRay)"),
+        ("--unknown", "unknown", "drop|miss", "phrases that the captioner cannot read: left out, or misses"),
+    ):
+        parser.add_short_form(flag, f"evaluation.{key}", values, f"with --localize: {what}")
+    crop = "with --localize: only the centre of the picture counts"
+    parser.add_short_form("--center_crop", "evaluation.region", None, crop, value="center_crop")
+
+
 def canvas_size(text):
     """(width, height) in pixels of a flag's value such as 1280x720. Raises argparse.ArgumentTypeError."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)

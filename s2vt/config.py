@@ -164,6 +164,8 @@ class EvaluationConfig:
     region: Literal["picture", "center_crop"] = "picture"  # scored part: the whole (Table 1) | its centre (Table 2)
     # Phrases that a captioner cannot read: left out (ours) | misses, as published numbers count them
     unknown: Literal["drop", "miss"] = "drop"
+    # Definition of the curves of deletion and insertion (`saliency.deletion.PRESETS`): RISE's | Quantus' | Xplique's
+    faithfulness: Literal["rise", "quantus", "xplique"] = "rise"
 
 
 # Named protocols: how maps are made and scored. A protocol overrides the data set's sections saliency and evaluation.

@@ -545,7 +545,7 @@ def test_a_map_without_values_in_space_is_reported_as_absent(data, clip_vocabula
     assert set(tallies["space"].averages()) == {"random", "center"}
     assert "attention" in tallies["time: object"].averages()
     assert tallies["time: event"].dropped.get("event that lasts", 0) > 0
-    (line,) = localization.absent_rows(tallies, [{"row": "attention"}])
+    (line,) = scorer.absent_rows(tallies, [{"row": "attention"}])
     assert line.startswith("attention: not in the table of 'pointing game'")
 
 

@@ -3,15 +3,14 @@
 import dataclasses
 import shutil
 
-import numpy as np
 import pytest
+from colours import CONFIG, AttentiveCaptioner, ColourCaptioner, ColourNetwork, ColourRun, pictures, words_of
 
 import cfg
 from s2vt.captioning.runs import Run
-from s2vt.config import PROTOCOLS, Config
+from s2vt.config import PROTOCOLS
 from s2vt.data import datasets
 from s2vt.data.files import read_json
-from s2vt.data.geometry import Grid
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
 from s2vt.evaluation.localization import LocalizationRequest, localize
@@ -21,76 +20,12 @@ from s2vt.features.extraction import extract
 from s2vt.synthetic import writers
 from s2vt.synthetic.drawing import COLOURS
 
-CONFIG = cfg.STILL_SHAPES.replace(["text.min_count=1"])
 SNAKE = CONFIG.replace(["features.scan=snake", "model.name=soft_attention"])
-
-
-class ColourNetwork:
-    """In place of InceptionV3: the mean colour about the centre of each cell's receptive field."""
-
-    def cells(self, pictures):
-        cells = np.zeros((len(pictures), 8, 8, 2048), np.float32)
-        for row, y in enumerate(Grid().centres()):
-            for column, x in enumerate(Grid().centres()):
-                patch = pictures[:, y - 6 : y + 7, x - 6 : x + 7]
-                cells[:, row, column, :3] = patch.mean(axis=(1, 2)) / 255
-        return cells.reshape(len(pictures), 64, 2048)
-
-
-class ColourCaptioner:
-    """Says the name of the mean colour of what it reads, and every other word with equal probability."""
-
-    def __init__(self, vocabulary):
-        self.colours = np.full((len(vocabulary), 3), 0.5)
-        for name, colour in COLOURS.items():
-            self.colours[vocabulary.index[name]] = colour
-
-    def encode(self, v):
-        return np.asarray(v).mean(axis=1)
-
-    def step(self, state, word):
-        colour = np.asarray(state)[:, None, :3]
-        return (-40 * ((colour - self.colours) ** 2).sum(axis=-1)).astype("float32"), state
-
-
-class AttentiveCaptioner(ColourCaptioner):
-    def attention(self, batch):
-        v, y = batch["v"][..., None, :, :3], self.colours[batch["y"]][..., None, :]
-        alpha = np.exp(-40 * ((v - y) ** 2).sum(axis=-1))
-        return alpha / alpha.sum(axis=-1, keepdims=True)  # (S, T, N)
-
-
-@dataclasses.dataclass
-class ColourRun:
-    """A run whose captioner is not trained, with the methods of `s2vt.captioning.runs.Run` that localization calls."""
-
-    folder: object
-    known: Config
-    words: Vocabulary
-    captioner_class: type = ColourCaptioner
-
-    name = property(lambda self: self.folder.name)
-
-    def config(self):
-        return self.known
-
-    def vocabulary(self):
-        return self.words
-
-    def captioner(self, which):
-        return self.captioner_class(self.words), 7
-
-    def identity(self, number):
-        return {"run": self.name, "checkpoint": number, "sha256": f"digest of {self.name}"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("colours")
-    writers.write_still_shapes(folder / "StillShapes", {"train": 1, "val": 1, "test": 6}, split="test", processes=1)
-    store = DescriptorStore(CONFIG, folder, "mixed_10")
-    assert extract(store, datasets.select(datasets.read_media(CONFIG, folder), "test"), ColourNetwork) == {}
-    return folder
+    return pictures(tmp_path_factory.mktemp("colours"), 6)
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +40,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def run(data, tmp_path):
-    captions = (caption for medium in datasets.read_media(CONFIG, data).values() for caption in medium.captions)
-    vocabulary = Vocabulary.from_captions([*captions, *COLOURS], 1)
-    return ColourRun(tmp_path / "experiments" / "colours", CONFIG, vocabulary)
+    return ColourRun(tmp_path / "experiments" / "colours", CONFIG, words_of(data))
 
 
 def beside(run, **changes):

@@ -40,10 +40,15 @@ def test_committed_results_are_shown_and_of_the_shipped_checkpoints(path):
 
 def test_every_table_of_a_cell_exists():
     from s2vt.captioning.scoring import METRICS
+    from s2vt.evaluation import question_tables
     from s2vt.evaluation.tables import TABLES
+    from s2vt.saliency.deletion import DOMAINS
     from s2vt.saliency.maps import KINDS
 
-    known = {table.name for table in TABLES} | {*METRICS, ""}
+    known = {table.name for table in TABLES} | {*METRICS, "", *question_tables.COSTS}
+    known |= {question_tables.curve_name(curve, domain) for curve in ("deletion", "insertion") for domain in DOMAINS}
+    stages = (*question_tables.STAGES, question_tables.OTHER)
+    known |= {question_tables.similarity_name("space", stage, "Spearman") for stage in stages}
     for table in docs_tables.TABLES:
         for cell in sum(table.cells(), []) if isinstance(table, docs_tables.Grid) else [table.cell]:
             assert {cell.table, cell.over} <= known and cell.kind in KINDS, table.name
@@ -258,7 +263,7 @@ def test_a_copy_keeps_the_sums_and_gives_the_same_averages_and_intervals(root):
 
 @pytest.mark.parametrize("value", [[], {"rows": []}, {"tables": {"space": {}}, "rows": []}, {"dataset": "StillShapes"}])
 def test_what_is_no_result_is_refused(value, root):
-    with pytest.raises(UserError, match="scores.json is not a result of run_s2vt.py --localize or --test"):
+    with pytest.raises(UserError, match="scores.json is not a result of run_s2vt.py --localize, .* --sanity or --test"):
         put(root, "StillShapes_ours", value)
 
 

@@ -44,6 +44,7 @@ class Captioner(keras.Model):
 
     # The fields of config.ModelConfig and TextConfig that the constructor takes.
     SETTINGS = ("units", "embedding_size", "dropout")
+    INPUT = ("W_x", "b_x")  # names of the variables that project a descriptor, whatever is done with it then
 
     def __init__(
         self, vocabulary_size, units=1300, embedding_size=300, dropout=0.5, word_log_frequencies=None, **kwargs
@@ -83,6 +84,19 @@ class Captioner(keras.Model):
             Logits of y_t (B, V) and the new state.
         """
         return self._step_graph(state, None if word is None else ops.convert_to_tensor(word))
+
+    def from_the_top(self):
+        """The trained variables by their place between the words and the descriptors, for checks of maps.
+
+        Returns:
+            {"output": W_o, b_o and what else scores words; "decoder": the layers between, for an LSTM its kernels;
+            "input": the projection of descriptors, W_x and b_x; "embedding": that of words}, lists of variables.
+        """
+        places = {"W_o": "output", "b_o": "output", "embedding": "embedding", **dict.fromkeys(self.INPUT, "input")}
+        found = {"output": [], "decoder": [], "input": [], "embedding": []}
+        for variable in self.trainable_variables:
+            found[places.get(variable.name, "decoder")].append(variable)
+        return found
 
     def _encode(self, v):
         """`encode`, after `build`."""
@@ -181,6 +195,15 @@ class LSTMCaptioner(Captioner):
         self.lstm.build()
         if self.contrast_weight:
             self.contrast.build()
+
+    def from_the_top(self):
+        """As `Captioner.from_the_top`; the contrast's embeddings of words are a part of the output."""
+        found = super().from_the_top()
+        if self.contrast_weight:
+            U = self.contrast.U
+            found["decoder"] = [variable for variable in found["decoder"] if variable is not U]
+            found["output"].append(U)
+        return found
 
     def _alignment(self, v, words):
         """Agreement of single descriptors with words: cos(W_x v_i + b_x, u_w), numpy.

@@ -61,6 +61,7 @@ class SoftAttention(Captioner):
     """
 
     SETTINGS = (*Captioner.SETTINGS, "attention_size", "gate", "doubly_stochastic")
+    INPUT = ("W_h", "b_h", "W_c", "b_c", "U_a", "K_z")
 
     def __init__(self, vocabulary_size, units=1300, attention_size=512, gate="none", doubly_stochastic=0.0, **kwargs):
         super().__init__(vocabulary_size, units, **kwargs)

@@ -10,8 +10,11 @@ from typing import NamedTuple
 from s2vt import markdown
 from s2vt.data.entities import CATEGORIES
 from s2vt.evaluation import published
+from s2vt.evaluation.question_tables import OTHER, curve_name, similarity_name
 from s2vt.evaluation.results import own_of, seeds_of
 from s2vt.evaluation.tally import bounds_text
+from s2vt.saliency.deletion import DOMAINS
+from s2vt.saliency.maps import KINDS
 
 NUM_SEEDS = 3  # repetitions of the trainings that the docs quote
 
@@ -114,6 +117,23 @@ def minus(name):
         return f"{values[0] - values[1]:+.3f}" + (f" {bounds_text(bounds)}" if bounds else "")
 
     return show
+
+
+def beside(*names):
+    """The first of some baselines that the table has: a row of its own under the maps. names: of rows."""
+
+    def show(result, cell):
+        values = [cell.value(result, row) for name in names for row in (result.row(cell.captioner, name), name)]
+        values = [value for value in values if value is not None]
+        return cell.text(values[0], result) if values else None
+
+    return show
+
+
+def rounded(result, cell):
+    """The captioner's own run with three digits, without an interval: seconds, passes."""
+    value = cell.value(result, cell.own_row(result))
+    return None if value is None else f"{value:.3g}"
 
 
 def phrases(result, cell):
@@ -267,6 +287,29 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
     ("ImageNet, then labels of whole frames", "-frames"),
     ("ImageNet", "-imagenet"),
 )
+SHAPES_CAPTIONERS = ("", "-soft_attention", "-mean_pool")  # endings of the names of runs
+MAP_ROWS = (
+    *((kind, {"kind": kind, "show": own}) for kind in KINDS),
+    ("random, or uniform", {"show": beside("random", "uniform")}),
+    ("center, or middle", {"show": beside("center", "middle")}),
+)
+MAP_COLUMNS = (
+    ("pointing", {"part": "ours", "table": "space"}),
+    ("attention correctness", {"part": "ours", "table": "attention correctness, phrase"}),
+    ("right moment", {"part": "ours", "table": "time: object"}),
+    ("right moment, events", {"part": "ours", "table": "time: event"}),
+    *(
+        (f"{curve}, {domain}", {"part": "faithfulness", "table": curve_name(curve, domain)})
+        for domain in DOMAINS
+        for curve in ("deletion", "insertion")
+    ),
+    *(
+        (f"sanity: {stage}", {"part": "sanity", "table": similarity_name("space", stage, "Spearman")})
+        for stage in ("output", "embedding", "network", OTHER)
+    ),
+    ("passes", {"part": "faithfulness", "table": "passes", "show": rounded}),
+    ("seconds", {"part": "faithfulness", "table": "seconds", "show": rounded}),
+)
 PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, its run)
     (
         "plain",
@@ -418,6 +461,19 @@ TABLES = (
             cell=Cell("Flickr30k", "ours", "space", own, kind),
         )
         for kind in ("nll", "logit", "alignment")
+    ),
+    *(
+        Grid(
+            name=f"{captioner}_maps".replace("-", "_"),
+            corner="map, protocol ours",
+            rows=MAP_ROWS,
+            columns=MAP_COLUMNS,
+            common={"captioner": captioner},
+        )
+        for captioner in (
+            *(f"{dataset}{kind}" for dataset in ("StillShapes", "MovingShapes") for kind in SHAPES_CAPTIONERS),
+            *(f"Flickr30k{kind}" for kind in ("", "-plain", "-light", "-s2vt", "-soft")),
+        )
     ),
     Grid(
         name="backbones",

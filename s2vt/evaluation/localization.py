@@ -21,7 +21,7 @@ from s2vt.evaluation import published
 from s2vt.evaluation.mentions import ANNOTATIONS, FRAMES
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
-from s2vt.evaluation.tally import Tally
+from s2vt.evaluation.tally import Tally, side_by_side
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.features.every_frame import every_frame
 from s2vt.features.extraction import sample_inputs
@@ -46,7 +46,8 @@ class LocalizationRequest:
         checkpoint: of each run: a number, "best" or "last".
         split: train, val or test.
         limit: the most media to score; None: all of the split.
-        seed: of the random subsets of `banzhaf` and `rise`.
+        seed: of the random subsets of `banzhaf` and `rise`, and of what else is drawn.
+        pixels: whether pictures are read too, by the network, where a question asks about pixels.
     """
 
     runs: tuple
@@ -59,6 +60,7 @@ class LocalizationRequest:
     split: str = "test"
     limit: int | None = None
     seed: int = 0
+    pixels: bool = False
 
     def __post_init__(self):
         names = [protocol.name for protocol in self.protocols]
@@ -81,6 +83,7 @@ class LocalizationScores:
         checkpoints: {run: number of its checkpoint}.
         media: which media were scored, in words.
         path: the JSON file with the scores.
+        groups: tables that are printed as columns of one, [(corner, {column: name of a table})]; none: each by itself.
     """
 
     data: tuple[str, str]
@@ -90,12 +93,16 @@ class LocalizationScores:
     checkpoints: dict[str, int]
     media: str
     path: Path
+    groups: tuple = ()
 
     def __str__(self):
         """The tables in Markdown, the paper's beside them where they are of the same data."""
         dataset, split = self.data
         parts = []
-        for name, tally in self.tallies.items():
+        for corner, columns in self.groups:
+            found = {column: self.tallies[name] for column, name in columns.items() if name in self.tallies}
+            parts += [side_by_side(corner, found)] if found else []
+        for name, tally in () if self.groups else self.tallies.items():
             parts += [tally.table(), *published.beside(dataset, split, name)]
         checkpoints = "".join(f", {run} checkpoint {number}" for run, number in self.checkpoints.items())
         last = f"Protocol {self.protocol.name}; {self.media}{checkpoints}; {self.path}"
@@ -103,10 +110,46 @@ class LocalizationScores:
 
 
 def localize(request: LocalizationRequest, progress: Callable = iter) -> list[LocalizationScores]:
-    """Scores the maps of all runs on the media that have descriptors, or resumes where a killed run stopped.
+    """Scores the localization of all runs' maps, as `score_maps`."""
+
+    def scorers(ground):
+        return [Scorer(ground.sources(protocol), ground.config.media, protocol) for protocol in request.protocols]
+
+    return score_maps(request, "localization", scorers, progress)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What scorers are made of.
+
+    Attributes:
+        request: a LocalizationRequest.
+        sources: Protocol -> the MapSource of each run.
+        media: list of the media to score.   all_media: those of all splits, {id: Medium}.
+        store: the DescriptorStore of the cells; None without runs.
+    """
+
+    request: LocalizationRequest
+    sources: Callable
+    media: list
+    all_media: dict
+    store: DescriptorStore | None
+
+    @property
+    def config(self):
+        """The Config of the first run, or of the data set."""
+        return self.request.configs[0]
+
+
+def score_maps(request, question, scorers, progress=iter, beside=()):
+    """Asks a question about all runs' maps of media that have descriptors, or resumes where a killed run stopped.
 
     Args:
+        request: a LocalizationRequest.
+        question: the first word of the names of its result files.
+        scorers: Ground -> list of Scorer, one for each of the request's protocols.
         progress: wraps the list of media (tqdm).
+        beside: what is scored of each run beside its maps, such as "random".
     Returns:
         The LocalizationScores of each protocol.
     Raises:
@@ -117,16 +160,16 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
     kinds = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=False)]
     if config.annotations not in ANNOTATIONS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
-    all_media = datasets.select(datasets.read_media(config, request.data_dir), request.split)
+    known = datasets.read_media(config, request.data_dir)
+    all_media = datasets.select(known, request.split)
     media = datasets.select({medium.id: medium for medium in all_media}, limit=request.limit)
     stores = _stores(request)
     media = with_descriptors(stores[0], media) if stores else media
 
     reading = Reading(request, stores)
-    sources, rows, checkpoints = _sources(request, reading, kinds)
-    scorers = [
-        Scorer([source(protocol) for source in sources], config.media, protocol) for protocol in request.protocols
-    ]
+    sources, rows, checkpoints = _sources(request, reading, kinds, beside)
+    asked = scorers(Ground(request, lambda protocol: [source(protocol) for source in sources], media, known,
+                           stores[0] if stores else None))  # fmt: skip
     provenance = {
         "dataset": config.dataset,
         "split": request.split,
@@ -136,21 +179,21 @@ def localize(request: LocalizationRequest, progress: Callable = iter) -> list[Lo
         "descriptors": stores[0].meta() if stores else None,
     }
     folder = request.folder or request.runs[0].folder / "scores"
-    paths = [folder / f"{_name(request, protocol, checkpoints)}.json" for protocol in request.protocols]
-    key = {**provenance, "protocols": [protocol.to_json() for protocol in request.protocols]}
+    paths = [folder / f"{_name(question, request, scorer, checkpoints)}.json" for scorer in asked]
+    key = {**provenance, "protocols": [scorer.settings() for scorer in asked]}
     record = Record(paths[0].with_suffix(".partial.jsonl"), key)
-    score_media(media, reading.annotated, scorers, record, progress)
+    score_media(media, reading.annotated, asked, record, progress)
 
     part = f"all {len(media)} media" if len(media) == len(all_media) else f"{len(media)} of {len(all_media)} media"
     found = []
-    for protocol, scorer, path in zip(request.protocols, scorers, paths, strict=True):
+    for scorer, path in zip(asked, paths, strict=True):
         tallies = scorer.ordered_tallies()
         tables = {name: tally.to_json() for name, tally in tallies.items()}
-        settings = {"protocol": protocol.to_json(), "versions": versions(), "media": len(media)}
+        settings = {"protocol": scorer.settings(), "versions": versions(), "media": len(media)}
         write_json(path, {**provenance, **settings, "tables": tables})
-        absent = absent_rows(tallies, rows)
         data, media_text = (config.dataset, request.split), f"{part} of {request.split}"
-        found.append(LocalizationScores(data, protocol, tallies, absent, checkpoints, media_text, path))
+        result = (data, scorer.protocol, tallies, scorer.absent(rows), checkpoints, media_text, path, scorer.groups)
+        found.append(LocalizationScores(*result))
     record.remove()
     return found
 
@@ -170,22 +213,6 @@ def score_media(media, annotated, scorers, record=None, progress=iter):
         tallies = [scorer.add(medium, *annotated(medium, scorer.protocol)) for scorer in scorers]
         if record:
             record.add(medium, tallies)
-
-
-def absent_rows(tallies, rows):
-    """Lines that say which rows have no scores in a table, and why.
-
-    Args:
-        tallies: {name of a table: Tally}.   rows: list of {"row": name, ...}.
-    """
-    return [
-        f"{row['row']}: not in the table of {tally.metric!r}, where this kind of map has no values (attention has them "
-        "for what the captioner reads: a picture's cells, or a video's frames; so have banzhaf and rise)"
-        for tally in tallies.values()
-        if tally.scored
-        for row in rows
-        if row["row"] not in tally.averages()
-    ]
 
 
 # --- parts of the request -------------------------------------------------------------------------------------------
@@ -210,6 +237,16 @@ def _kinds(run, config, wanted):
             f"{config.model.name}; it can give {', '.join(possible)} (--map), or choose another run with --name"
         )
     return [kind for kind in possible if kind in wanted]
+
+
+def refuse_release(protocols, question):
+    """Raises UserError if a protocol's maps are not of what the captioner reads."""
+    for protocol in protocols:
+        if protocol.saliency.of_release:
+            raise UserError(
+                f"{question} asks about the cells and frames that the captioner reads, --protocol {protocol.name} has "
+                "maps of smoothed or other ones; expected ours, paper or torchray"
+            )
 
 
 class Reading:
@@ -254,8 +291,11 @@ class Reading:
         return every_frame(iterate_frames(medium.path), self._network, self.config.features)
 
 
-def _sources(request, reading, kinds_of_runs):
+def _sources(request, reading, kinds_of_runs, beside):
     """What is scored of each run.
+
+    Args:
+        beside: names of what is scored beside its maps.
 
     Returns:
         [Protocol -> MapSource], the provenance of each row, {run: number of its checkpoint}.
@@ -263,21 +303,34 @@ def _sources(request, reading, kinds_of_runs):
     sources, rows, checkpoints = [], [], {}
     for run, config, store, kinds in zip(request.runs, request.configs, reading.stores, kinds_of_runs, strict=False):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
-        labels = {kind: kind if len(request.runs) == 1 else f"{run.name}: {kind}" for kind in kinds}
-        vocabulary = run.vocabulary()
-        find = finder(captioner, functools.partial(reading.descriptors, store), kinds)
+        label = functools.partial(_label, "" if len(request.runs) == 1 else f"{run.name}: ")
+        descriptors, vocabulary = functools.partial(reading.descriptors, store), run.vocabulary()
         layers = functools.partial(middle_layer, config.features.weights, config.features.input_size)
-        asking = Asking(config.media, config.saliency, tuple(vocabulary.words), request.seed, layers)
-        sources.append(functools.partial(_source, reading, labels, vocabulary, config.text.max_words, find, asking))
+        source = MapSource(
+            rows={kind: label(kind) for kind in kinds},
+            vocabulary=vocabulary,
+            max_words=config.text.max_words,
+            find=finder(captioner, descriptors, kinds),
+            captioner=captioner,
+            describe=functools.partial(descriptors, every_frame=False),
+            asking=Asking(config.media, config.saliency, tuple(vocabulary.words), request.seed, layers),
+            label=label,
+        )
+        sources.append(functools.partial(_under, source, reading))
         identity = run.identity(checkpoints[run.name])
-        rows += [{"row": label, "map": kind, **identity} for kind, label in labels.items()]
+        rows += [{"row": label(name), "map": name, **identity} for name in (*kinds, *beside)]
     return sources, rows, checkpoints
 
 
-def _source(reading, labels, vocabulary, max_words, find, asking, protocol):
-    asking = dataclasses.replace(asking, saliency=protocol.saliency.of_evidence)
-    asked = functools.partial(find, reading.reads_every_frame(protocol), asking)
-    return MapSource(labels, vocabulary, max_words, asked)
+def _label(run, name):
+    return run + name
+
+
+def _under(source, reading, protocol):
+    """A MapSource under a protocol."""
+    asking = dataclasses.replace(source.asking, saliency=protocol.saliency.of_evidence)
+    find = functools.partial(source.find, reading.reads_every_frame(protocol), asking)
+    return dataclasses.replace(source, find=find, asking=asking)
 
 
 def finder(captioner, descriptors, kinds):
@@ -298,15 +351,15 @@ def finder(captioner, descriptors, kinds):
     return lambda *asked: found(*asked[:-1], tuple(tuple(y.tolist()) for y in asked[-1]))
 
 
-def _name(request, protocol, checkpoints):
-    """The name of the result file. Maps are a part of it where they differ from the data set's own."""
+def _name(question, request, scorer, checkpoints):
+    """The name of a result file. Maps are a part of it where they differ from the data set's own."""
     runs = "+".join(checkpoints) or f"{request.configs[0].dataset}-baselines"
-    parts = ["localization", runs, request.split]
+    parts = [question, runs, request.split]
     if request.runs:
         parts.append(str(*checkpoints.values()) if len(checkpoints) == 1 else str(request.checkpoint))
         parts += ["+".join(request.kinds)] if list(request.kinds) != [request.configs[0].saliency.map] else []
     parts += [f"first{request.limit}"] if request.limit else []
-    return "_".join([*parts, protocol.file_name])
+    return "_".join([*parts, scorer.file_name])
 
 
 # --- the record of media that are done ------------------------------------------------------------------------------

@@ -52,9 +52,9 @@ class Protocol:
         return dataclasses.replace(protocol, name=", ".join([name, *changed]))
 
     def to_json(self):
-        """The name and all settings."""
+        """The name and all settings of maps and of their scores against boxes."""
         settings = dataclasses.asdict(self.saliency) | dataclasses.asdict(self.evaluation)
-        del settings["map"]
+        del settings["map"], settings["faithfulness"]
         return {"name": self.name, **settings, "resize": self.resize}
 
     @property

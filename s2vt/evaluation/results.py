@@ -1,6 +1,7 @@
 """Result files: scores of runs that the docs quote, docs/results/NAME.json.
 
-NAME is CAPTIONER_PART: the captioner, and the protocol of `--localize`, or "captions" of `--test`. Runs that differ in
+NAME is CAPTIONER_PART: the captioner, and the protocol of `--localize`, "captions" of `--test`, "faithfulness" or
+"sanity". Runs that differ in
 their seed alone are named RUN-seed1, RUN-seed2, ...; the run without such an ending is the captioner's own. Of tables
 of maps a file holds the sums of each medium, from which averages and intervals are computed (`Tally`).
 """
@@ -15,6 +16,7 @@ import numpy as np
 from s2vt.data.files import read_json, write_json
 from s2vt.errors import UserError, listed
 from s2vt.evaluation.intervals import bootstrap, interval
+from s2vt.evaluation.question_tables import COSTS
 from s2vt.evaluation.tally import Tally
 
 FOLDER = Path("docs") / "results"
@@ -23,7 +25,7 @@ _KEPT = ("metric", "protocol", "average", "unknown", "columns", "dropped", "note
 
 
 class MapScores:
-    """Scores of maps: a result of `--localize`.
+    """Scores of maps: a result of `--localize`, `--faithfulness` or `--sanity`.
 
     Args:
         record: the JSON value of the file.
@@ -73,8 +75,8 @@ class MapScores:
         return tuple(s / (1 - s) if s < 1 else math.inf for s in bounds)
 
     def scored(self, table):
-        """Number of phrases of a table."""
-        return self.tally(table).scored
+        """Number of phrases of a table; 0 of costs, which have a value a medium."""
+        return 0 if table in COSTS else self.tally(table).scored
 
     def counts(self, table):
         """{category: number of phrases}, in the order of the table's columns."""
@@ -165,7 +167,8 @@ def read_result(path):
         return result
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is not a result of run_s2vt.py --localize or --test ({reason}); score again") from None
+        actions = "--localize, --faithfulness, --sanity or --test"
+        raise UserError(f"{path} is not a result of run_s2vt.py {actions} ({reason}); score again") from None
 
 
 def add(path, name, folder):

@@ -13,6 +13,7 @@ from s2vt.data.text import END, Vocabulary
 from s2vt.evaluation.mentions import Mention
 from s2vt.evaluation.protocol import Window
 from s2vt.evaluation.tables import TABLES, PhraseMap, Table
+from s2vt.saliency.maps import Asking
 
 PARTLY_READ = "without some of its words, unknown to a captioner or beyond its steps"
 
@@ -27,12 +28,20 @@ class MapSource:
         max_words: number of decoder steps, END included: a sentence is cut to one word less.
         find: (Medium, sentences, each word indices (T,)) -> {kind of map: Evidence} of each sentence; kinds
             that the protocol has no values for are left out.
+        captioner: what the maps are of, for questions that ask it more than for maps.
+        describe: Medium -> its `Descriptors`.
+        asking: the `Asking` of the evidence.
+        label: what is scored beside the maps, such as "random" -> name of its row.
     """
 
     rows: dict[str, str]
     vocabulary: Vocabulary
     max_words: int
     find: Callable
+    captioner: object = None
+    describe: Callable | None = None
+    asking: Asking | None = None
+    label: Callable = str
 
 
 @dataclass(frozen=True)
@@ -72,17 +81,32 @@ class EncodedCaption:
 class Scorer:
     """Sums up the scores of maps in the tables of one kind of media.
 
+    A subclass asks other questions about the same mentions: it has tables and `scores` of its own.
+
     Args:
         sources: list of MapSource.
         media: "picture" or "video" (`Config.media`).
         protocol: a Protocol.
+        tables: list of Table, or of what has the same attributes; None: those of `TABLES`.
     Attributes:
         tallies: {name of a table: Tally} of the tables asked so far.
+        groups: see `localization.LocalizationScores`.
     """
 
-    def __init__(self, sources, media, protocol):
+    groups = ()
+
+    def __init__(self, sources, media, protocol, tables=None):
         self.sources, self.protocol, self.tallies = sources, protocol, {}
-        self.tables = [table for table in TABLES if media in table.media]
+        self.tables = [table for table in tables or TABLES if media in table.media]
+
+    @property
+    def file_name(self):
+        """Its part in the name of the result file."""
+        return self.protocol.file_name
+
+    def settings(self):
+        """All settings that the scores depend on, as JSON values."""
+        return self.protocol.to_json()
 
     def add(self, medium, geometry, captions):
         """Adds all mentions of one medium. Each captioner explains all captions in one call.
@@ -96,9 +120,22 @@ class Scorer:
         tallies = {}
         asked = [self._ask(caption, window, tallies) for caption in captions]
         asked = [(encoded, questions) for encoded, questions in asked if questions]
-        found = [
-            asked and source.find(medium, [each[s].y for each, _ in asked]) for s, source in enumerate(self.sources)
-        ]
+        for question, table, values in self.scores(medium, window, asked) if asked else ():
+            categories = question.mention.phrase.categories
+            self._tally(table, tallies).add(values, categories, medium.id, question.unread)
+        self.merge(tallies)
+        return tallies
+
+    def scores(self, medium, window, asked):
+        """The scores of one medium.
+
+        Args:
+            window: the Window of the medium that counts.
+            asked: of each caption, ([EncodedCaption for each source], [Question]), neither empty.
+        Yields:
+            Question, Table, {row: bool or number}.
+        """
+        found = [source.find(medium, [each[s].y for each, _ in asked]) for s, source in enumerate(self.sources)]
         for k, (encoded, questions) in enumerate(asked):
             for question in questions:
                 mention, maps = question.mention, {}
@@ -108,10 +145,11 @@ class Scorer:
                         if kind in of_captions[k]:
                             maps[row] = PhraseMap(of_captions[k][kind], words, window, self.protocol.saliency)
                 for table in question.tables:
-                    values = table.values(maps, mention, window, self.protocol)
-                    self._tally(table, tallies).add(values, mention.phrase.categories, medium.id, question.unread)
-        self.merge(tallies)
-        return tallies
+                    yield question, table, table.values(maps, mention, window, self.protocol)
+
+    def absent(self, rows):
+        """Lines that say which rows have no scores in a table, and why.   rows: list of {"row": name, ...}."""
+        return absent_rows(self.ordered_tallies(), rows)
 
     def merge(self, tallies):
         """Adds the tallies of a medium, {name of a table: Tally}."""
@@ -132,12 +170,12 @@ class Scorer:
         """Finds the questions about a caption, and counts in `tallies` the mentions that cannot be scored.
 
         Returns:
-            [EncodedCaption for each source], [_Question]
+            [EncodedCaption for each source], [Question]
         """
         encoded = [EncodedCaption.of(caption.tokens, source.vocabulary, source.max_words) for source in self.sources]
         questions = []
         for mention in caption.mentions:
-            question = _Question(mention.cut(window), [], _reason_unread(mention, encoded))
+            question = Question(mention.cut(window), [], _reason_unread(mention, encoded))
             words = mention.phrase.words
             partly_read = not question.unread and any(len(each.positions(words)) < len(words) for each in encoded)
             for table in self.tables:
@@ -157,8 +195,19 @@ class Scorer:
         return encoded, questions
 
 
+class ReadScorer(Scorer):
+    """A Scorer of questions that only a captioner can answer: mentions that one of them cannot read are dropped."""
+
+    def _ask(self, caption, window, tallies):
+        encoded, questions = super()._ask(caption, window, tallies)
+        for question in questions:
+            for table in question.tables if question.unread else ():
+                self._tally(table, tallies).drop({question.unread: 1})
+        return encoded, [question for question in questions if not question.unread]
+
+
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """A mention, the tables that score it, and why a captioner cannot read it, "" if all can."""
 
     mention: Mention
@@ -173,3 +222,19 @@ def _reason_unread(mention, encoded):
         if not caption.positions(words):
             return "beyond the decoder's steps" if caption.beyond.intersection(words) else "not in the vocabulary"
     return ""
+
+
+def absent_rows(tallies, rows):
+    """Lines that say which rows have no scores in a table, and why.
+
+    Args:
+        tallies: {name of a table: Tally}.   rows: list of {"row": name, ...}.
+    """
+    return [
+        f"{row['row']}: not in the table of {tally.metric!r}, where this kind of map has no values (attention has them "
+        "for what the captioner reads: a picture's cells, or a video's frames; so have banzhaf and rise)"
+        for tally in tallies.values()
+        if tally.scored
+        for row in rows
+        if row["row"] not in tally.averages()
+    ]

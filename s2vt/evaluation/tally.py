@@ -318,13 +318,50 @@ class Tally:
             texts = [f"{a} - {b} {difference:+.3f} {bounds_text(bounds)}" for (a, b), (difference, bounds) in pairs]
             yield f"Differences, with 95 % intervals paired over media: {'; '.join(texts)}."
         yield f"Protocol: {self.protocol}"
+        yield self.scored_text()
+
+    def scored_text(self):
+        """The numbers of phrases, in words."""
         num_media = len(self._read | (self._unread if self.unknown == "miss" else {}))
         media = f" of {num_media} medi{'um' if num_media == 1 else 'a'}" if num_media else ""
         dropped = f"Dropped {sum(self.dropped.values())}" + (f": {_listed(self.dropped)}." if self.dropped else ".")
         line = f"Scored {self.scored} phrases{media}; {AVERAGES[self.average]}. {dropped}"
         if self.unread:
             line += f" {UNKNOWN[self.unknown][0].upper()}{UNKNOWN[self.unknown][1:]} ({_listed(self.unread)})."
-        yield line + (f" Of the scored: {_listed(self.noted)}." if self.noted else "")
+        return line + (f" Of the scored: {_listed(self.noted)}." if self.noted else "")
+
+
+def side_by_side(corner, tallies):
+    """The averages of several tallies as one Markdown table, a column for each, with the notes of the first below.
+
+    Args:
+        corner: the upper left cell.   tallies: {column: Tally}, not empty; a row that one does not have is "-" there.
+
+    Example:
+        >>> deleted, inserted = Tally("deletion", "the area."), Tally("insertion", "the other area.")
+        >>> deleted.add({"nll": -3.0, "kl": -2.0})
+        >>> inserted.add({"nll": -1.0})
+        >>> print(side_by_side("area", {"deletion": deleted, "insertion": inserted}))
+        | area | deletion | insertion |
+        |---|---|---|
+        | nll | -3.000 | -1.000 |
+        | kl | -2.000 | - |
+        <BLANKLINE>
+        Of deletion: the area.
+        Scored 1 phrases of 1 medium; the average is over phrases, each counted once. Dropped 0.
+    """
+    columns = [(tally.averages(), tally.intervals()) for tally in tallies.values()]
+    rows = []
+    for row in dict.fromkeys(row for averages, _ in columns for row in averages):
+        cells = []
+        for averages, intervals in columns:
+            value = averages.get(row, (None,))[0]
+            bounds = f" {bounds_text(intervals[row])}" if row in intervals else ""
+            cells.append(None if value is None else f"{value:.3f}{bounds}")
+        rows.append((row, *cells))
+    name, first = next(iter(tallies.items()))
+    notes = f"Of {name}: {first.protocol}\n{first.scored_text()}"
+    return f"{markdown.table((corner, *tallies), rows)}\n\n{notes}"
 
 
 def bounds_text(bounds):

@@ -27,6 +27,10 @@ class OddsEvidence:
     cells: np.ndarray
     frames: np.ndarray | None
 
+    def placed(self, geometry):
+        """The medium's Geometry: as `Evidence.placed`."""
+        return geometry
+
     def of_phrases(self, phrases):
         """What is drawn, of the one phrase that there is: (1, m, G, G) and (1, m)."""
         return self.cells[None], None if self.frames is None else self.frames[None]

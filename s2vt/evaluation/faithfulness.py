@@ -1,0 +1,331 @@
+"""Faithfulness: are the most salient cells and frames those that the captioner needs to say a phrase?
+
+Curves of log P(phrase | the words before it) while the cells that a map ranks first are deleted, or inserted, one
+after the other (`s2vt.saliency.deletion`), of the phrases that `localization` scores. Beside the maps stand a random
+order and the order from the centre outwards. Seconds and passes that each kind of map takes are noted on the way.
+
+Letters: m frames (1 for a picture), C cells of a frame, K+1 points of a curve, R sets of cells, T words, D channels.
+"""
+
+import dataclasses
+import functools
+import time
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from s2vt.data import datasets
+from s2vt.data.phrases import Phrase
+from s2vt.errors import UserError
+from s2vt.evaluation.localization import refuse_release, score_maps
+from s2vt.evaluation.pixels import Pixels
+from s2vt.evaluation.question_tables import COSTS, SCALES, cost_tally, curve_name, curve_tables
+from s2vt.evaluation.scorer import ReadScorer, absent_rows
+from s2vt.saliency import deletion
+from s2vt.saliency.information_loss import descriptor_losses
+from s2vt.saliency.maps import find_evidence
+
+ORDERS = ("random", "center")  # rows beside the maps
+MAX_MEDIA = 500  # of which the mean descriptor is the mean
+
+
+def faithfulness(request, progress=iter):
+    """Scores deletion and insertion, as `localization.score_maps`.
+
+    Args:
+        request: a LocalizationRequest with runs. With `pixels`, pixels are blurred or blackened too.
+    Raises:
+        UserError: as `score_maps`, and under protocol release.
+    """
+    refuse_release(request.protocols, "--faithfulness")
+
+    def scorers(ground):
+        mean, of = mean_descriptor(ground.store, ground.all_media, ground.media)
+        pixels = Pixels(ground.config) if request.pixels else None
+        return [FaithfulnessScorer(ground, protocol, Substitute(mean, of), pixels) for protocol in request.protocols]
+
+    return score_maps(request, "faithfulness", scorers, progress, beside=ORDERS)
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The descriptor that stands for "nothing to be seen".
+
+    Attributes:
+        mean: the mean descriptor, (D,).   of: of which media it is the mean, in words.
+    """
+
+    mean: np.ndarray
+    of: str
+
+    def descriptor(self, how):
+        """The substitute of a Preset's `descriptors`, (D,)."""
+        return self.mean if how == "mean" else np.zeros_like(self.mean)
+
+    def text(self, how):
+        """The same in words."""
+        return f"the mean descriptor of {self.of}" if how == "mean" else "zeros"
+
+
+def mean_descriptor(store, all_media, media):
+    """The mean descriptor of the training media, of cells or else of frames, as far as their files are there.
+
+    Where no training medium has descriptors, as in a clone with a shipped run, that of the media at hand.
+
+    Args:
+        store: DescriptorStore of the cells.   all_media: {id: Medium}.   media: those that are scored.
+    Returns:
+        (D,) float32, and what it is the mean of, in words.
+    """
+    training = datasets.select(all_media, "train")
+    for chosen, name, layer in ((training, "train", "mixed_10"), (training, "train", "pool_3"), (media, "those scored",
+                                "mixed_10")):  # fmt: skip
+        of_layer = store.of_layer(layer)
+        present = [medium for medium in chosen if medium.id in of_layer]
+        if present:
+            of_layer.check()
+            picked = np.linspace(0, len(present) - 1, min(len(present), MAX_MEDIA)).round().astype(int)
+            means = [of_layer.load(present[k]).reshape(-1, of_layer.shape[-1]).mean(0, "float64") for k in picked]
+            return np.mean(means, axis=0).astype("float32"), f"{len(picked)} media of {name}"
+    raise UserError(f"no descriptors in {store.folder}; run: {store.command()}")
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+class FaithfulnessScorer(ReadScorer):
+    """Sums up the areas under the curves of each mention.
+
+    Args:
+        ground: a `localization.Ground`.   protocol: a Protocol.
+        substitute: a Substitute.   pixels: `Pixels` if pixels are replaced, too, else None.
+    """
+
+    def __init__(self, ground, protocol, substitute, pixels=None):
+        preset = deletion.PRESETS[protocol.evaluation.faithfulness]
+        super().__init__(
+            ground.sources(protocol), ground.config.media, protocol, curve_tables(preset, substitute, pixels)
+        )
+        self.preset, self.substitute, self.pixels = preset, substitute, pixels
+        self.seed, self.warm = ground.request.seed, False
+        self.groups = _groups(self.tables)
+
+    @property
+    def file_name(self):
+        """The protocol, the preset, and whether pixels are replaced."""
+        return f"{self.protocol.file_name}_{self.preset.name}{'_pixels' if self.pixels else ''}"
+
+    def settings(self):
+        """As `Scorer.settings`, with the preset and what replaces descriptors."""
+        how = dataclasses.asdict(self.preset) | {"replaced by": self.substitute.text(self.preset.descriptors)}
+        return super().settings() | {"faithfulness": how, "pixels": self.pixels is not None}
+
+    def add(self, medium, geometry, captions):
+        """As `Scorer.add`; the costs of the maps are tables of their own."""
+        self.costs = {name: {} for name in COSTS}
+        tallies = super().add(medium, geometry, captions)
+        costs = {name: cost_tally(name) for name, values in self.costs.items() if values}
+        for name, tally in costs.items():
+            tally.add(self.costs[name], medium=medium.id)
+        self.merge(costs)
+        return tallies | costs
+
+    def merge(self, tallies):
+        """Adds the tallies of a medium, {name of a table: Tally}."""
+        super().merge(tallies)
+        for name in COSTS:
+            if name in tallies:
+                self.tallies.setdefault(name, cost_tally(name)).merge(tallies[name])
+
+    def ordered_tallies(self):
+        """The tallies in the order of the tables, the costs last."""
+        return super().ordered_tallies() | {name: self.tallies[name] for name in COSTS if name in self.tallies}
+
+    def absent(self, rows):
+        """As `Scorer.absent`, of maps."""
+        return absent_rows(self.ordered_tallies(), [row for row in rows if row["map"] not in ORDERS])
+
+    def scores(self, medium, window, asked):
+        """As `Scorer.scores`."""
+        pictures = self.pixels.inputs(medium) if self.pixels else None
+        found = [{} for _ in asked]
+        for s, source in enumerate(self.sources):
+            descriptors = source.describe(medium)
+            sentences = [encoded[s].y for encoded, _ in asked]
+            evidence = self._evidence(source, descriptors, sentences)
+            shape = descriptors.cells.shape[:2]
+            tables = [table for table in self.tables if not table.scale]
+            curves = Curves(self.preset, shape, tables, self._ties(medium, shape))
+            for k, (encoded, questions) in enumerate(asked):
+                words = [encoded[s].positions(question.mention.phrase.words) for question in questions]
+                maps = self._maps(source, evidence[k], words, shape)
+                asks = Asked(source.captioner, descriptors, pictures, self.pixels, self.substitute)
+                for where in dict.fromkeys(table.where for table in self.tables):
+                    for key, values in curves.values(asks, where, sentences[k], words, maps).items():
+                        found[k].setdefault(key, {}).update(values)
+        for k, (_, questions) in enumerate(asked):
+            for q, question in enumerate(questions):
+                for table in question.tables:
+                    rows = found[k][q, table.curve, table.domain, table.where]
+                    convert = SCALES[table.scale][1]
+                    yield question, table, {row: curves.area(convert(v), table.domain) for row, v in rows.items()}
+
+    def _evidence(self, source, descriptors, sentences):
+        """Evidence of each kind of map, by itself, with its costs noted: [{kind: Evidence}] of each sentence."""
+        found = [{} for _ in sentences]
+        for kind, row in source.rows.items():
+            counted = Counted(source.captioner)
+            if not self.warm:  # graphs are compiled at their first use
+                find_evidence(counted, descriptors, sentences, [kind], source.asking)
+                counted.passes = 0
+            start = time.perf_counter()
+            for of_sentence, more in zip(
+                found, find_evidence(counted, descriptors, sentences, [kind], source.asking), strict=True
+            ):
+                of_sentence.update(more)
+            self.costs["seconds"][row] = time.perf_counter() - start
+            self.costs["passes"][row] = counted.passes
+        self.warm |= source is self.sources[-1]
+        return found
+
+    def _maps(self, source, evidence, words, shape):
+        """What orders cells and frames for each phrase, [{row: (cells (m, G, G) or None, frames (m,) or None)}]."""
+        m, side = shape[0], round(shape[1] ** 0.5)
+        equal = np.zeros((m, side, side)), np.zeros(m)
+        others = {"random": equal, "center": deletion.from_centre(m, side)}
+        others = {source.label(name): values for name, values in others.items()}
+        found = []
+        for positions in words:
+            phrase = Phrase("", tuple(positions))
+            of_phrase = {source.rows[kind]: of_kind.of_phrases([phrase]) for kind, of_kind in evidence.items()}
+            of_phrase = {row: [v if v is None else v[0] for v in values] for row, values in of_phrase.items()}
+            found.append(of_phrase | others)
+        return found
+
+    def _ties(self, medium, shape):
+        """{domain: permutation of its items} of a medium, the same in every run with this seed."""
+        rng = np.random.default_rng((self.seed, zlib.crc32(medium.id.encode())))
+        return {domain: rng.permutation(deletion.num_items(domain, *shape)) for domain in deletion.DOMAINS}
+
+
+def _groups(tables):
+    """The tables side by side: the areas of log P, those of P, the costs."""
+    of_scale = {
+        f"area under {SCALES[scale][0]}(phrase)": {
+            curve_name(table.curve, table.domain, table.where): table.name for table in tables if table.scale == scale
+        }
+        for scale in SCALES
+    }
+    return (*of_scale.items(), ("costs a medium", {name: name for name in COSTS}))
+
+
+class Counted:
+    """A captioner whose `encode` counts the sequences that it reads, in `passes`."""
+
+    def __init__(self, captioner):
+        self.captioner, self.passes = captioner, 0
+
+    def encode(self, v):
+        """As the captioner's."""
+        self.passes += int(v.shape[0])
+        return self.captioner.encode(v)
+
+    def __getattr__(self, name):
+        return getattr(self.captioner, name)
+
+    def __dir__(self):
+        return dir(self.captioner)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A captioner and what it is asked about one medium.
+
+    Attributes:
+        captioner: with `encode` and `step`.
+        descriptors: of the medium.   pictures: the network's input, (m, S, S, 3); None: pixels are not replaced.
+        pixels: `Pixels` or None.   substitute: a Substitute.
+    """
+
+    captioner: object
+    descriptors: object
+    pictures: np.ndarray | None
+    pixels: Pixels | None
+    substitute: Substitute
+
+    def log_p(self, where, kept, y, replaced):
+        """log P of each word when cells are replaced, (T, R).
+
+        Args:
+            where: "descriptors" or "pixels".   kept: (R, m, C) bool.   y: word indices, (T,).
+            replaced: how, of each row: R values of a Preset's `descriptors`, or of its `deleted` and `missing`.
+        """
+        if where == "descriptors":
+            v = deletion.Replaced(self.descriptors, kept, self.substitute.descriptor(replaced[0]))
+        else:
+            make = functools.cache(lambda how: np.stack([deletion.substitute_pixels(p, how) for p in self.pictures]))
+            substitutes = [make(how) for how in replaced]
+            network, grid = self.pixels.extractor.cells, self.pixels.grid
+            v = deletion.ReplacedPixels(self.pictures, kept, substitutes, network, grid, self.pixels.describe)
+        (losses,) = descriptor_losses(self.captioner.encode, self.captioner.step, v, [y])
+        return -losses["nll"]
+
+
+class Curves:
+    """Draws all curves of the phrases of a caption in one pass; sets of cells that several curves share are read once.
+
+    Args:
+        preset: a Preset.   shape: (m, C).
+        tables: CurveTables, one for each curve.
+        ties: {domain: permutation of its items}.
+    """
+
+    def __init__(self, preset, shape, tables, ties):
+        self.preset, self.shape, self.tables, self.ties = preset, shape, tables, ties
+        self.counts = {d: deletion.step_counts(deletion.num_items(d, *shape), preset) for d in deletion.DOMAINS}
+
+    def area(self, values, domain):
+        """The area under values at the points of a curve, (K+1,)."""
+        return float(deletion.area(values, self.counts[domain]))
+
+    def values(self, asked, where, y, words, maps):
+        """log P(phrase) at each point of each curve.
+
+        Args:
+            asked: an Asked.   where: "descriptors" or "pixels".   y: the caption's word indices, (T,).
+            words: positions of each phrase's words.   maps: of each phrase, see `FaithfulnessScorer._maps`.
+        Returns:
+            {(phrase, curve, domain, where): {row: (K+1,) nats}}.
+        """
+        places, kept, hows = [], [], []
+        for table in self.tables:
+            if table.where != where:
+                continue
+            how = self.preset.descriptors
+            if where == "pixels":
+                how = self.preset.deleted if table.curve == "deletion" else self.preset.missing
+            for q, rows in enumerate(maps):
+                for row, (cells, frames) in rows.items():
+                    values = frames if table.domain == "time" else cells
+                    if values is None:
+                        continue
+                    counts, ties = self.counts[table.domain], self.ties[table.domain]
+                    places.append(((q, table.curve, table.domain, where), row, len(counts)))
+                    kept.append(deletion.kept_cells(values, table.domain, self.shape[1], counts, table.curve, ties))
+                    hows += [how] * len(counts)
+        log_p = self._log_p(asked, where, np.concatenate(kept), y[: 1 + max(map(max, words))], hows)
+        found, start = {}, 0
+        for key, row, length in places:
+            found.setdefault(key, {})[row] = log_p[words[key[0]], start : start + length].sum(axis=0)
+            start += length
+        return found
+
+    def _log_p(self, asked, where, kept, y, hows):
+        """As `Asked.log_p`; equal rows are read once."""
+        names = sorted(set(hows))
+        number = np.array([names.index(how) for how in hows], np.uint8)[:, None]
+        rows = np.concatenate([number, np.packbits(kept.reshape(len(kept), -1), axis=1)], axis=1)
+        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        log_p = asked.log_p(where, kept[first], y, [hows[k] for k in first])
+        return log_p[:, inverse.reshape(-1)]

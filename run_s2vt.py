@@ -75,8 +75,7 @@ def test(runs, configs, options, command):
         coco_folder=COCO_FOLDER,
     )
     scores = testing.score_captions(request, command_line.progress("batch"))
-    print(scores.table)
-    print(f"\n{scores.num_media} media of {options.split}, beam {options.beam}; {scores.path}")
+    print(f"{scores.table}\n\n{scores.num_media} media of {options.split}, beam {options.beam}; {scores.path}")
     return 0
 
 

@@ -24,8 +24,8 @@ from s2vt.config import CONTRASTED, SaliencyConfig
 from s2vt.data.batches import CaptionBatches, Source
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
-from s2vt.saliency import maps
-from s2vt.saliency.maps import Asking, find_evidence, kinds_of
+from s2vt.saliency import sums
+from s2vt.saliency.maps import Asking, Evidence, find_evidence, kinds_of
 
 M, N, B, T, D, H, E, V = 3, 5, 6, 4, 7, 8, 9, 12
 Y = np.array([[4, 1, 5, 0], [2, 4, 0, 0], [1, 0, 0, 0], [7, 1, 9, 2], [9, 5, 0, 0], [7, 7, 1, 0]], "int32")
@@ -186,7 +186,7 @@ def test_alignment_is_the_cosine_of_each_descriptor_alone(tmp_path):
 
 def test_the_captioners_that_can_have_a_contrast():
     assert tuple(name for name, captioner in CAPTIONERS.items() if "contrast" in captioner.SETTINGS) == CONTRASTED
-    assert maps.SHARPNESS == contrast.CELL_SHARPNESS
+    assert sums.SHARPNESS == contrast.CELL_SHARPNESS
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_map_alignment_at_each_cell_and_frame():
 
 def test_a_phrases_alignment_is_the_share_of_its_content_words_sum():
     cells = np.random.default_rng(9).uniform(-1, 1, size=(4, 2, 2, 2))
-    evidence = maps.Evidence("alignment", cells, cells[..., 0, 0], content=(1, 2))
+    evidence = Evidence("alignment", cells, cells[..., 0, 0], content=(1, 2))
 
     def shares(of_words, axis):
         e = np.exp(10 * sum(of_words))

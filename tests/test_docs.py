@@ -404,4 +404,4 @@ def test_the_commands_of_a_page_run(page, worker):
         if program == "visualization.py":
             assert out.split() and all((worker.folder / path).exists() for path in out.split())
         else:
-            assert re.search(r"METEOR|pointing game|media have", out), out
+            assert re.search(r"METEOR|pointing game|area under|similarity|media have", out), out

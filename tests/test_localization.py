@@ -439,7 +439,7 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changes = {
         "saliency.frame_input": "cells", "saliency.sigma_cells": "2", "saliency.sigma_frames": "0.5",
         "saliency.normalize": "frame", "saliency.words": "content", "saliency.reads": "4", "saliency.subsets": "64",
-        "saliency.subset_share": "0.3",
+        "saliency.subset_share": "0.3", "saliency.integration_steps": "8", "saliency.eb_layer": "17x17",
         "evaluation.tolerance": "15", "evaluation.average": "class", "evaluation.region": "center_crop",
         "evaluation.unknown": "miss",
     }  # fmt: skip
@@ -448,16 +448,18 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     protocol = Protocol.of(changed, "ours", usual)
     assert protocol.name == (
         "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, normalize=frame, words=content, reads=4, "
-        "subsets=64, subset_share=0.3, tolerance=15.0, average=class, region=center_crop, unknown=miss"
+        "subsets=64, subset_share=0.3, integration_steps=8, eb_layer=17x17, tolerance=15.0, "
+        "average=class, region=center_crop, unknown=miss"
     )
     assert protocol.to_json() == {
         "name": protocol.name, "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells",
         "average": "class", "region": "center_crop", "unknown": "miss", "resize": "squash", "normalize": "frame",
         "words": "content", "reads": 4, "subsets": 64, "subset_share": 0.3,
+        "integration_steps": 8, "eb_layer": "17x17",
     }  # fmt: skip
     assert Protocol.of(usual, "ours", usual).name == "ours"
     fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}
-    assert fields.keys() - {"map"} == protocol.to_json().keys() - {"name", "resize"}
+    assert fields.keys() - {"map", "faithfulness"} == protocol.to_json().keys() - {"name", "resize"}
 
 
 def test_a_table_is_called_after_the_papers_only_under_its_protocol():

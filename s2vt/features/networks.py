@@ -142,13 +142,12 @@ def load(weights, precision=None, input_size=0):
     Raises:
         UserError: if the weights cannot be found, downloaded or read as those of the network.
     """
-    path, described = weights_file(weights), network_of(weights, input_size)
-    S = described.grid.input_size
+    path, size = weights_file(weights), {"input_size": input_size} if input_size else {}
     if weights == EFFICIENTNET_LITE0:
-        return efficientnet_lite0.load(path, precision, S, efficientnet_lite0.DIGEST)
+        return efficientnet_lite0.load(path, precision, digest=efficientnet_lite0.DIGEST, **size)
     if weights == INCEPTION_2015 and not path.exists():
         inception_2015.write_converted(path)
-    return described.module.load(path or IMAGENET, precision, input_size=S)
+    return network_of(weights).module.load(path or IMAGENET, precision, **size)
 
 
 class FeatureExtractor:

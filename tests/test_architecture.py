@@ -38,9 +38,13 @@ MODULES = {
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }
 COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.provenance"}
-COMMANDS = {  # run with python -m
-    "s2vt.synthetic.__main__", "s2vt.synthetic.pretraining", "s2vt.captioning.export", "s2vt.evaluation.report",
-}  # fmt: skip
+COMMANDS = {  # run with python -m, and what each may import besides its room's and command_line
+    "s2vt.synthetic.__main__": set(),
+    "s2vt.synthetic.pretraining": {"features"},
+    "s2vt.synthetic.labels": {"features", "evaluation"},
+    "s2vt.captioning.export": {"features"},
+    "s2vt.evaluation.report": set(),
+}
 
 
 def name_of(path):
@@ -86,7 +90,7 @@ def allowed(module, imported):
         return imported in MODULES[module]
     if imported in COMMON or (room and other == room):
         return True
-    if module in COMMANDS and (imported == "s2vt.command_line" or other == "features"):
+    if module in COMMANDS and (imported == "s2vt.command_line" or other in COMMANDS[module]):
         return True
     return other in FLOW[room]
 

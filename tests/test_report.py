@@ -49,6 +49,7 @@ def test_every_table_of_a_cell_exists():
     known |= {question_tables.curve_name(curve, domain) for curve in ("deletion", "insertion") for domain in DOMAINS}
     stages = (*question_tables.STAGES, question_tables.OTHER)
     known |= {question_tables.similarity_name("space", stage, "Spearman") for stage in stages}
+    known |= {question_tables.CLASSES, *map(question_tables.classes_name, ("colour", "shape"))}
     for table in docs_tables.TABLES:
         for cell in sum(table.cells(), []) if isinstance(table, docs_tables.Grid) else [table.cell]:
             assert {cell.table, cell.over} <= known and cell.kind in KINDS, table.name

@@ -276,7 +276,7 @@ def test_the_entities_box_is_the_renderers_box(pictures):
 def test_processes_of_their_own_write_the_same_bytes(pictures, tmp_path):
     writers.write_still_shapes(tmp_path, {"train": 2, "val": 1, "test": 3}, split="test", limit=2, processes=2)
     written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) == 4 + 2 * 3
+    assert len(written) == 5 + 2 * 3
     for path in written:
         assert (tmp_path / path).read_bytes() == (pictures / "StillShapes" / path).read_bytes()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from s2vt import markdown
 from s2vt.data.entities import CATEGORIES
 from s2vt.evaluation import published
-from s2vt.evaluation.question_tables import OTHER, curve_name, similarity_name
+from s2vt.evaluation.question_tables import CLASSES, OTHER, classes_name, curve_name, similarity_name
 from s2vt.evaluation.results import own_of, seeds_of
 from s2vt.evaluation.tally import bounds_text
 from s2vt.saliency.deletion import DOMAINS
@@ -474,6 +474,28 @@ TABLES = (
             *(f"{dataset}{kind}" for dataset in ("StillShapes", "MovingShapes") for kind in SHAPES_CAPTIONERS),
             *(f"Flickr30k{kind}" for kind in ("", "-plain", "-light", "-s2vt", "-soft")),
         )
+    ),
+    Grid(
+        name="StillShapes_classes",
+        corner="pointing game, read at",
+        rows=tuple(
+            (f"{part}, {title}", {"part": part, "table": table})
+            for part in ("mixed_10", "17x17", "35x35")
+            for title, table in (
+                ("all classes", CLASSES),
+                ("colours", classes_name("colour")),
+                ("shapes", classes_name("shape")),
+            )
+        ),
+        columns=(
+            ("EB [95 % interval]", {"kind": "eb", "show": own}),
+            ("c-EB [95 % interval]", {"kind": "ceb", "show": own}),
+            ("c-EB - EB", {"kind": "ceb", "show": minus("eb")}),
+            ("random", {"kind": "ceb", "show": baseline("random")}),
+            ("center", {"kind": "ceb", "show": baseline("center")}),
+            ("classes", {"kind": "ceb", "show": phrases}),
+        ),
+        common={"captioner": "inception-shapes"},
     ),
     Grid(
         name="backbones",

@@ -1,6 +1,7 @@
-"""The tables of faithfulness and of sanity checks: their names in result files, and what their values are, in words.
+"""The tables of faithfulness, of sanity checks and of a classifier's classes: their names in result files, and what
+their values are, in words.
 
-They are asked about the same mentions as the tables of localization (`tables.TABLES`).
+Those of captioners are asked about the same mentions as the tables of localization (`tables.TABLES`).
 """
 
 from dataclasses import dataclass
@@ -171,3 +172,18 @@ class SimilarityTable(OfEveryMention):
         }[self.measure]
         text = f"{protocol.name}; {how} between the phrase's map and {after}. 1: nothing changed."
         return Tally(self.name, text, protocol.evaluation.average, CATEGORIES)
+
+
+# --- maps of a classifier's classes -----------------------------------------------------------------------------------
+
+CLASSES = "classes"  # of all kinds
+
+
+def classes_name(kind):
+    """The name of the table of the classes of one kind.
+
+    Example:
+        >>> classes_name("colour")
+        'classes: colour'
+    """
+    return f"{CLASSES}: {kind}"

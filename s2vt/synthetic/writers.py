@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from s2vt.data.files import atomic_path, write_json
+from s2vt.data.labels import FILE as LABELS_FILE
 from s2vt.data.video_writer import VideoWriter
 from s2vt.synthetic.captions import captions
-from s2vt.synthetic.drawing import Renderer
+from s2vt.synthetic.drawing import COLOURS, SHAPES, Renderer
 from s2vt.synthetic.scenes import FADE, sample_scene, sample_sequence
 
 MOVING_SPLITS = {"train": 1000, "validate": 40, "test": 60}
@@ -170,22 +171,25 @@ ROUND = ("circle", "ring", "heart", "moon")  # shapes of the type "round"; the o
 
 
 def write_still_shapes(folder, sizes=None, split=None, limit=None, seed=1, processes=None):
-    """Writes StillShapes into `folder` in the layout of Flickr30k and Flickr30k Entities.
+    """Writes StillShapes into `folder` in the layout of Flickr30k and Flickr30k Entities, and the objects' labels.
 
-    The caption and split lists always name the whole set. Arguments as for `write_moving_shapes`.
+    The caption and split lists and `labels.json` (see `s2vt.data.labels`) always name the whole set. Arguments as for
+    `write_moving_shapes`.
 
     Returns:
         The number of pictures rendered.
     """
-    folder, sizes, lines = Path(folder), sizes or STILL_SPLITS, []
+    folder, sizes, lines, labels = Path(folder), sizes or STILL_SPLITS, [], {}
     for member in sizes:
         names = [f"{number:06d}" for number in _numbers(sizes, member)]
         for index, name in enumerate(names):
             scene, rng = _scene(seed, member, index, "still")
             for k, (text, _) in enumerate(captions(scene, rng, 5, "still")):
                 lines.append(f"{name}.jpg#{k}\t{text}\n")
+            labels[name] = {str(k + 1): [shape.colour, shape.shape] for k, shape in enumerate(scene.shapes)}
         _write_text(folder / f"imgs_{member}.txt", "".join(f"{name}.jpg\n" for name in names))
     _write_text(folder / "results_20130124.token", "".join(lines))
+    write_json(folder / LABELS_FILE, {"classes": {"colour": list(COLOURS), "shape": list(SHAPES)}, "objects": labels})
     jobs = [
         _Job(folder, seed, member, index, f"{number:06d}")
         for member in ([split] if split else sizes)

@@ -460,7 +460,7 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     }  # fmt: skip
     assert Protocol.of(usual, "ours", usual).name == "ours"
     fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}
-    assert fields.keys() - {"map"} == protocol.to_json().keys() - {"name", "resize"}
+    assert fields.keys() - {"map", "faithfulness"} == protocol.to_json().keys() - {"name", "resize"}
 
 
 def test_a_table_is_called_after_the_papers_only_under_its_protocol():

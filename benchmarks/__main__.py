@@ -17,7 +17,7 @@ from s2vt.errors import UserError
 
 STAGES = (
     "saliency", "maps", "every_map", "sentences", "scaling", "training", "extraction", "decoding", "scoring",
-    "rendering", "start", "first_map", "grouping", "rounding", "ablations",
+    "rendering", "start", "first_map", "grouping", "rounding", "precision", "ablations",
 )  # fmt: skip
 
 

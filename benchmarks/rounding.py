@@ -50,5 +50,6 @@ def compare(e, reference):
         "words": len(e),
         "change of e, largest": float(change.max()),
         "change of e, mean": float(change.mean()),
+        "change of e, median": float(np.median(change)),
         "unchanged maxima": float(np.mean(e.argmax(axis=1) == reference.argmax(axis=1))),
     }

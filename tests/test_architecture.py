@@ -32,12 +32,13 @@ MODULES = {
     "s2vt.errors": set(),
     "s2vt.engine": set(),
     "s2vt.markdown": set(),
+    "s2vt.precision": {"s2vt.engine"},
     "s2vt.provenance": set(),
     "s2vt.library": {f"s2vt.explaining.{name}" for name in ("captioners", "explain", "explainer", "jobs", "options")},
     "s2vt.config": {"s2vt.errors", "s2vt.data.files"},
     "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
 }
-COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.provenance"}
+COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.precision", "s2vt.provenance"}
 COMMANDS = {  # run with python -m, and what each may import besides its room's and command_line
     "s2vt.synthetic.__main__": set(),
     "s2vt.synthetic.pretraining": {"features"},

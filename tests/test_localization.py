@@ -439,7 +439,8 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changes = {
         "saliency.frame_input": "cells", "saliency.sigma_cells": "2", "saliency.sigma_frames": "0.5",
         "saliency.normalize": "frame", "saliency.words": "content", "saliency.reads": "4", "saliency.subsets": "64",
-        "saliency.subset_share": "0.3", "saliency.integration_steps": "8", "saliency.eb_layer": "17x17",
+        "saliency.subset_share": "0.3", "saliency.precision": "bfloat16", "saliency.integration_steps": "16",
+        "saliency.eb_layer": "17x17",
         "evaluation.tolerance": "15", "evaluation.average": "class", "evaluation.region": "center_crop",
         "evaluation.unknown": "miss",
     }  # fmt: skip
@@ -447,15 +448,15 @@ def test_every_setting_of_a_protocol_is_recorded_and_told_apart():
     changed = usual.replace([f"{key}={value}" for key, value in changes.items()])
     protocol = Protocol.of(changed, "ours", usual)
     assert protocol.name == (
-        "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, normalize=frame, words=content, reads=4, "
-        "subsets=64, subset_share=0.3, integration_steps=8, eb_layer=17x17, tolerance=15.0, "
-        "average=class, region=center_crop, unknown=miss"
+        "ours, frame_input=cells, sigma_cells=2.0, sigma_frames=0.5, normalize=frame, words=content, "
+        "precision=bfloat16, reads=4, subsets=64, subset_share=0.3, integration_steps=16, eb_layer=17x17, "
+        "tolerance=15.0, average=class, region=center_crop, unknown=miss"
     )
     assert protocol.to_json() == {
         "name": protocol.name, "tolerance": 15.0, "sigma_cells": 2.0, "sigma_frames": 0.5, "frame_input": "cells",
         "average": "class", "region": "center_crop", "unknown": "miss", "resize": "squash", "normalize": "frame",
-        "words": "content", "reads": 4, "subsets": 64, "subset_share": 0.3,
-        "integration_steps": 8, "eb_layer": "17x17",
+        "words": "content", "reads": 4, "subsets": 64, "subset_share": 0.3, "precision": "bfloat16",
+        "integration_steps": 16, "eb_layer": "17x17",
     }  # fmt: skip
     assert Protocol.of(usual, "ours", usual).name == "ours"
     fields = {**vars(SaliencyConfig()), **vars(EvaluationConfig())}

@@ -24,7 +24,7 @@ from s2vt.captioning.contrast import Contrast, cosines
 from s2vt.captioning.distillation import distillation_loss
 from s2vt.captioning.lstm import RNN
 from s2vt.data.text import END
-from s2vt.engine import compiled
+from s2vt.precision import Graphs, RoundedGraphs, precision, product
 
 
 class Captioner(keras.Model):
@@ -65,13 +65,12 @@ class Captioner(keras.Model):
         # TensorFlow's XLA compiles once per batch shape, is slower on a CPU than TensorFlow's own graphs, and has no
         # gradient of a loop of unknown length.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self._encode_graph = functools.cache(lambda N: compiled(self, self._encode))  # N=1 has a graph of its own
-        self._step_graph = compiled(self, lambda state, word: self._step(state, self._gates_of_word(word)))
+        self._graphs = functools.cache(self._graphs_in)
 
     def encode(self, v):
         """The state before the first word: descriptors v (B, N, D), any float type -> leaves (B, ...)."""
         self._build_for(v)
-        return self._encode_graph(v.shape[1])(ops.convert_to_tensor(v))
+        return self._graphs(precision()).encode(v)
 
     def step(self, state, word=None):
         """Logits of the next word.
@@ -83,7 +82,7 @@ class Captioner(keras.Model):
         Returns:
             Logits of y_t (B, V) and the new state.
         """
-        return self._step_graph(state, None if word is None else ops.convert_to_tensor(word))
+        return self._graphs(precision()).step(state, word)
 
     def from_the_top(self):
         """The trained variables by their place between the words and the descriptors, for checks of maps.
@@ -97,6 +96,20 @@ class Captioner(keras.Model):
         for variable in self.trainable_variables:
             found[places.get(variable.name, "decoder")].append(variable)
         return found
+
+    def _graphs_in(self, precision):
+        """`encode` and `step` with the large products in a precision, "float32" or "bfloat16"."""
+
+        def step(state, word):
+            return self._step(state, self._gates_of_word(word))
+
+        if precision == "bfloat16":
+            return RoundedGraphs(self, self._encode, step, self._large_kernels())
+        return Graphs(self, self._encode, step)
+
+    def _large_kernels(self):
+        """The kernels that `product` is called with."""
+        return [self.W_o]
 
     def _encode(self, v):
         """`encode`, after `build`."""
@@ -148,7 +161,7 @@ class Captioner(keras.Model):
 
     def _logits(self, h, training=False):
         """logits = W_o h + b_o: (..., H) -> (..., V)."""
-        return ops.matmul(self.output_dropout(h, training=training), self.W_o) + self.b_o
+        return product(self.output_dropout(h, training=training), self.W_o, self.b_o)
 
     def _logits_of(self, inputs, h, training=False):
         """The result of `call`: h (B, T, H) -> (B, T, V), or (P, V) of the words in inputs["words"]."""
@@ -204,6 +217,9 @@ class LSTMCaptioner(Captioner):
             found["decoder"] = [variable for variable in found["decoder"] if variable is not U]
             found["output"].append(U)
         return found
+
+    def _large_kernels(self):
+        return [self.W_o, self.K_x, self.lstm.cell.U]
 
     def _alignment(self, v, words):
         """Agreement of single descriptors with words: cos(W_x v_i + b_x, u_w), numpy.

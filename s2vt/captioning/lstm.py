@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from s2vt.engine import fused
+from s2vt.precision import product
 
 
 class LSTMStep(keras.layers.Layer):
@@ -32,7 +33,7 @@ class LSTMStep(keras.layers.Layer):
 
     def call(self, gates, state):
         """gates (B, 4H) or (1, 4H), state h and c, each (B, H) -> h (B, H), [h, c]."""
-        h, c = lstm_update(gates, ops.matmul(state[0], self.U), state[1])
+        h, c = lstm_update(gates, product(state[0], self.U), state[1])
         return h, [h, c]
 
 

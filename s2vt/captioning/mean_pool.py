@@ -6,6 +6,7 @@ Letters: B batch, N descriptors, T words, D=2048 descriptor, H=1300 LSTM units, 
 from keras import ops
 
 from s2vt.captioning.captioner import LSTMCaptioner, repeat_per_caption
+from s2vt.precision import product
 
 
 class MeanPool(LSTMCaptioner):
@@ -47,7 +48,7 @@ class MeanPool(LSTMCaptioner):
 
     def _encode(self, v):
         """Descriptors v (B, N, D), any float type -> state (h_0, c_0, x K_x), (B, H), (B, H), (B, 4H)."""
-        gates_of_x = ops.matmul(self._mean(v), self.K_x)
+        gates_of_x = product(self._mean(v), self.K_x)
         zero = ops.zeros_like(gates_of_x[:, : self.units])
         return zero, zero, gates_of_x
 

@@ -8,9 +8,8 @@ multiplied by zeros at every step, so it is stored as two kernels, K_x for descr
 function at two thirds of the arithmetic. The input half of the gates is one GEMM over all time steps.
 """
 
-from keras import ops
-
 from s2vt.captioning.captioner import LSTMCaptioner, repeat_per_caption
+from s2vt.precision import product
 
 
 class S2VT(LSTMCaptioner):
@@ -71,4 +70,4 @@ class S2VT(LSTMCaptioner):
 
     def _read(self, x, training=False):
         """Input half of the gates while reading [x_i ; 0]: (B, N, H) -> (B, N, 4H)."""
-        return ops.matmul(self.input_dropout(x, training=training), self.K_x) + self.b
+        return product(self.input_dropout(x, training=training), self.K_x, self.b)

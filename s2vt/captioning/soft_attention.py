@@ -12,6 +12,7 @@ from keras import ops
 
 from s2vt.captioning.captioner import Captioner, caption_mask, repeat_per_caption
 from s2vt.captioning.lstm import LSTMStep, scan
+from s2vt.precision import product
 
 GATES = ("none", "beta")
 
@@ -86,6 +87,9 @@ class SoftAttention(Captioner):
             self.w_beta, self.b_beta = self._kernel("w_beta", H, 1), self._bias("b_beta", np.zeros(1))
         self.lstm.build()
 
+    def _large_kernels(self):
+        return [self.W_o, self.K_z, self.lstm.U]
+
     def call(self, inputs, training=False):
         """Teacher forcing; inputs and result as `S2VT.call`."""
         h, log_alpha, s = self._all_steps(inputs, training)
@@ -129,7 +133,7 @@ class SoftAttention(Captioner):
         z = ops.einsum("bn,bnd->bd", s, v)
         if self.gate == "beta":
             z = ops.sigmoid(ops.matmul(h, self.w_beta) + self.b_beta) * z
-        h, (_, c) = self.lstm(gates + ops.matmul(mask * z, self.K_z), [h, c])
+        h, (_, c) = self.lstm(gates + product(mask * z, self.K_z), [h, c])
         return h, c, log_alpha, s
 
     def _all_steps(self, inputs, training=False):

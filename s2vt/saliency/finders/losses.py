@@ -9,12 +9,14 @@ def find_losses(captioner, descriptors, sentences, asking, names):
 
     Args: as `finding`; names: of measures, "nll", "kl", "logit" or "contrast".
     """
+    from s2vt.precision import products_in
     from s2vt.saliency.information_loss import cell_input, frame_input, information_loss
 
     measures = _measures(names, captioner, descriptors.v, sentences, asking)
     cells, reads = descriptors.cells, asking.saliency.reads
     alone = asking.frames and frame_input(cells, asking.frames, reads)
-    found = information_loss(captioner.encode, captioner.step, cell_input(cells, reads), sentences, alone, measures)
+    with products_in(asking.saliency.precision):
+        found = information_loss(captioner.encode, captioner.step, cell_input(cells, reads), sentences, alone, measures)
     return [
         {name: Values(-loss.cells[name], loss.frames and -loss.frames[name]) for name in measures} for loss in found
     ]

@@ -48,8 +48,8 @@ To repeat it:
     python preprocessing.py --dataset Flickr30k
     python run_s2vt.py --config experiments/Flickr30k/config.json --train --name COPY
 
-7,099 pictures: descriptors in 13 min (EfficientNet-Lite0: 2.5 min), training in 44 min (39 min), 1.4 GB of memory, on
-one core of an AMD EPYC with bfloat16, another training beside it.
+7,099 pictures: descriptors in 13 min (EfficientNet-Lite0: 2.5 min), training in 60 min of processor time (39 min),
+1.4 GB of memory, on one core of an AMD EPYC with bfloat16.
 """
 
 COCO = Config(

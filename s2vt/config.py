@@ -136,7 +136,7 @@ class SaliencyConfig:
     # has no others (ours).
     words: Literal["all", "content"] = "all"
     # Of the large products of single descriptors' losses (map=nll, kl, logit, contrast and likelihoods of them; ours):
-    # float32 | bfloat16, about 1.6 times as fast on a CPU with AVX512-BF16. State and log-partition stay in float32.
+    # float32 | bfloat16, 1.5 times as fast on clips on a CPU with AVX512-BF16. State and log-partition are float32.
     precision: Literal["float32", "bfloat16"] = "float32"
     reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
     subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf and rise (ours)

@@ -24,14 +24,17 @@ CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlin
 
 
 class Network:
-    """Stands in for InceptionV3: 64 cells of 2048 numbers that depend on the pixels alone."""
+    """Stands in for InceptionV3: cells of 2048 numbers that depend on the pixels alone."""
 
     def __init__(self, features):
-        pass
+        from s2vt.features.networks import network_of
+
+        self.grid = network_of(features.weights, features.input_size).grid
 
     def cells(self, pictures):
-        shown = np.asarray(pictures, np.float32)[:, ::38, ::38].reshape(len(pictures), 64, 3) / 255
-        return np.tile(shown, 683)[..., :2048]
+        every = -(-self.grid.input_size // self.grid.side)  # 38 pixels of 299
+        shown = np.asarray(pictures, np.float32)[:, ::every, ::every].reshape(len(pictures), self.grid.num_cells, 3)
+        return np.tile(shown / 255, 683)[..., :2048]
 
 
 def shared_words(references, candidates):

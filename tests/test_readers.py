@@ -41,7 +41,7 @@ class Place:
         self.config = config.own(folder / DATASET).with_value("features.weights", str(self.data / "w.pb"), "")
         self.store = DescriptorStore(self.config, self.data, "mixed_10")
         media = datasets.read_media(self.config, self.data)
-        assert not extract(self.store, list(media.values()), lambda: Network(None))
+        assert not extract(self.store, list(media.values()), lambda: Network(self.config.features))
 
         self.run = Run(folder / bad_files.RUN)
         vocabulary = Vocabulary.from_captions([c for medium in media.values() for c in medium.captions], 1)

@@ -149,8 +149,9 @@ class SaliencyConfig:
     @property
     def of_evidence(self):
         """The settings that evidence depends on, before it is scaled, smoothed and interpolated; others by default."""
-        names = ("words", "precision", "reads", "subsets", "subset_share", "integration_steps", "eb_layer")
-        names += ("frame_input",)
+        names = (
+            "words", "precision", "reads", "subsets", "subset_share", "integration_steps", "eb_layer", "frame_input",
+        )  # fmt: skip
         return SaliencyConfig(**{name: getattr(self, name) for name in names})
 
     @property

@@ -88,7 +88,7 @@ def _gains(least):
 
 
 def bfloat16_gain(R=512, H=1024, J=2048, repeats=3):
-    """How many times as fast the engine multiplies (R, H) by (H, J) with bfloat16 factors as in float32, about 0.1 s.
+    """How many times as fast the engine multiplies (R, H) by (H, J) with bfloat16 factors as in float32.
 
     The least of several alternating times of each, after one untimed call.
     """

@@ -106,7 +106,7 @@ def scores(place, folder, layers, **changes):
 def toy_layer(place, monkeypatch):
     """The toy network's layer "read" in the place of 17x17."""
     below = middle_layer.MiddleLayer(place[2], lambda x: x / 255, "read", Grid(18, 16, 7.5, 299))
-    monkeypatch.setattr(middle_layer, "middle_layer", lambda weights, input_size, where: below)
+    monkeypatch.setattr(middle_layer, "middle_layer", lambda features, where: below)
 
 
 # Pointing

@@ -2,6 +2,7 @@
 
 import pytest
 
+from s2vt.config import FeatureConfig
 from s2vt.data.geometry import Grid
 from s2vt.errors import UserError
 from s2vt.features import inception_2015, middle_layer
@@ -17,7 +18,7 @@ def test_layers_of_inception_v3_go_down_from_the_cells(make, monkeypatch):
     monkeypatch.setattr(middle_layer, "load", lambda weights, precision, input_size: (network, abs))
     middle_layer.middle_layer.cache_clear()
     for where, grid in EXPECTED.items():
-        found = middle_layer.middle_layer("some.npz", 0, where)
+        found = middle_layer.middle_layer(FeatureConfig(weights="some.npz"), where)
         assert found.grid == grid and found.network is network and found.preprocess is abs
         assert network.get_layer(found.name).output.shape[1] == grid.side
         ExcitationBackprop(network, found.name)  # refuses a layer that a path goes around
@@ -26,4 +27,6 @@ def test_layers_of_inception_v3_go_down_from_the_cells(make, monkeypatch):
 
 def test_a_network_without_rules_is_one_line():
     with pytest.raises(UserError, match="eb_layer=17x17: .* InceptionV3 only; EfficientNet-Lite0 .*=mixed_10$"):
-        middle_layer.middle_layer("efficientnet-lite0", 0, "17x17")
+        middle_layer.middle_layer(FeatureConfig(weights="efficientnet-lite0"), "17x17")
+    with pytest.raises(UserError, match="eb_layer=35x35: .* those of features.view=mirrored; choose .*=plain$"):
+        middle_layer.middle_layer(FeatureConfig(weights="some.npz", view="mirrored"), "35x35")

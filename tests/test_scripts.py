@@ -284,6 +284,7 @@ def test_a_mistake_is_one_line_and_status_2_in_the_shell(place):
         ("run_s2vt", ["--train", "--baselines_only"], ["--baselines_only is for --localize"]),
         ("run_s2vt", ["--localize", "--baselines_only", "--name", "MovingShapes"], ["has no --name"]),
         ("run_s2vt", ["--localize", "--pixels"], ["--pixels is for --faithfulness and --sanity"]),
+        ("run_s2vt", ["--sanity", "--set", "saliency.eb_layer=17x17"], ["--sanity", "eb_layer=17x17", "mixed_10"]),
         ("run_s2vt", ["--faithfulness", "--protocol", "release"], ["--protocol release", "ours, paper or torchray"]),
         ("run_s2vt", ["--sanity", "--map", "attention"], ["attention", "s2vt", "nll, kl"]),
         ("run_s2vt", ["--localize", "--tolerance", "-1"], ["--tolerance -1", "0 or more"]),

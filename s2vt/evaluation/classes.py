@@ -136,7 +136,7 @@ def _maps_at(layer, config, store):
 
     if layer == "mixed_10":
         return at_cells
-    below = middle_layer.middle_layer(config.features.weights, config.features.input_size, layer)
+    below = middle_layer.middle_layer(config.features, layer)
     backprop = ExcitationBackprop(below.network, below.name)
 
     def at_units(medium, weights):

@@ -18,7 +18,7 @@ import numpy as np
 from s2vt.data import datasets
 from s2vt.data.phrases import Phrase
 from s2vt.errors import UserError
-from s2vt.evaluation.localization import refuse_release, score_maps
+from s2vt.evaluation.localization import refuse_other_cells, score_maps
 from s2vt.evaluation.pixels import Pixels
 from s2vt.evaluation.question_tables import COSTS, SCALES, cost_tally, curve_name, curve_tables
 from s2vt.evaluation.scorer import ReadScorer, absent_rows
@@ -38,7 +38,7 @@ def faithfulness(request, progress=iter):
     Raises:
         UserError: as `score_maps`, and under protocol release.
     """
-    refuse_release(request.protocols, "--faithfulness")
+    refuse_other_cells(request.protocols, "--faithfulness")
 
     def scorers(ground):
         mean, of = mean_descriptor(ground.store, ground.all_media, ground.media)

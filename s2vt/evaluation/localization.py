@@ -239,9 +239,14 @@ def _kinds(run, config, wanted):
     return [kind for kind in possible if kind in wanted]
 
 
-def refuse_release(protocols, question):
-    """Raises UserError if a protocol's maps are not of what the captioner reads."""
+def refuse_other_cells(protocols, question):
+    """Raises UserError if a protocol's maps are not of the cells and frames that the captioner reads."""
     for protocol in protocols:
+        if (layer := protocol.saliency.eb_layer) != "mixed_10":
+            raise UserError(
+                f"{question} asks about the cells that the captioner reads, saliency.eb_layer={layer} has maps of "
+                "another layer's; choose saliency.eb_layer=mixed_10"
+            )
         if protocol.saliency.of_release:
             raise UserError(
                 f"{question} asks about the cells and frames that the captioner reads, --protocol {protocol.name} has "
@@ -305,7 +310,7 @@ def _sources(request, reading, kinds_of_runs, beside):
         captioner, checkpoints[run.name] = run.captioner(request.checkpoint)
         label = functools.partial(_label, "" if len(request.runs) == 1 else f"{run.name}: ")
         descriptors, vocabulary = functools.partial(reading.descriptors, store), run.vocabulary()
-        layers = functools.partial(middle_layer, config.features.weights, config.features.input_size)
+        layers = functools.partial(middle_layer, config.features)
         source = MapSource(
             rows={kind: label(kind) for kind in kinds},
             vocabulary=vocabulary,

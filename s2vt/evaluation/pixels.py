@@ -25,7 +25,7 @@ class Pixels:
     @property
     def grid(self):
         """The Grid of the network."""
-        return networks.network_of(self.config.features.weights, self.config.features.input_size).grid
+        return networks.network_for(self.config.features).grid
 
     def inputs(self, medium):
         """The network's input, (m, S, S, 3) uint8. Raises MediaError if the medium cannot be decoded."""

@@ -15,7 +15,7 @@ from s2vt.data import datasets
 from s2vt.data.geometry import Geometry
 from s2vt.data.phrases import Phrase
 from s2vt.data.text import tokenize
-from s2vt.evaluation.localization import refuse_release, score_maps
+from s2vt.evaluation.localization import refuse_other_cells, score_maps
 from s2vt.evaluation.pixels import Pixels
 from s2vt.evaluation.question_tables import DRAWN, MEASURES, OTHER, STAGES, SimilarityTable, similarity_name
 from s2vt.evaluation.scorer import EncodedCaption, ReadScorer
@@ -32,7 +32,7 @@ def sanity(request, progress=iter):
     Raises:
         UserError: as `score_maps`, and under protocol release.
     """
-    refuse_release(request.protocols, "--sanity")
+    refuse_other_cells(request.protocols, "--sanity")
 
     def scorers(ground):
         pixels = Pixels(ground.config) if request.pixels else None

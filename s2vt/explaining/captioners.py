@@ -81,8 +81,7 @@ class TrainedCaptioner:
     @property
     def grid(self):
         """The network's Grid."""
-        features = self.config.features
-        return networks.network_of(features.weights, features.input_size).grid
+        return networks.network_for(self.config.features).grid
 
     @property
     def kinds(self):
@@ -120,7 +119,7 @@ class TrainedCaptioner:
 
     def middle_layer(self, where):
         """A layer of the network below its last one, a MiddleLayer: see `s2vt.features.middle_layer`."""
-        return middle_layer(self.config.features.weights, self.config.features.input_size, where)
+        return middle_layer(self.config.features, where)
 
     def read(self, cells):
         """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""

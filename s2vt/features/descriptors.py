@@ -117,8 +117,7 @@ class DescriptorStore:
         """Args: layer: "pool_3" or "mixed_10"; None: the one that the captioner reads."""
         self.config = config
         self.layer = layer or config.features.layer
-        features = config.features
-        self.data_dir, self.network = Path(data_dir), networks.network_of(features.weights, features.input_size)
+        self.data_dir, self.network = Path(data_dir), networks.network_for(config.features)
         self.folder = self.data_dir / config.dataset / "descriptors" / self._tag() / self.layer
         self.num_pictures = config.features.num_frames if config.media == "video" else 1
         frames = (self.num_pictures,) if config.media == "video" or self.layer == "pool_3" else ()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from s2vt.data.geometry import Geometry, resize
-from s2vt.features.networks import network_of
+from s2vt.features.networks import network_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def every_frame(frames, extractor, config, keep: Callable = lambda frame: None):
     Raises:
         ValueError: if there is no frame.   Others: those of `frames`, such as MediaError.
     """
-    geometry, times, kept, grid = None, [], [], network_of(config.weights, config.input_size).grid
+    geometry, times, kept, grid = None, [], [], network_for(config).grid
 
     def inputs():
         nonlocal geometry

@@ -137,7 +137,7 @@ def sample_inputs(path, config):
         MediaError: if it cannot be decoded.
     """
 
-    grid = networks.network_of(config.features.weights, config.features.input_size).grid
+    grid = networks.network_for(config.features).grid
 
     def to_input(frame):
         geometry = Geometry.of(frame.shape[1], frame.shape[0], config.features.resize, grid)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from s2vt.data.geometry import Grid
 from s2vt.errors import UserError
-from s2vt.features.networks import load, network_of
+from s2vt.features.networks import load, network_for
 from s2vt.features.receptive_field import receptive_field
 
 # `saliency.eb_layer` -> the last layer of that size in Keras' InceptionV3, and in the network of 2015.
@@ -33,21 +33,27 @@ class MiddleLayer(NamedTuple):
 
 
 @functools.lru_cache(1)
-def middle_layer(weights, input_size, where):
+def middle_layer(features, where):
     """The layer of a network that a value of `saliency.eb_layer` names; the network is loaded once.
 
     Args:
-        weights: a value of `--weights`.   input_size: S, pixels; 0: the network's own.   where: a key of LAYERS.
+        features: a FeatureConfig.   where: a key of LAYERS.
     Raises:
-        UserError: if the network has no such layer, or its weights cannot be had.
+        UserError: if the network has no such layer, its weights cannot be had, or cells are not those that it makes of
+            a picture as it is (`features.view`).
     """
-    described = network_of(weights, input_size)
+    described = network_for(features)
+    if features.view != "plain":
+        raise UserError(
+            f"saliency.eb_layer={where}: Excitation Backprop goes down from the cells of a picture as it is, not from "
+            f"those of features.view={features.view}; choose saliency.eb_layer=mixed_10, or features.view=plain"
+        )
     if described.title != "InceptionV3":
         raise UserError(
             f"saliency.eb_layer={where}: Excitation Backprop goes down InceptionV3 only; {described.title} has blocks "
             "that end without ReLU, for which it has no rule; choose saliency.eb_layer=mixed_10"
         )
-    network, preprocess = load(weights, "float32", input_size)
+    network, preprocess = load(features.weights, "float32", features.input_size)
     names = {layer.name for layer in network.layers}
     (name,) = names.intersection(LAYERS[where])
     field, side = receptive_field(network, name), network.get_layer(name).output.shape[1]

@@ -79,6 +79,11 @@ def network_of(weights, input_size=0):
     return Network(weights, title, grid, module.NUM_CHANNELS, module)
 
 
+def network_for(features):
+    """The Network of a FeatureConfig, with the Grid of its input size."""
+    return network_of(features.weights, features.input_size)
+
+
 def weights_file(weights):
     """The file behind a value of `--weights`; None for "imagenet", whose file Keras keeps.
 
@@ -166,7 +171,7 @@ class FeatureExtractor:
 
         from s2vt.engine import predictor
 
-        self.batch_size, self.described = features.batch_size, network_of(features.weights, features.input_size)
+        self.batch_size, self.described = features.batch_size, network_for(features)
         self.view = getattr(self, f"_{features.view}")
         network, preprocess = load(features.weights, features.precision, features.input_size)
         grid, D = self.described.grid, self.described.num_channels

@@ -1,8 +1,10 @@
 """Localization of runs from the request to the JSON file, with a captioner that names the colours of cells."""
 
+import csv
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 from colours import CONFIG, AttentiveCaptioner, ColourCaptioner, ColourNetwork, ColourRun, pictures, words_of
 
@@ -59,11 +61,15 @@ def averages(scores, table):
     return {row: average for row, (average, _) in scores.tallies[table].averages().items()}
 
 
+def phrases_path(scores):
+    return scores.path.with_suffix(".phrases.tsv")
+
+
 def test_scores_of_one_run_and_their_file(data, run):
     (scores,) = localize(request(data, run))
     assert scores.path == run.folder / "scores" / "localization_colours_test_7_ours.json"
     assert (scores.media, scores.checkpoints, scores.absent) == ("all 6 media of test", {"colours": 7}, [])
-    assert list(run.folder.joinpath("scores").iterdir()) == [scores.path]  # no partial file
+    assert set(run.folder.joinpath("scores").iterdir()) == {scores.path, phrases_path(scores)}  # no partial file
     pointing = averages(scores, "space")
     assert list(pointing) == ["nll", "random", "center"]
     assert pointing["nll"] > 0.6 and pointing["random"] < 0.15 and pointing["center"] < 0.4
@@ -179,15 +185,36 @@ def test_a_killed_localization_is_resumed(data, run):
 
         return progress
 
-    whole = localize(request(data, run))[0].path.read_bytes()
-    (run.folder / "scores" / "localization_colours_test_7_ours.json").unlink()
+    (scores,) = localize(request(data, run))
+    whole, phrases = scores.path.read_bytes(), phrases_path(scores).read_bytes()
+    scores.path.unlink(), phrases_path(scores).unlink()
     with pytest.raises(KeyboardInterrupt):
         localize(request(data, run), stop_after(2))
     (partial,) = (run.folder / "scores").iterdir()
     assert partial.name.endswith(".partial.jsonl") and len(partial.read_text().splitlines()) == 1 + 2
     (scores,) = localize(request(data, run), stop_after(None))
     assert scores.path.read_bytes() == whole and len(done) == len(set(done)) == 6
-    assert list((run.folder / "scores").iterdir()) == [scores.path]
+    assert set((run.folder / "scores").iterdir()) == {scores.path, phrases_path(scores)}
+    assert phrases_path(scores).read_bytes() == phrases
+
+
+def test_the_scores_of_each_phrase_have_the_averages_of_the_tables(data, run):
+    protocols = tuple(Protocol.of(CONFIG.with_settings(PROTOCOLS[name]), name) for name in ("ours", "paper"))
+    ours, paper = localize(request(data, run, kinds=("nll", "likelihood"), protocols=protocols))
+    for scores in (ours, paper):
+        with open(phrases_path(scores), encoding="utf-8") as file:
+            lines = list(csv.DictReader(file, dialect="excel-tab"))
+        assert [*lines[0]][:4] == ["medium", "sentence", "phrase", "categories"]
+        assert len(lines) == scores.tallies["space"].scored
+        for name in scores.tallies:
+            for row, average in averages(scores, name).items():
+                column = [float(line[f"{name}: {row}"]) for line in lines]
+                assert np.mean(column) == pytest.approx(average, abs=1e-5)
+        for line in lines:
+            assert f" {line['phrase']} " in f" {line['sentence']} " and line["categories"] in ("round", "angular")
+        media = [line["medium"] for line in lines]
+        assert list(dict.fromkeys(media)) == sorted(set(media)) and len(set(media)) == 6
+    assert phrases_path(ours).read_text() != phrases_path(paper).read_text()
 
 
 @pytest.mark.parametrize("damage", [b"\xff\n", b'{"key": 1\n', b"[]\nnot JSON\n"])

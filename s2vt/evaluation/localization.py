@@ -1,8 +1,8 @@
 """Localization scores of trained runs (Tables 1 and 2): do their maps find what the words of true captions name?
 
 Writes the scores with their provenance into RUN/scores/localization_<...>.json of the first run, one file for each
-protocol. While it works, a file beside it holds the scores of the media that are done, so that a killed run can be
-resumed.
+protocol, and beside it the scores of every phrase, .phrases.tsv. While it works, a file beside them holds the scores of
+the media that are done, so that a killed run can be resumed.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from s2vt.data import datasets
 from s2vt.data.files import append_text, atomic_path, write_json
 from s2vt.data.video import iterate_frames
 from s2vt.errors import UserError
-from s2vt.evaluation import published
+from s2vt.evaluation import phrase_scores, published
 from s2vt.evaluation.mentions import ANNOTATIONS, FRAMES
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
@@ -186,11 +186,12 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
 
     part = f"all {len(media)} media" if len(media) == len(all_media) else f"{len(media)} of {len(all_media)} media"
     found = []
-    for scorer, path in zip(asked, paths, strict=True):
+    for k, (scorer, path) in enumerate(zip(asked, paths, strict=True)):
         tallies = scorer.ordered_tallies()
         tables = {name: tally.to_json() for name, tally in tallies.items()}
         settings = {"protocol": scorer.settings(), "versions": versions(), "media": len(media)}
         write_json(path, {**provenance, **settings, "tables": tables})
+        phrase_scores.write(path.with_suffix(".phrases.tsv"), functools.partial(record.phrases, k))
         data, media_text = (config.dataset, request.split), f"{part} of {request.split}"
         result = (data, scorer.protocol, tallies, scorer.absent(rows), checkpoints, media_text, path, scorer.groups)
         found.append(LocalizationScores(*result))
@@ -212,7 +213,7 @@ def score_media(media, annotated, scorers, record=None, progress=iter):
     for medium in progress(media[num_done:]):
         tallies = [scorer.add(medium, *annotated(medium, scorer.protocol)) for scorer in scorers]
         if record:
-            record.add(medium, tallies)
+            record.add(medium, tallies, [scorer.phrases for scorer in scorers])
 
 
 # --- parts of the request -------------------------------------------------------------------------------------------
@@ -385,7 +386,8 @@ class Record:
     def resume(self, media, scorers):
         """Adds the scores of the media that are done to the scorers, and returns the number of those media."""
         key, *done = self._lines() or [None]
-        if key != self.key or [entry["medium"] for entry in done] != [medium.id for medium in media[: len(done)]]:
+        whole = all(entry.keys() == {"medium", "tables", "phrases"} for entry in done)
+        if key != self.key or not whole or [entry["medium"] for entry in done] != [m.id for m in media[: len(done)]]:
             done = []
         with atomic_path(self.path) as temporary:
             temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in [self.key, *done]), "utf-8")
@@ -401,10 +403,21 @@ class Record:
         except (OSError, ValueError):
             return []
 
-    def add(self, medium, tallies):
-        """Appends a medium. tallies: of each scorer, {name of a table: Tally}."""
+    def phrases(self, k):
+        """The scores of each phrase under the k-th scorer. Yields: id of a medium, list of `phrase_scores.entry`."""
+        with open(self.path, encoding="utf-8") as lines:
+            next(lines)
+            for entry in map(json.loads, lines):
+                yield entry["medium"], entry["phrases"][k]
+
+    def add(self, medium, tallies, phrases):
+        """Appends a medium.
+
+        Args:
+            tallies: of each scorer, {name of a table: Tally}.   phrases: of each scorer, list of `phrase_scores.entry`.
+        """
         tables = [{name: tally.sums() for name, tally in of_scorer.items()} for of_scorer in tallies]
-        append_text(self.path, json.dumps({"medium": medium.id, "tables": tables}) + "\n")
+        append_text(self.path, json.dumps({"medium": medium.id, "tables": tables, "phrases": phrases}) + "\n")
 
     def remove(self):
         """Deletes the file."""

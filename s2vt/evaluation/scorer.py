@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vt.data.text import END, Vocabulary
+from s2vt.evaluation import phrase_scores
 from s2vt.evaluation.mentions import Mention
 from s2vt.evaluation.protocol import Window
 from s2vt.evaluation.tables import TABLES, PhraseMap, Table
@@ -90,13 +91,14 @@ class Scorer:
         tables: list of Table, or of what has the same attributes; None: those of `TABLES`.
     Attributes:
         tallies: {name of a table: Tally} of the tables asked so far.
+        phrases: the scores of each phrase of the medium that was added last, see `phrase_scores`.
         groups: see `localization.LocalizationScores`.
     """
 
     groups = ()
 
     def __init__(self, sources, media, protocol, tables=None):
-        self.sources, self.protocol, self.tallies = sources, protocol, {}
+        self.sources, self.protocol, self.tallies, self.phrases = sources, protocol, {}, []
         self.tables = [table for table in tables or TABLES if media in table.media]
 
     @property
@@ -120,9 +122,12 @@ class Scorer:
         tallies = {}
         asked = [self._ask(caption, window, tallies) for caption in captions]
         asked = [(encoded, questions) for encoded, questions in asked if questions]
+        phrases = {}
         for question, table, values in self.scores(medium, window, asked) if asked else ():
-            categories = question.mention.phrase.categories
-            self._tally(table, tallies).add(values, categories, medium.id, question.unread)
+            values = {row: float(value) for row, value in values.items()}
+            self._tally(table, tallies).add(values, question.mention.phrase.categories, medium.id, question.unread)
+            phrases.setdefault(id(question), phrase_scores.entry(question))["scores"][table.name] = values
+        self.phrases = list(phrases.values())
         self.merge(tallies)
         return tallies
 
@@ -175,7 +180,7 @@ class Scorer:
         encoded = [EncodedCaption.of(caption.tokens, source.vocabulary, source.max_words) for source in self.sources]
         questions = []
         for mention in caption.mentions:
-            question = Question(mention.cut(window), [], _reason_unread(mention, encoded))
+            question = Question(" ".join(caption.tokens), mention.cut(window), [], _reason_unread(mention, encoded))
             words = mention.phrase.words
             partly_read = not question.unread and any(len(each.positions(words)) < len(words) for each in encoded)
             for table in self.tables:
@@ -208,8 +213,9 @@ class ReadScorer(Scorer):
 
 @dataclass(frozen=True)
 class Question:
-    """A mention, the tables that score it, and why a captioner cannot read it, "" if all can."""
+    """A mention in a sentence, the tables that score it, and why a captioner cannot read it, "" if all can."""
 
+    sentence: str
     mention: Mention
     tables: list[Table]
     unread: str

@@ -9,6 +9,7 @@ import pytest
 
 from s2vt.captioning.export import export, to_float16
 from s2vt.captioning.runs import Run
+from s2vt.data.files import read_json
 from s2vt.errors import UserError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "experiments" / "StillShapes"
@@ -33,6 +34,14 @@ def test_the_copy_is_the_same_captioner_up_to_rounding(run, tmp_path):
     small, large = (r.checkpoint_path(number).stat().st_size for r in (copy, run))
     assert small < 0.55 * large and not (copy.folder / "training_state.npz").exists()
     assert sorted(path.name for path in (tmp_path / "shipped").iterdir()) == ["Still"]
+
+
+def test_the_copy_names_the_published_weights_of_its_network(run, tmp_path):
+    copy, same = (export(run, "best", tmp_path / f"{name}", name) for name in ("inception-2015", None))
+    assert copy.config() == run.config().replace(["features.weights=inception-2015"])
+    assert same.config() == run.config()
+    digests = [read_json(each.folder / "config.json")["weights"] for each in (copy, same, run)]
+    assert digests == digests[:1] * 3
 
 
 def test_an_existing_folder_and_weights_beyond_float16_are_refused(run, tmp_path):

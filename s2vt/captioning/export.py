@@ -1,6 +1,6 @@
 """Copies a run for shipping, with one checkpoint in float16.
 
-    python -m s2vt.captioning.export --name RUN --output experiments/FOLDER
+    python -m s2vt.captioning.export --name RUN --output experiments/FOLDER --network inception-2015
 
 The copy can be tested, localized and explained as the run itself; without training_state.npz it cannot be resumed.
 float16 has 11 significant bits: weights change by at most one part in 2,048.
@@ -21,12 +21,14 @@ from s2vt.errors import UserError
 COPIED = ("vocabulary.json", "log.csv", "descriptor_statistics.json")
 
 
-def export(run, which, folder):
+def export(run, which, folder, network=None):
     """Copies a run's files, and one of its checkpoints in float16.
 
     Args:
         run: a Run.   which: the checkpoint, as `Run.checkpoint`.
         folder: of the copy; it must not exist, and its name is the copy's.
+        network: what the copy calls the weights of its network, `features.weights`, where they are a file that its
+            users do not have; None: as the run does. The digest stays: it says whether other weights are the same.
     Returns:
         The copy, a Run.
     Raises:
@@ -42,7 +44,9 @@ def export(run, which, folder):
         for name in COPIED:
             if (run.folder / name).exists():
                 shutil.copyfile(run.folder / name, partial / name)
-        write_json(partial / "config.json", portable(read_json(run.folder / "config.json")))
+        record = portable(read_json(run.folder / "config.json"))
+        record["config"]["features"]["weights"] = network or record["config"]["features"]["weights"]
+        write_json(partial / "config.json", record)
         weights = run.checkpoint_path(number)
         to_float16(weights, partial / "checkpoints" / weights.name)
         write_json(partial / "checkpoints" / "scores.json", {str(k): score for k, score in run.scores().items()})
@@ -83,9 +87,10 @@ def main(arguments=None):
     parser.add_argument("--experiments_dir", default="experiments", help="folder of the runs")
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="of the copy, such as experiments/Flickr30k")
+    parser.add_argument("--network", help="what the copy calls its network's weights, such as inception-2015")
     options = parser.parse_args(arguments)
     run = Run(Path(options.experiments_dir) / options.name).require()
-    copy = export(run, options.checkpoint, options.output)
+    copy = export(run, options.checkpoint, options.output, options.network)
     size = sum(path.stat().st_size for path in copy.folder.rglob("*") if path.is_file())
     print(f"{copy.folder}: {size / 1e6:.1f} MB")
     return 0

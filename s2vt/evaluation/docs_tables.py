@@ -314,7 +314,8 @@ PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, 
     (
         "plain",
         (
-            ("S2VT", "Flickr30k-s2vt"),
+            ("S2VT, 1,300 units", "Flickr30k-s2vt-1300"),
+            ("S2VT, 512 units", "Flickr30k-s2vt"),
             ("mean pooling", "Flickr30k-plain"),
             ("soft attention", "Flickr30k-soft"),
             ("hard attention", "Flickr30k-hard"),
@@ -528,7 +529,8 @@ TABLES = (
             (f"photographs, {trained}, {title}", {"captioner": run, "show": own})
             for trained, captioners in PHOTOGRAPHS
             for title, run in captioners
-        ),
+        )
+        + (("clips of MSR-VTT, taught, InceptionV3", {"captioner": "MSR-VTT", "show": own}),),
         columns=tuple((metric, {"table": metric}) for metric in ("METEOR", "CIDEr", "BLEU-4")),
         common={"part": "captions"},
     ),

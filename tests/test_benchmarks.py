@@ -1,12 +1,14 @@
 """The benchmarks at tiny sizes. The release's procedures give this project's numbers, before they are timed."""
 
 import dataclasses
+import itertools
 import json
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from explanations import explanation
 from PIL import Image
 from toys import with_random_weights
 
@@ -14,6 +16,7 @@ import cfg
 from benchmarks import __main__ as benchmarks
 from benchmarks import (
     ablations,
+    every_map,
     extraction,
     grouping,
     maps,
@@ -281,6 +284,25 @@ def test_rendering_runs():
     drawn, encoded = rows.values()
     assert encoded["of the encoder alone"] > 0
     assert encoded["release's ms a frame"] > drawn["release's ms a frame"]
+
+
+def test_every_map_is_drawn_at_its_place_with_its_maximum(tmp_path):
+    cells = np.zeros((2, 1, 8, 8))
+    cells[1, 0, 2, 5] = 1  # of the second word; x = 32 * 5 + 37.5, y = 32 * 2 + 37.5 of 299 pixels
+    found = explanation(("a", "cup"), {"eb": (cells, None)}, Geometry.of(299, 299))
+    panel, phrase = ("eb", found, SaliencyConfig(map="eb")), Phrase("cup", (1,))
+    picture = np.full((299, 299, 3), (200, 0, 0), np.uint8)
+    every_map.draw(picture, ([panel] * 2, [panel]), phrase, ("a cup", "cup"), 2, tmp_path / "new" / "maps.jpg")
+    drawn = np.asarray(Image.open(tmp_path / "new" / "maps.jpg").convert("RGB")).astype(int)
+    side, step = every_map.PANEL, (every_map.PANEL + every_map.GAP, every_map.PANEL + every_map.LABEL)
+    coloured = {}
+    for column, row in itertools.product(range(2), range(3)):  # picture and map; map; map of the second list
+        x, y = every_map.MARGIN + column * step[0], every_map.MARGIN + every_map.LABEL + row * step[1]
+        place = drawn[y : y + side, x : x + side]
+        star = place[int(101.5 / 299 * side), int(197.5 / 299 * side)]
+        coloured[column, row] = "blank" if place.min() > 250 else "map" if star.min() > 240 else "picture"
+    maps = dict.fromkeys([(1, 0), (0, 1), (0, 2)], "map")
+    assert coloured == maps | {(0, 0): "picture", (1, 1): "blank", (1, 2): "blank"}
 
 
 def test_median_seconds_takes_turns():

@@ -1,12 +1,15 @@
 """Receptive fields: InceptionV3's, and those of small networks measured by changing single input pixels."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from s2vt.features import efficientnet_lite0, inception_2015
 from s2vt.features.inception import inception_v3
-from s2vt.features.receptive_field import ReceptiveField, receptive_field
+from s2vt.features.receptive_field import ReceptiveField, blocks_from_the_top, receptive_field
 
 
 def test_layers_of_inception():
@@ -20,6 +23,39 @@ def test_layers_of_inception():
         assert offset + (side - 1) * stride / 2 == (299 - 1) / 2
     stem = 3 + 2 * (2 + 2 + 2) + 4 * (2 + 2)  # 3x3 convolutions and poolings in steps of 1, 2 and 4 pixels
     assert receptive_field(network, "mixed2").size == stem + 3 * 4 * 8  # three blocks with a 5x5, or two 3x3
+
+
+@pytest.mark.parametrize(
+    ("make", "sides"),
+    [
+        (inception_v3, [8, 17, 35, 71, 147]),
+        (inception_2015.network, [8, 17, 35, 71, 147]),
+        (efficientnet_lite0.network, [8, 16, 32, 64, 128]),
+    ],
+    ids=["Keras' InceptionV3", "InceptionV3 of 2015", "EfficientNet-Lite0"],
+)
+def test_blocks_of_the_networks_go_down_from_the_cells_and_leave_nothing_out(make, sides):
+    network = make()
+    blocks = blocks_from_the_top(network)
+    assert list(blocks) == [f"{side}x{side}" for side in sides]
+    owner = {id(variable): layer for layer in network.layers for variable in layer.weights}
+    assert sorted(owner) == sorted(id(variable) for variables in blocks.values() for variable in variables)
+    # No layer of a block is below one of a later block: its outputs are no larger than theirs.
+    heights = [[owner[id(variable)].output.shape[1] for variable in variables] for variables in blocks.values()]
+    assert all(max(above) < min(below) for above, below in itertools.pairwise(heights))
+
+
+def test_a_block_changes_nothing_below_it():
+    network = branched(23)
+    network = keras.Model(network.input, [network.get_layer(name).output for name in ("stem", "block", "top")])
+    blocks, picture = blocks_from_the_top(network), np.ones((1, 23, 23, 1), "float32")
+    assert {name: len(variables) for name, variables in blocks.items()} == {"4x4": 2, "13x13": 4}
+    before = network.predict_on_batch(picture)
+    for name, unchanged in (("4x4", [True, True, False]), ("13x13", [False, False, False])):
+        for variable in blocks[name]:
+            variable.assign(2 * variable + 1)
+        after = network.predict_on_batch(picture)
+        assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == unchanged
 
 
 def branched(side):
@@ -54,6 +90,9 @@ def test_what_has_no_receptive_field_is_an_error():
     for layer in ("wide", "pooled"):
         with pytest.raises(ValueError, match=f"layer {layer} has no receptive field with equal sides"):
             receptive_field(network, layer)
+    dense = keras.Model(x, layers.Dense(2, name="dense")(pooled))
+    with pytest.raises(ValueError, match="layer dense has no receptive field: it mixes all positions"):
+        blocks_from_the_top(dense)
     with pytest.raises(ValueError, match=r"has no layer mixed; its layers are \['.*', 'wide', 'pooled'\]"):
         receptive_field(network, "mixed")
     branches = [layers.MaxPooling2D(3, s, "same")(layers.ZeroPadding2D(p)(x)) for s, p in ((1, 0), (3, 9))]

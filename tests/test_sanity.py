@@ -11,10 +11,12 @@ from toys import with_random_weights
 from s2vt.captioning.captioners import CAPTIONERS
 from s2vt.config import PROTOCOLS
 from s2vt.errors import UserError
+from s2vt.evaluation import pixels
 from s2vt.evaluation.localization import LocalizationRequest
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.sanity import curves, sanity
 from s2vt.features import networks
+from s2vt.features.extraction import sample_inputs
 from s2vt.rendering.similarity import similarity_figure
 from s2vt.saliency import maps
 from s2vt.saliency.maps import Evidence, Kind
@@ -89,21 +91,41 @@ def test_a_resumed_check_equals_a_whole_one(data, run):
     assert resumed == whole
 
 
-def test_the_network_is_scrambled_where_asked_for(data, run, monkeypatch):
-    class Scrambled(ColourNetwork):
-        """Its colours depend on a variable."""
+class LearnedNetwork(ColourNetwork):
+    """Its colours depend on the lowest of three blocks; it writes down which of them are scrambled."""
 
-        def __init__(self, features):
-            self.network = type("Network", (), {"weights": [keras.Variable(np.eye(3, 2048))]})
+    def __init__(self):
+        self.learned = {"8x8": np.arange(7.0), "17x17": np.arange(11.0), "149x149": np.eye(3, 2048)}
+        self.blocks, self.seen = {name: [keras.Variable(it)] for name, it in self.learned.items()}, []
 
-        def cells(self, pictures):
-            return super().cells(pictures)[..., :3] @ ops.convert_to_numpy(self.network.weights[0])
+    def from_the_top(self):
+        return self.blocks
 
-    made = []
-    monkeypatch.setattr(networks, "FeatureExtractor", lambda features: made.append(Scrambled(features)) or made[-1])
-    (scores,) = sanity(request(data, run, limit=1, pixels=True))
-    assert average(scores, "network, Spearman", "norm") < 0.9 < average(scores, "input, Spearman", "norm")
-    np.testing.assert_array_equal(ops.convert_to_numpy(made[0].network.weights[0]), np.eye(3, 2048))
+    def scrambled(self):
+        return [name for name, (v,) in self.blocks.items() if (ops.convert_to_numpy(v) != self.learned[name]).any()]
+
+    def cells(self, pictures):
+        self.seen.append(self.scrambled())
+        return super().cells(pictures)[..., :3] @ ops.convert_to_numpy(self.blocks["149x149"][0])
+
+
+def test_the_network_is_scrambled_block_by_block_where_asked_for(data, run, monkeypatch):
+    network, decoded = LearnedNetwork(), []
+    monkeypatch.setattr(networks, "FeatureExtractor", lambda features: network)
+    monkeypatch.setattr(pixels, "sample_inputs", lambda *of: decoded.append(of[0]) or sample_inputs(*of))
+    protocols = [Protocol.of(CONFIG.with_settings(PROTOCOLS[name]), name) for name in ("ours", "paper")]
+    scores, of_paper = sanity(request(data, run, limit=2, pixels=True, protocols=tuple(protocols)))
+    # From the top down, all earlier blocks staying scrambled; each medium is decoded once, for both protocols.
+    assert network.seen == 2 * [["8x8"], ["8x8", "17x17"], ["8x8", "17x17", "149x149"]]
+    assert network.scrambled() == [] and len(decoded) == len(set(decoded)) == 2
+    stages = ["output", "input", "network 8x8", "network 17x17", "network", "another sentence"]
+    assert curves(scores)[0][:2] == ("space: Spearman", stages) == curves(of_paper)[0][:2]
+    for stage in stages[:-2]:
+        assert average(scores, f"{stage}, Spearman", "norm") > 0.98  # descriptor files are float16
+    assert average(scores, "network, Spearman", "norm") < 0.9
+    texts = [scores.tallies[f"space: {stage}, SSIM"].protocol for stage in ("network 17x17", "network")]
+    assert "permuted: the feature network's layers of 17x17 units, too." in texts[0]
+    assert "permuted: the whole feature network, too." in texts[1]
 
 
 def test_release_is_refused(data, run):
@@ -143,6 +165,9 @@ def test_a_cascade_permutes_stage_by_stage_and_puts_everything_back():
         cascade.scramble("bottom")
         np.testing.assert_allclose(ops.convert_to_numpy(first), scrambled)  # stays scrambled
         1 / 0  # noqa: B018
+    with cascade:  # again, the same
+        cascade.scramble("top")
+        np.testing.assert_allclose(ops.convert_to_numpy(first), scrambled)
     for variable, expected in zip((first, second, third), values, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(variable), expected, rtol=1e-6)
 

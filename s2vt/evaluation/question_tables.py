@@ -113,13 +113,14 @@ def cost_tally(name):
 
 # --- sanity: similarity of maps ---------------------------------------------------------------------------------------
 
-# Stages after `Captioner.from_the_top`, from the first on, and in words.
+# Stages after `Captioner.from_the_top`, from the first on, and in words; NETWORK is the last of the feature network's.
+NETWORK = "network"
 STAGES = {
     "output": "the output layer",
     "decoder": "the decoder, too",
     "input": "the projection of descriptors, too",
     "embedding": "the embedding of words, too: the whole captioner",
-    "network": "the feature network, too",
+    NETWORK: "the whole feature network, too",
 }
 OTHER = "another sentence"
 MEASURES = ("Spearman", "SSIM")
@@ -136,13 +137,26 @@ def similarity_name(domain, stage, measure):
     return f"{domain}: {stage}, {measure}"
 
 
+def network_stages(blocks):
+    """The stages of a feature network, from the top.
+
+    Args:
+        blocks: names of its blocks, such as "17x17", from the top.
+
+    Example:
+        >>> network_stages(["8x8", "17x17", "149x149"])
+        ['network 8x8', 'network 17x17', 'network']
+    """
+    return [*(f"{NETWORK} {block}" for block in blocks[:-1]), NETWORK]
+
+
 @dataclass(frozen=True)
 class SimilarityTable(OfEveryMention):
     """The similarity to the map before, at one stage.
 
     Attributes:
         domain: "space", the cells of all frames, or "time".
-        stage: a key of STAGES, or OTHER.
+        stage: a key of STAGES, one of `network_stages`, or OTHER.
         measure: one of MEASURES.
     """
 
@@ -165,7 +179,9 @@ class SimilarityTable(OfEveryMention):
         if self.stage == OTHER:
             after = "the map of the words that a caption of the next medium has at the phrase's places"
         else:
-            after = f"the map after the values of every variable were permuted: {STAGES[self.stage]}"
+            block = self.stage.removeprefix(NETWORK).strip()
+            permuted = STAGES.get(self.stage) or f"the feature network's layers of {block} units, too"
+            after = f"the map after the values of every variable were permuted: {permuted}"
         how = {
             "Spearman": f"rank correlation of the values of {'cells' if self.domain == 'space' else 'frames'}",
             "SSIM": f"structural similarity of the maps as drawn, at {DRAWN} x {DRAWN} pixels",

@@ -1,12 +1,14 @@
 """Sanity checks of maps: do they change when the captioner forgets what it learned, or hears another sentence?
 
 Adebayo et al. 2018: the weights are scrambled from the top down, stage by stage, all earlier stages staying scrambled
-(`s2vt.saliency.sanity.Cascade`), and each phrase's map is compared with the one before. A last stage leaves the
-captioner alone and asks about the words that another medium's caption has at the phrase's places.
+(`s2vt.saliency.sanity.Cascade`), and each phrase's map is compared with the one before: first the captioner's layers,
+then, with `pixels`, the blocks of the feature network. A last stage leaves both alone and asks about the words that
+another medium's caption has at the phrase's places.
 
 Letters: m frames (1 for a picture), G x G grid, T words.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -17,7 +19,16 @@ from s2vt.data.phrases import Phrase
 from s2vt.data.text import tokenize
 from s2vt.evaluation.localization import refuse_other_cells, score_maps
 from s2vt.evaluation.pixels import Pixels
-from s2vt.evaluation.question_tables import DRAWN, MEASURES, OTHER, STAGES, SimilarityTable, similarity_name
+from s2vt.evaluation.question_tables import (
+    DRAWN,
+    MEASURES,
+    NETWORK,
+    OTHER,
+    STAGES,
+    SimilarityTable,
+    network_stages,
+    similarity_name,
+)
 from s2vt.evaluation.scorer import EncodedCaption, ReadScorer
 from s2vt.saliency.heatmaps import upsample
 from s2vt.saliency.maps import find_evidence
@@ -28,37 +39,77 @@ def sanity(request, progress=iter):
     """Compares maps before and after scrambling, as `localization.score_maps`.
 
     Args:
-        request: a LocalizationRequest with runs. With `pixels`, the feature network is scrambled in the end, too.
+        request: a LocalizationRequest with runs. With `pixels`, the feature network is scrambled after the captioner,
+            block by block.
     Raises:
         UserError: as `score_maps`, and under protocol release.
     """
     refuse_other_cells(request.protocols, "--sanity")
 
     def scorers(ground):
-        pixels = Pixels(ground.config) if request.pixels else None
-        return [SanityScorer(ground, protocol, pixels) for protocol in request.protocols]
+        scrambling = Scrambling(request.seed, Pixels(ground.config) if request.pixels else None)
+        return [SanityScorer(ground, protocol, scrambling) for protocol in request.protocols]
 
     return score_maps(request, "sanity", scorers, progress)
+
+
+class Scrambling:
+    """Captioners and a feature network on their way to losing what they learned, for the scorers of all protocols.
+
+    Args:
+        seed: of the permutations.
+        pixels: `Pixels` if the feature network is scrambled after the captioner, else None.
+    """
+
+    def __init__(self, seed, pixels=None):
+        self.seed, self.pixels = seed, pixels
+        self.captioner = functools.cache(self._captioner)
+        self.descriptors = functools.lru_cache(1)(self._descriptors)
+
+    @property
+    def stages(self):
+        """All stages, from the top: those that a captioner may have, then those of the feature network."""
+        of_captioner = [stage for stage in STAGES if stage != NETWORK]
+        return of_captioner + (list(self.network.stages) if self.pixels else [])
+
+    @functools.cached_property
+    def network(self):
+        """The Cascade of the feature network's blocks."""
+        blocks = self.pixels.extractor.from_the_top()
+        return Cascade(dict(zip(network_stages(list(blocks)), blocks.values(), strict=True)), self.seed)
+
+    def _captioner(self, captioner):
+        """The Cascade of a captioner."""
+        return Cascade({stage: found for stage, found in captioner.from_the_top().items() if found}, self.seed)
+
+    def _descriptors(self, medium):
+        """{stage of the feature network: the medium's Descriptors}; the medium is decoded once."""
+        if not self.pixels:
+            return {}
+        inputs, found = self.pixels.inputs(medium), {}
+        with self.network as cascade:
+            for stage in cascade.stages:
+                cascade.scramble(stage)
+                found[stage] = self.pixels.describe(self.pixels.extractor.cells(inputs))
+        return found
 
 
 class SanityScorer(ReadScorer):
     """Sums up the similarity of each mention's maps before and after each stage.
 
     Args:
-        ground: a `localization.Ground`.   protocol: a Protocol.
-        pixels: `Pixels` if the feature network is scrambled in the end, else None.
+        ground: a `localization.Ground`.   protocol: a Protocol.   scrambling: a Scrambling.
     """
 
-    def __init__(self, ground, protocol, pixels=None):
-        stages = [stage for stage in STAGES if pixels or stage != "network"]
+    def __init__(self, ground, protocol, scrambling):
+        self.scrambling = scrambling
         tables = [
             SimilarityTable(domain, stage, measure)
             for domain, measures in (("space", MEASURES), ("time", MEASURES[:1]))
             for measure in measures
-            for stage in (*stages, OTHER)
+            for stage in (*scrambling.stages, OTHER)
         ]
         super().__init__(ground.sources(protocol), ground.config.media, protocol, tables)
-        self.pixels, self.seed, self.stages = pixels, ground.request.seed, stages
         split = datasets.select(ground.all_media, ground.request.split)
         following = itertools.chain(split[1:], split[:1])
         self.groups = tuple(
@@ -69,12 +120,16 @@ class SanityScorer(ReadScorer):
 
     def settings(self):
         """As `Scorer.settings`, and whether the network is scrambled."""
-        return super().settings() | {"pixels": self.pixels is not None}
+        return super().settings() | {"pixels": self._has_pixels}
+
+    @property
+    def _has_pixels(self):
+        return self.scrambling.pixels is not None
 
     @property
     def file_name(self):
         """The protocol, and whether the network is scrambled."""
-        return self.protocol.file_name + ("_pixels" if self.pixels else "")
+        return self.protocol.file_name + ("_pixels" if self._has_pixels else "")
 
     def ordered_tallies(self):
         """As `Scorer.ordered_tallies`, without stages that no captioner has."""
@@ -114,16 +169,13 @@ class SanityScorer(ReadScorer):
             return find_evidence(source.captioner, of, of_sentences, kinds, source.asking)
 
         yield "", evidence(descriptors, sentences)
-        variables = source.captioner.from_the_top()
-        if self.pixels:
-            variables["network"] = self.pixels.extractor.network.weights
-        with Cascade({stage: variables[stage] for stage in self.stages if variables.get(stage)}, self.seed) as cascade:
+        with self.scrambling.captioner(source.captioner) as cascade:
             for stage in cascade.stages:
                 cascade.scramble(stage)
-                if stage == "network":
-                    descriptors = self.pixels.describe(self.pixels.extractor.cells(self.pixels.inputs(medium)))
                 yield stage, evidence(descriptors, sentences)
-        yield OTHER, evidence(source.describe(medium), self._others(source, medium, sentences))
+            for stage, of_network in self.scrambling.descriptors(medium).items():
+                yield stage, evidence(of_network, sentences)
+        yield OTHER, evidence(descriptors, self._others(source, medium, sentences))
 
     def _others(self, source, medium, sentences):
         """Sentences of the same lengths from the next medium's captions, each repeated where it is shorter."""

@@ -23,6 +23,7 @@ from s2vt.data.files import file_digest
 from s2vt.data.geometry import Grid
 from s2vt.errors import MissingWeights, UserError
 from s2vt.features import efficientnet_lite0, inception, inception_2015
+from s2vt.features.receptive_field import blocks_from_the_top
 
 IMAGENET, INCEPTION_2015, EFFICIENTNET_LITE0 = "imagenet", "inception-2015", "efficientnet-lite0"
 SHIPPED = "inception-shapes"  # the backbone of the synthetic sets; a file of the repository, not of the package
@@ -177,7 +178,7 @@ class FeatureExtractor:
         grid, D = self.described.grid, self.described.num_channels
         pictures = keras.Input((grid.input_size, grid.input_size, 3), dtype="uint8")
         maps = ops.cast(network(preprocess(ops.cast(pictures, "float32"))), "float16")
-        self.network = keras.Model(pictures, ops.reshape(maps, (-1, grid.num_cells, D)))
+        self.network, self._layers = keras.Model(pictures, ops.reshape(maps, (-1, grid.num_cells, D))), network
         self._predict = predictor(self.network, self.batch_size)
 
     def cells(self, pictures):
@@ -189,6 +190,10 @@ class FeatureExtractor:
             (B, G*G, D) float16, the precision of descriptor files. The mean over the cells is pool_3.
         """
         return self.view(pictures)
+
+    def from_the_top(self):
+        """The network's variables, {name of a block: variables}: `receptive_field.blocks_from_the_top`."""
+        return blocks_from_the_top(self._layers)
 
     def _plain(self, pictures):
         """The cells of pictures as they are."""

@@ -60,19 +60,55 @@ def receptive_field(model, layer):
         >>> receptive_field(model, "conv"), receptive_field(model, "pool")
         (ReceptiveField(stride=2, offset=1.0, size=3), ReceptiveField(stride=4, offset=2.0, size=5))
     """
-    import keras
-
-    fields = {id(model.input): (_Field(1, 0, 1),) * 2}  # along y, along x
-    for each in model.layers:
-        if id(each.output) not in fields:
-            below = [(fields[id(tensor)], tensor.shape) for tensor in keras.tree.flatten(each.input)]
-            fields[id(each.output)] = tuple(_along(each, below, axis) for axis in range(2))
+    for each, (y, x) in _fields(model):
         if each.name == layer:
-            y, x = fields[id(each.output)]
             if None in (x, y) or x != y:
                 raise ValueError(f"layer {layer} has no receptive field with equal sides; received {y} and {x}")
             return ReceptiveField(x.stride, (x.first + x.last - 1) / 2, x.last - x.first)
     raise ValueError(f"model {model.name} has no layer {layer}; its layers are {[each.name for each in model.layers]}")
+
+
+def blocks_from_the_top(model):
+    """The variables of a network in blocks of layers whose units are equally far apart, for checks of maps.
+
+    A block ends where a convolution or a pooling has a stride: no layer of a block lies below one of a later block.
+
+    Args:
+        model: as for `receptive_field`.
+    Returns:
+        {"8x8": variables, "17x17": ...}, lists, from the output down to the input; a block is called after the height
+        and width of its uppermost layer.
+    Raises:
+        ValueError: as `receptive_field`.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Input((9, 9, 3))
+        >>> y = keras.layers.Conv2D(2, 3, strides=2, name="conv")(x)
+        >>> model = keras.Model(x, keras.layers.Conv2D(5, 2, name="top")(keras.layers.MaxPooling2D(2)(y)))
+        >>> {block: len(variables) for block, variables in blocks_from_the_top(model).items()}
+        {'1x1': 2, '4x4': 2}
+    """
+    names, blocks = {}, {}
+    for layer, (y, x) in _fields(model):
+        if layer.weights:
+            if None in (x, y):
+                raise ValueError(f"layer {layer.name} has no receptive field: it mixes all positions, or is not known")
+            names[y.stride, x.stride] = "{}x{}".format(*layer.output.shape[1:3])
+            blocks.setdefault((y.stride, x.stride), []).extend(layer.weights)
+    return {names[stride]: variables for stride, variables in sorted(blocks.items(), reverse=True)}
+
+
+def _fields(model):
+    """Yields (layer, fields of its unit 0 along y and x), from the input up; a field is None: of no single place."""
+    import keras
+
+    fields = {id(model.input): (_Field(1, 0, 1),) * 2}
+    for each in model.layers:
+        if id(each.output) not in fields:
+            below = [(fields[id(tensor)], tensor.shape) for tensor in keras.tree.flatten(each.input)]
+            fields[id(each.output)] = tuple(_along(each, below, axis) for axis in range(2))
+        yield each, fields[id(each.output)]
 
 
 def _along(layer, below, axis):

@@ -13,6 +13,18 @@ MSR_VTT = Config(
     "(http://ms-multimedia-challenge.com/2017/dataset) and lay them out as DATA/README.md shows",
     splits="6513/497/2990",
 )
+"""MSR-VTT. Model and training are the paper's.
+
+The captioner that ships was trained with other settings, and with Flickr30k's photographs beside the clips. To repeat
+it:
+
+    python preprocessing.py --dataset MSR-VTT --layer mixed_10
+    python preprocessing.py --dataset Flickr30k
+    python run_s2vt.py --config experiments/MSR-VTT/config.json --train --name COPY
+
+300 clips and 7,099 photographs: the clips' descriptors in 57 min, training of 7 epochs in 58 min, both beside other
+work, and 2 GB of memory, on one core of an AMD EPYC with bfloat16.
+"""
 
 MSVD = Config(
     dataset="MSVD",

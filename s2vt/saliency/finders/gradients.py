@@ -23,11 +23,8 @@ def find_gradients(captioner, descriptors, sentences, asking, names):
 
     makers = {"gradient": lambda g: g, "gradcam": lambda g: g.mean(axis=1, keepdims=True)}
 
-    def found(y):
-        g = word_gradients(captioner.encode, captioner.step, descriptors.v, y)  # (T, N, D)
-        return {name: times_input(makers[name](g), descriptors) for name in names}
-
-    return [found(y) for y in sentences]
+    found = word_gradients(captioner.encode, captioner.step, descriptors.v, sentences)  # S of (T, N, D)
+    return [{name: times_input(makers[name](g), descriptors) for name in names} for g in found]
 
 
 def find_integrated(captioner, descriptors, sentences, asking, names):
@@ -44,11 +41,9 @@ def find_integrated(captioner, descriptors, sentences, asking, names):
     """
     from s2vt.saliency.gradients import integrated_gradients
 
-    encode, step, v, steps = captioner.encode, captioner.step, descriptors.v, asking.saliency.integration_steps
-    return [
-        dict.fromkeys(names, times_input(integrated_gradients(encode, step, v, y, steps), descriptors))
-        for y in sentences
-    ]
+    steps = asking.saliency.integration_steps
+    found = integrated_gradients(captioner.encode, captioner.step, descriptors.v, sentences, steps)
+    return [dict.fromkeys(names, times_input(g, descriptors)) for g in found]
 
 
 def times_input(g, descriptors):

@@ -3,6 +3,7 @@
 Letters: N descriptors, D=3, T words, V=7, m=5 frames, G=2.
 """
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -99,6 +100,7 @@ def test_integrated_gradients_sum_to_the_difference(captioner, media):
     if captioner.name.startswith("hard_attention"):
         pytest.skip("its function jumps")
     descriptors, asking = MEDIA[media]
+    asking = dataclasses.replace(asking, saliency=SaliencyConfig(integration_steps=64))
     found = find_evidence(captioner, descriptors, SENTENCES, ["integrated"], asking)
     for y, of_sentence in zip(SENTENCES, found, strict=True):
         v = descriptors.v[None]

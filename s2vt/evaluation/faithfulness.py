@@ -307,7 +307,9 @@ class Asked:
             substitutes, read = [make(how) for how in replaced], self.descriptors.v.shape
             network, grid = self.pixels.extractor.cells, self.pixels.grid
             v = deletion.ReplacedPixels(self.pictures, kept, substitutes, network, grid, self.pixels.describe, read)
-        return [-losses["nll"] for losses in descriptor_losses(self.captioner.encode, self.captioner.step, v, sentences)]
+        return [
+            -losses["nll"] for losses in descriptor_losses(self.captioner.encode, self.captioner.step, v, sentences)
+        ]
 
 
 class Curves:

@@ -52,8 +52,8 @@ PRESETS = {
             steps=224,
             pixel_steps=16,
             missing="blur",
-            source="RISE (Petsiuk et al. 2018, evaluation.py): 224 steps of 224 of 224 x 224 pixels, here of cells, and "
-            "of cells' pixels 16; deletion to zeros of the normalised input, insertion from a blur of kernel 11, sigma 5",
+            source="RISE (Petsiuk et al. 2018, evaluation.py): 224 steps of 224 of 224 x 224 pixels, here of cells (of "
+            "cells' pixels 16); deletion to zeros of the normalised input, insertion from a blur of kernel 11, sigma 5",
         ),
         Preset(
             "quantus",

@@ -49,11 +49,12 @@ def word_gradients(encode, step, v, sentences):
 def integrated_gradients(encode, step, v, sentences, steps):
     """The mean gradient of log P(y_t | y_<t, a v) with respect to each number, over a from 0 to 1: S of (T, N, D).
 
-    The integral is Gauss and Legendre's rule with as many points as `steps`, exact for polynomials in a of degree
-    2 steps - 1.
+    Gauss and Legendre's rule with as many points as `steps` over u, a = u^3: what a captioner says changes most where
+    it reads next to nothing.
     """
-    points, shares = np.polynomial.legendre.leggauss(steps)
-    return path_gradients(encode, step, v, sentences, ((points + 1) / 2, shares / 2), ops.log_softmax)
+    u, shares = np.polynomial.legendre.leggauss(steps)
+    u = (u + 1) / 2
+    return path_gradients(encode, step, v, sentences, (u**3, 3 * u**2 * shares / 2), ops.log_softmax)
 
 
 def path_gradients(encode, step, v, sentences, path, score, memory_budget=MEMORY_BUDGET):

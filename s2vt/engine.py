@@ -28,6 +28,7 @@ def compiled(layer, function):
             with keras.StatelessScope(constants):
                 return function(*args)
 
+        of_constants.__wrapped__ = function  # TensorFlow counts graphs by function, and warns of many
         return tensorflow.function(of_constants, autograph=False, reduce_retracing=True)
     if engine == "jax":
         import jax

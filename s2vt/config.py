@@ -141,7 +141,7 @@ class SaliencyConfig:
     reads: Reads = 1  # times that the encoder reads a cell, or a pooled frame, in isolation (paper: 1)
     subsets: Subsets = 256  # random subsets of what the captioner reads, for map=banzhaf and rise (ours)
     subset_share: PartialShare = 0.5  # probability of a descriptor to be in a subset (Banzhaf: 1/2; RISE: 1/2)
-    integration_steps: Steps = 32  # points of the integral over inputs, for map=integrated (ours; Captum: 50)
+    integration_steps: Steps = 24  # points of the integral over inputs, for map=integrated (ours; Captum: 50)
     # Where Excitation Backprop is read, for map=eb, ceb, eb_likely: the captioner's cells | a layer of InceptionV3 with
     # 17x17 or 35x35 units.
     eb_layer: Literal["mixed_10", "17x17", "35x35"] = "mixed_10"

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from s2vt.config import Config, FeatureConfig
 from s2vt.data.geometry import Grid
-from s2vt.evaluation.faithfulness import Asked, Curves, Substitute
+from s2vt.evaluation.faithfulness import Asked, Curves, Spoken, Substitute
 from s2vt.evaluation.question_tables import CurveTable
 from s2vt.features.descriptors import Descriptors, descriptors_of, scan_order
 from s2vt.saliency import deletion
@@ -52,7 +52,7 @@ def effects(descriptors, substitute):
     """log P lost when one cell alone is replaced: the true effect of each cell, (m, C)."""
     m, C = descriptors.cells.shape[:2]
     alone = np.concatenate([np.ones((1, m * C), bool), ~np.eye(m * C, dtype=bool)]).reshape(-1, m, C)
-    log_p = asked(descriptors, substitute).log_p("descriptors", alone, np.array([1]), ["mean"])[0]
+    ((log_p,),) = asked(descriptors, substitute).log_p("descriptors", alone, [np.array([1])], ["mean"])
     return (log_p[0] - log_p[1:]).reshape(m, C)
 
 
@@ -71,7 +71,7 @@ def test_an_oracle_has_the_best_areas_of_all_orders(config, m, domain, preset):
     maps = {"oracle": both(of_cells), "worst": both(-of_cells), "center": deletion.from_centre(m, 4)}
     maps |= {f"random {k}": both(RNG.normal(size=of_cells.shape)) for k in range(20)}
     drawn = curves(descriptors, preset, domain)
-    found = drawn.values(asked(descriptors, substitute), "descriptors", np.array([1, 2]), [[0]], [maps])
+    (found,) = drawn.values(asked(descriptors, substitute), "descriptors", [Spoken(np.array([1, 2]), [[0]], [maps])])
     for curve, best in (("deletion", min), ("insertion", max)):
         areas = {row: drawn.area(v, domain) for row, v in found[0, curve, domain, "descriptors"].items()}
         assert best(areas, key=areas.get) == "oracle"
@@ -88,7 +88,7 @@ def test_a_curve_by_hand():
     drawn = curves(descriptors, Preset("half", share=0.5))
     asks = dataclasses.replace(asked(descriptors), captioner=captioner)
     maps = {"nll": (cells[:, :, 0].reshape(1, 2, 2), None)}
-    found = drawn.values(asks, "descriptors", np.array([1, 2]), [[0]], [maps])
+    (found,) = drawn.values(asks, "descriptors", [Spoken(np.array([1, 2]), [[0]], [maps])])
     deleted, inserted = (found[0, curve, "space", "descriptors"]["nll"] for curve in ("deletion", "insertion"))
     log_p = [s - np.log(np.exp(s) + 3) for s in (4, 1, 0)]
     np.testing.assert_allclose(deleted, log_p, rtol=1e-6)
@@ -96,24 +96,52 @@ def test_a_curve_by_hand():
     assert drawn.area(deleted, "space") == pytest.approx((log_p[0] / 2 + log_p[1] + log_p[2] / 2) / 2)
 
 
+class Noting(AdditiveCaptioner):
+    """Notes how many sequences are read each time, in `read`."""
+
+    def __init__(self):
+        self.read = []
+
+    def encode(self, v):
+        self.read.append(len(v))
+        return super().encode(v)
+
+
 def test_a_phrase_is_the_sum_of_its_words_and_equal_sets_are_read_once():
-    descriptors, read = picture(), []
-
-    class Noting(AdditiveCaptioner):
-        def encode(self, v):
-            read.append(len(v))
-            return super().encode(v)
-
+    descriptors, captioner = picture(), Noting()
     drawn = curves(descriptors, Preset("whole"))
-    asks = dataclasses.replace(asked(descriptors), captioner=Noting())
+    asks = dataclasses.replace(asked(descriptors), captioner=captioner)
     maps = {row: (RNG.normal(size=(1, 4, 4)), None) for row in ("a", "b")}
     maps["same as a"] = maps["a"]
     y = np.array([1, 2, 1])
-    found = drawn.values(asks, "descriptors", y, [[0, 2], [1]], [maps, maps])
-    assert sum(read) - 1 == 2 * 2 * 15 + 2  # curves x orders x inner points, and nothing and everything; a trial row
-    one = drawn.values(asks, "descriptors", y, [[0]], [maps])[0, "deletion", "space", "descriptors"]["a"]
-    rest = drawn.values(asks, "descriptors", y, [[2]], [maps])[0, "deletion", "space", "descriptors"]["a"]
-    np.testing.assert_allclose(found[0, "deletion", "space", "descriptors"]["a"], one + rest, rtol=1e-5)
+
+    def values(words):
+        (found,) = drawn.values(asks, "descriptors", [Spoken(y, words, [maps] * len(words))])
+        return found
+
+    found = values([[0, 2], [1]])
+    assert sum(captioner.read) - 1 == 2 * 2 * 15 + 2  # curves x orders x inner points, nothing, everything; a trial row
+    key = 0, "deletion", "space", "descriptors"
+    np.testing.assert_allclose(found[key]["a"], values([[0]])[key]["a"] + values([[2]])[key]["a"], rtol=1e-5)
+
+
+def test_orders_that_captions_share_are_read_once_for_all_and_others_for_their_own():
+    descriptors, captioner = picture(), Noting()
+    drawn = curves(descriptors, Preset("whole"))
+    asks = dataclasses.replace(asked(descriptors), captioner=captioner)
+    shared = {"random": (RNG.normal(size=(1, 4, 4)), None)}
+    own = [{"a": (RNG.normal(size=(1, 4, 4)), None)} for _ in range(3)]
+    captions = [Spoken(np.array([w, 1, 2]), [[1]], [maps | shared]) for w, maps in enumerate(own)]
+    found = drawn.values(asks, "descriptors", captions)
+    orders = 3 + 1
+    assert sum(captioner.read) == orders * 2 * 15 + 2 + orders  # and a trial row for those of each set of captions
+    for caption, of_caption in zip(captions, found, strict=True):
+        (alone,) = drawn.values(asks, "descriptors", [caption])
+        assert of_caption.keys() == alone.keys()
+        for key, rows in alone.items():
+            assert list(of_caption[key]) == ["a", "random"]
+            for row, values in rows.items():
+                np.testing.assert_allclose(of_caption[key][row], values, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("config", "m"), [(PICTURE, 1), (CLIP, 5)], ids=["picture", "clip"])
@@ -165,15 +193,37 @@ def test_pixels_nearest_to_a_cell_are_replaced():
         seen.append(pictures)
         return pictures.reshape(len(pictures), -1, 3)[:, :4].astype("float32")
 
-    read = ReplacedPixels(image, kept, substitutes, network, grid, lambda cells: descriptors_of(cells, PICTURE))
+    def describe(cells):
+        return descriptors_of(cells, PICTURE)
+
+    read = ReplacedPixels(image, kept, substitutes, network, grid, describe, (4, 3))
     assert read.shape == (3, 4, 3)
-    seen.clear()
-    assert read[0:3].shape == (3, 4, 3)
-    (shown,) = seen  # one batch
+    trial, whole = read[0:1], read[0:3]
+    assert whole.shape == (3, 4, 3) and np.array_equal(trial, whole[:1])
+    (shown,) = seen  # one batch, and once
     np.testing.assert_array_equal(shown[0], image[0])
     black = (shown[1] == 0).all(axis=-1)
     assert black[:11, 11:].all() and not black[11:].any() and not black[:, :10].any()
     assert (shown[2] == 128).all()
+
+
+def test_pictures_are_read_by_batches_whatever_slices_are_asked_for(monkeypatch):
+    monkeypatch.setattr(deletion, "BATCH", 7)
+    grid, seen = Grid(side=2, stride=10, offset=5, input_size=20), []
+    images = RNG.integers(1, 255, (3, 20, 20, 3)).astype(np.uint8)
+    kept = RNG.random((9, 3, 4)) < 0.5
+
+    def network(pictures):
+        seen.append(len(pictures))
+        return pictures[:, 5::10, 5::10].reshape(len(pictures), 4, 3).astype("float32")
+
+    substitutes = [np.zeros_like(images)] * 9
+    read = ReplacedPixels(images, kept, substitutes, network, grid, lambda cells: descriptors_of(cells, CLIP), (3, 3))
+    found = [read[rows] for rows in (slice(0, 1), slice(0, 5), slice(5, 9))]  # as `teacher_forcing` reads them
+    assert seen == [6] * 4 + [3]
+    middles = images[:, 5::10, 5::10].reshape(3, 4, 3) * kept[..., None]
+    np.testing.assert_allclose(np.concatenate(found[1:]), middles.mean(axis=2), rtol=1e-6)
+    np.testing.assert_array_equal(found[0], found[1][:1])
 
 
 def test_blur_is_rise_s():
@@ -193,6 +243,8 @@ def test_presets_are_the_tools_definitions():
     rise, quantus, xplique = (PRESETS[name] for name in ("rise", "quantus", "xplique"))
     assert deletion.step_counts(64, rise).tolist() == list(range(65))
     assert len(deletion.step_counts(26 * 64, rise)) == 225
+    assert deletion.step_counts(64, rise, "pixels").tolist() == list(range(0, 65, 4))
+    assert deletion.step_counts(64, quantus, "pixels").tolist() == deletion.step_counts(64, quantus).tolist()
     assert deletion.step_counts(64, xplique).tolist() == np.linspace(0, 64, 11, dtype=int).tolist()
     assert (rise.deleted, rise.missing, quantus.curves) == ("mean", "blur", ("deletion",))
     assert 64 * quantus.share == pytest.approx(8.16, abs=0.01)  # 100 of 784 regions

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from s2vt.engine import compiled, fused, predictor
+from s2vt.engine import compiled, fused, gradient, predictor
 
 
 class Counting(keras.layers.Layer):
@@ -44,6 +44,9 @@ def check():
     np.testing.assert_allclose(ops.convert_to_numpy(twice(ops.convert_to_tensor(x))), 2 * x + 1, rtol=1e-6)
     layer.weight.assign([3, 4, 5])  # a graph reads current values
     np.testing.assert_allclose(ops.convert_to_numpy(twice(ops.convert_to_tensor(x))), 2 * x + [3, 4, 5], rtol=1e-6)
+
+    d_x = gradient(lambda x: ops.sum(twice(x) ** 2))(ops.convert_to_tensor(x))  # goes through a graph to its arguments
+    np.testing.assert_allclose(ops.convert_to_numpy(d_x), 4 * (2 * x + [3, 4, 5]), rtol=1e-6)
 
     total = fused(lambda a, b: (ops.sum(ops.exp(a) + b, axis=-1), b))
     for rows in (2, 5):

@@ -347,7 +347,7 @@ def v():
 @pytest.mark.parametrize("score", [None, ops.log_softmax])
 def test_word_weights_are_finite_differences(captioner, v, score):
     scores = {} if score is None else {"score": score}
-    weights = word_weights(captioner.encode, captioner.step, v, Y, **scores)
+    (weights,) = word_weights(captioner.encode, captioner.step, v, [Y], **scores)
     assert weights.shape == (3, 4, 5) and weights.dtype == np.float32
     step = 1e-2 * np.eye(20, dtype="float32").reshape(20, 4, 5)
     changed = np.concatenate([v + step, v - step])
@@ -359,8 +359,8 @@ def test_word_weights_are_finite_differences(captioner, v, score):
 
 
 def test_a_words_weights_do_not_depend_on_later_words(captioner, v):
-    weights = word_weights(captioner.encode, captioner.step, v, Y)
-    first = word_weights(captioner.encode, captioner.step, v, Y[:1])
+    (weights,) = word_weights(captioner.encode, captioner.step, v, [Y])
+    (first,) = word_weights(captioner.encode, captioner.step, v, [Y[:1]])
     np.testing.assert_allclose(weights[:1], first, rtol=1e-4, atol=1e-5)
 
 
@@ -382,7 +382,7 @@ def found_by_this_engine(weights):
     backprop = ExcitationBackprop(network_of_2015(), "mixed")
     x, top = (a[0] for a in backprop.activations(np.random.default_rng(0).random((1, 15, 15, 3), "float32")))
     p = contrast(top, np.random.default_rng(1).normal(size=(2, 1, 1, 15)))
-    found = {"weights": word_weights(captioner.encode, captioner.step, v, Y), "x": x}
+    found = {"weights": word_weights(captioner.encode, captioner.step, v, [Y])[0], "x": x}
     return found | {"probabilities": backprop.probabilities(x, p)}
 
 
@@ -433,6 +433,6 @@ def test_what_has_no_rule_is_an_error(captioner, v):
         refused(layers.Conv2D(2, 1, activation="relu", dtype="mixed_bfloat16", name="half"))
     encode, step = captioner.encode, captioner.step
     with pytest.raises(ValueError, match=r"v must be \(N, D\) and y \(T,\), not empty; received \(4, 5\) and \(0,\)"):
-        word_weights(encode, step, v, [])
+        word_weights(encode, step, v, [Y, []])
     with pytest.raises(ValueError, match=r"word indices must be 0..6; received \[4, 7\]"):
-        word_weights(encode, step, v, [4, 7])
+        word_weights(encode, step, v, [[4, 7]])

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from colours import CONFIG, AttentiveCaptioner, ColourNetwork, ColourRun, killed_and_resumed, pictures, words_of
 
+from s2vt.captioning.s2vt import S2VT
 from s2vt.config import PROTOCOLS
 from s2vt.data import datasets
 from s2vt.data.files import read_json
 from s2vt.errors import UserError
 from s2vt.evaluation import results
-from s2vt.evaluation.faithfulness import faithfulness, mean_descriptor
+from s2vt.evaluation.faithfulness import Counted, faithfulness, mean_descriptor
 from s2vt.evaluation.localization import LocalizationRequest, localize
 from s2vt.evaluation.protocol import Protocol
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore
+from s2vt.saliency.gradients import integrated_gradients, word_gradients
+from s2vt.saliency.information_loss import descriptor_losses
 
 ATTENTIVE = CONFIG.replace(["model.name=soft_attention"])
 XPLIQUE = CONFIG.replace(["evaluation.faithfulness=xplique"])
@@ -40,7 +43,7 @@ def test_maps_are_scored_beside_orders_on_the_phrases_of_localization(data, run)
     (scores,) = faithfulness(request(data, run))
     assert scores.path.name == "faithfulness_colours_test_7_nll+attention_ours_xplique.json"
     names = [f"{curve}: space{scale}" for curve in ("deletion", "insertion") for scale in ("", ", probability")]
-    assert list(scores.tallies) == [*names, "seconds", "passes"]
+    assert list(scores.tallies) == [*names, "seconds", "passes", "backward passes"]
     (located,) = localize(request(data, run))
     for name in names:
         averages = {row: average for row, (average, _) in scores.tallies[name].averages().items()}
@@ -54,7 +57,8 @@ def test_maps_are_scored_beside_orders_on_the_phrases_of_localization(data, run)
     assert [row["map"] for row in record["rows"]] == ["nll", "attention", "random", "center"]
     printed = str(scores)
     assert "| area under log P(phrase) | deletion: space | insertion: space |" in printed
-    assert "Definition xplique: 10 steps" in printed and "| costs a medium | seconds | passes |" in printed
+    assert "Definition xplique: 10 steps" in printed
+    assert "| costs a medium | seconds | passes | backward passes |" in printed
 
 
 def test_a_resumed_run_equals_a_whole_one(data, run):
@@ -80,6 +84,24 @@ def test_pixels_are_replaced_where_asked_for(data, run, monkeypatch):
         cells, pixels = (scores.tallies[f"{name}{where}"].averages() for where in ("", ", pixels"))
         assert better * (pixels["nll"][0] - pixels["random"][0]) > 0
         assert pixels != cells
+
+
+def test_passes_forward_and_backward_are_counted():
+    """Of gradients: all words of all sentences are read, and gone back through, once (at each point)."""
+    captioner = S2VT(vocabulary_size=7, units=6, embedding_size=3)
+    v, sentences = np.random.default_rng(5).random((4, 5), "float32"), [[4, 2, 6], [4, 2, 1, 3]]
+    captioner.build({"v": (None, None, 5)})
+    counted = Counted(captioner)
+    found = word_gradients(counted.encode, counted.step, v, sentences)
+    assert (counted.forward, counted.backward) == (5 + 1, 5)  # a trial row; two words are the same
+    for of_sentence, alone in zip(found, word_gradients(captioner.encode, captioner.step, v, sentences), strict=True):
+        np.testing.assert_allclose(of_sentence, alone, rtol=1e-6)
+    counted = Counted(captioner)
+    integrated_gradients(counted.encode, counted.step, v, sentences, 3)
+    assert counted.backward == 15
+    counted = Counted(captioner)
+    descriptor_losses(counted.encode, counted.step, v, sentences)
+    assert (counted.forward, counted.backward) == (4 + 1, 0)
 
 
 def test_the_substitute_is_the_mean_of_the_training_media_where_they_have_descriptors(data):

@@ -3,6 +3,8 @@
 Letters: N descriptors, D=3, T words, V=7, m=5 frames, G=2.
 """
 
+import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -84,7 +86,7 @@ def of_read(evidence, descriptors):
 
 def test_gradients_of_every_captioner_are_finite_differences(captioner):
     v, y = picture().v, SENTENCES[0]
-    found = word_gradients(captioner.encode, captioner.step, v, y)
+    (found,) = word_gradients(captioner.encode, captioner.step, v, [y])
     step = 2e-3 * np.eye(v.size, dtype="float32").reshape(-1, *v.shape)
     expected = (log_p(captioner, v + step, y) - log_p(captioner, v - step, y)) / 4e-3
     expected = expected.T.reshape(3, *v.shape)
@@ -98,6 +100,7 @@ def test_integrated_gradients_sum_to_the_difference(captioner, media):
     if captioner.name.startswith("hard_attention"):
         pytest.skip("its function jumps")
     descriptors, asking = MEDIA[media]
+    asking = dataclasses.replace(asking, saliency=SaliencyConfig(integration_steps=64))
     found = find_evidence(captioner, descriptors, SENTENCES, ["integrated"], asking)
     for y, of_sentence in zip(SENTENCES, found, strict=True):
         v = descriptors.v[None]
@@ -126,7 +129,7 @@ def test_a_videos_cells_have_the_gradient_of_the_frame_that_they_are_the_mean_of
 def test_grad_cam_of_a_phrase_by_hand(captioner):
     descriptors, (y, _) = picture(), SENTENCES
     (found,) = find_evidence(captioner, descriptors, [y], ["gradcam"], PICTURE)
-    g = word_gradients(captioner.encode, captioner.step, descriptors.v, y)
+    (g,) = word_gradients(captioner.encode, captioner.step, descriptors.v, [y])
     for words in ([0], [1], [0, 2]):
         of_phrase = sum(g[t] for t in words).mean(axis=0)  # of log P of its words
         expected = np.zeros((2, 2))
@@ -138,16 +141,22 @@ def test_grad_cam_of_a_phrase_by_hand(captioner):
         np.testing.assert_allclose(shown[0, 0], np.maximum(expected, 0), rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_do_not_depend_on_the_size_of_a_batch(captioner, monkeypatch):
-    v, y = video().v, SENTENCES[0]
-    encode, step, integrated = captioner.encode, captioner.step, gradients.integrated_gradients
-    together = word_gradients(encode, step, v, y), integrated(encode, step, v, y, steps=5)
+def test_gradients_do_not_depend_on_the_size_of_a_batch_or_on_other_sentences(captioner, monkeypatch):
+    """Equal beginnings are computed once; sentences of any length stand in one batch."""
+    v, sentences = video().v, [[4, 1, 5], [2], [4, 1, 5, 5, 2], [4, 3], [2]]
+    encode, step = captioner.encode, captioner.step
+    integrated = functools.partial(gradients.integrated_gradients, steps=5)
+    together = [of_words(encode, step, v, sentences) for of_words in (word_gradients, integrated)]
     monkeypatch.setattr(gradients, "MAX_ROWS", 1)
     counted = Counted(captioner)
-    alone = word_gradients(counted.encode, counted.step, v, y), integrated(counted.encode, counted.step, v, y, steps=5)
-    assert counted.encoded.count((1, 5, D)) == 3 + 3 * 5 and max(counted.rows) == 1
+    alone = [of_words(counted.encode, counted.step, v, sentences) for of_words in (word_gradients, integrated)]
+    assert counted.encoded.count((1, 5, D)) == 7 + 7 * 5 and max(counted.rows) == 1
     for of_batch, one_by_one in zip(together, alone, strict=True):
-        np.testing.assert_allclose(of_batch, one_by_one, rtol=1e-3, atol=1e-5)
+        for y, here, there in zip(sentences, of_batch, one_by_one, strict=True):
+            assert here.shape == (len(y), 5, D)
+            np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-5)
+    for of_sentence, y in zip(together[0], sentences, strict=True):
+        np.testing.assert_allclose(of_sentence, word_gradients(encode, step, v, [y])[0], rtol=1e-3, atol=1e-5)
 
 
 # Leaving out
@@ -213,7 +222,7 @@ def test_excitation_backprop_at_the_cells_by_hand(captioner):
     for descriptors, asking in MEDIA.values():
         (found,) = find_evidence(captioner, descriptors, [y], ["eb", "ceb"], asking)
         x = descriptors.v
-        w = word_weights(captioner.encode, captioner.step, x, y)
+        (w,) = word_weights(captioner.encode, captioner.step, x, [y])
         parts = [x * np.maximum(sign * w, 0) for sign in (1, -1)]
         won, lost = (part / np.maximum(part.sum(axis=(1, 2), keepdims=True), 1e-30) for part in parts)
         for kind, expected in (("eb", won), ("ceb", won - lost)):
@@ -265,7 +274,7 @@ def test_below_the_cells_evidence_lies_on_the_layers_own_grid(s2vt):
     asking = Asking("video", SaliencyConfig(eb_layer="17x17"), layers=lambda where: asked.append(where) or layer)
     found = find_evidence(s2vt, clip, SENTENCES, ["eb", "ceb", "eb_likely", "nll"], asking)
     assert set(asked) == {"17x17"}
-    weights = word_weights(s2vt.encode, s2vt.step, clip.v, SENTENCES[0])
+    weights = word_weights(s2vt.encode, s2vt.step, clip.v, SENTENCES)[0]
     kernel = np.maximum(layer.network.layers[-1].get_weights()[0], 0)  # (2, 2, 4, D)
     for kind, rule in (("eb", excitation), ("ceb", contrast)):
         p = rule(cells, weights[:, :, None]).reshape(3, 5, 2, 2, D)  # straight to the cells

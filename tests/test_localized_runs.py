@@ -85,7 +85,7 @@ def test_scores_of_one_run_and_their_file(data, run):
     assert record["protocol"] == {
         "name": "ours", "tolerance": 0.0, "sigma_cells": 0.75, "sigma_frames": 0.75, "frame_input": "pooled",
         "words": "all", "reads": 1, "subsets": 256, "subset_share": 0.5,
-        "precision": "float32", "integration_steps": 32, "eb_layer": "mixed_10",
+        "precision": "float32", "integration_steps": 24, "eb_layer": "mixed_10",
         "average": "phrase", "region": "picture", "unknown": "drop", "resize": "squash", "normalize": "clip",
     }  # fmt: skip
 

@@ -307,8 +307,14 @@ MAP_COLUMNS = (
         (f"sanity: {stage}", {"part": "sanity", "table": similarity_name("space", stage, "Spearman")})
         for stage in ("output", "embedding", "network", OTHER)
     ),
-    ("passes", {"part": "faithfulness", "table": "passes", "show": rounded}),
-    ("seconds", {"part": "faithfulness", "table": "seconds", "show": rounded}),
+    *(
+        (f"{title} a medium", {"part": "faithfulness", "table": table, "show": rounded})
+        for title, table in (
+            ("forward passes", "passes"),
+            ("backward passes", "backward passes"),
+            ("seconds", "seconds"),
+        )
+    ),
 )
 PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, its run)
     (

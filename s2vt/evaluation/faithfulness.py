@@ -12,8 +12,10 @@ import functools
 import time
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from keras import ops
 
 from s2vt.data import datasets
 from s2vt.data.phrases import Phrase
@@ -157,19 +159,21 @@ class FaithfulnessScorer(ReadScorer):
             shape = descriptors.cells.shape[:2]
             tables = [table for table in self.tables if not table.scale]
             curves = Curves(self.preset, shape, tables, self._ties(medium, shape))
-            for k, (encoded, questions) in enumerate(asked):
-                words = [encoded[s].positions(question.mention.phrase.words) for question in questions]
-                maps = self._maps(source, evidence[k], words, shape)
-                asks = Asked(source.captioner, descriptors, pictures, self.pixels, self.substitute)
-                for where in dict.fromkeys(table.where for table in self.tables):
-                    for key, values in curves.values(asks, where, sentences[k], words, maps).items():
-                        found[k].setdefault(key, {}).update(values)
-        for k, (_, questions) in enumerate(asked):
+            captions = [
+                self._spoken(source, y, encoded[s], questions, of_caption, shape)
+                for y, (encoded, questions), of_caption in zip(sentences, asked, evidence, strict=True)
+            ]
+            asks = Asked(source.captioner, descriptors, pictures, self.pixels, self.substitute)
+            for where in dict.fromkeys(table.where for table in self.tables):
+                for of_caption, more in zip(found, curves.values(asks, where, captions), strict=True):
+                    for key, values in more.items():
+                        of_caption.setdefault(key, {}).update(values)
+        for of_caption, (_, questions) in zip(found, asked, strict=True):
             for q, question in enumerate(questions):
                 for table in question.tables:
-                    rows = found[k][q, table.curve, table.domain, table.where]
-                    convert = SCALES[table.scale][1]
-                    yield question, table, {row: curves.area(convert(v), table.domain) for row, v in rows.items()}
+                    rows, convert = of_caption[q, table.curve, table.domain, table.where], SCALES[table.scale][1]
+                    areas = {row: curves.area(convert(v), table.domain, table.where) for row, v in rows.items()}
+                    yield question, table, areas
 
     def _evidence(self, source, descriptors, sentences):
         """Evidence of each kind of map, by itself, with its costs noted: [{kind: Evidence}] of each sentence."""
@@ -177,31 +181,30 @@ class FaithfulnessScorer(ReadScorer):
         for kind, row in source.rows.items():
             counted = Counted(source.captioner)
             if not self.warm:  # graphs are compiled at their first use
-                find_evidence(counted, descriptors, sentences, [kind], source.asking)
-                counted.passes = 0
+                find_evidence(source.captioner, descriptors, sentences, [kind], source.asking)
             start = time.perf_counter()
             for of_sentence, more in zip(
                 found, find_evidence(counted, descriptors, sentences, [kind], source.asking), strict=True
             ):
                 of_sentence.update(more)
             self.costs["seconds"][row] = time.perf_counter() - start
-            self.costs["passes"][row] = counted.passes
+            self.costs["passes"][row], self.costs["backward passes"][row] = counted.forward, counted.backward
         self.warm |= source is self.sources[-1]
         return found
 
-    def _maps(self, source, evidence, words, shape):
-        """What orders cells and frames for each phrase, [{row: (cells (m, G, G) or None, frames (m,) or None)}]."""
+    def _spoken(self, source, y, encoded, questions, evidence, shape):
+        """A caption as Spoken, with what orders cells and frames for each of its phrases."""
         m, side = shape[0], round(shape[1] ** 0.5)
         equal = np.zeros((m, side, side)), np.zeros(m)
         others = {"random": equal, "center": deletion.from_centre(m, side)}
         others = {source.label(name): values for name, values in others.items()}
-        found = []
+        words, maps = [encoded.positions(question.mention.phrase.words) for question in questions], []
         for positions in words:
             phrase = Phrase("", tuple(positions))
             of_phrase = {source.rows[kind]: of_kind.of_phrases([phrase]) for kind, of_kind in evidence.items()}
             of_phrase = {row: [v if v is None else v[0] for v in values] for row, values in of_phrase.items()}
-            found.append(of_phrase | others)
-        return found
+            maps.append(of_phrase | others)
+        return Spoken(y, words, maps)
 
     def _ties(self, medium, shape):
         """{domain: permutation of its items} of a medium, the same in every run with this seed."""
@@ -221,21 +224,57 @@ def _groups(tables):
 
 
 class Counted:
-    """A captioner whose `encode` counts the sequences that it reads, in `passes`."""
+    """A captioner whose `encode` counts the sequences that it reads, and those that a gradient goes back through.
+
+    Attributes:
+        forward, backward: the two numbers.
+    """
 
     def __init__(self, captioner):
-        self.captioner, self.passes = captioner, 0
+        self.captioner, self.forward, self.backward = captioner, 0, 0
 
     def encode(self, v):
         """As the captioner's."""
-        self.passes += int(v.shape[0])
-        return self.captioner.encode(v)
+        self.forward += int(v.shape[0])
+        return self.captioner.encode(self._noted(v) if ops.is_tensor(v) else v)
+
+    def _noted(self, v):
+        """v itself, a tensor; its gradient is noted when it is computed."""
+
+        @ops.custom_gradient
+        def itself(v):
+            def gradient(*args, upstream=None):
+                d_v = args[0] if upstream is None else upstream
+                self.backward += int(d_v.shape[0])
+                return d_v
+
+            return v, gradient
+
+        return itself(v)
 
     def __getattr__(self, name):
         return getattr(self.captioner, name)
 
     def __dir__(self):
         return dir(self.captioner)
+
+
+class Spoken(NamedTuple):
+    """A caption whose phrases are asked about.
+
+    Attributes:
+        y: its word indices, (T,).   words: positions of each phrase's words.
+        maps: what orders cells and frames for each phrase, {row: (cells (m, G, G) or None, frames (m,) or None)}.
+    """
+
+    y: np.ndarray
+    words: list
+    maps: list
+
+    @property
+    def asked(self):
+        """The words up to the last that is asked about."""
+        return self.y[: 1 + max(map(max, self.words))]
 
 
 @dataclass(frozen=True)
@@ -254,26 +293,30 @@ class Asked:
     pixels: Pixels | None
     substitute: Substitute
 
-    def log_p(self, where, kept, y, replaced):
-        """log P of each word when cells are replaced, (T, R).
+    def log_p(self, where, kept, sentences, replaced):
+        """log P of each word of each sentence when cells are replaced, S of (T, R).
 
         Args:
-            where: "descriptors" or "pixels".   kept: (R, m, C) bool.   y: word indices, (T,).
+            where: "descriptors" or "pixels".   kept: (R, m, C) bool.   sentences: word indices, S of (T,).
             replaced: how, of each row: R values of a Preset's `descriptors`, or of its `deleted` and `missing`.
         """
         if where == "descriptors":
             v = deletion.Replaced(self.descriptors, kept, self.substitute.descriptor(replaced[0]))
         else:
             make = functools.cache(lambda how: np.stack([deletion.substitute_pixels(p, how) for p in self.pictures]))
-            substitutes = [make(how) for how in replaced]
+            substitutes, read = [make(how) for how in replaced], self.descriptors.v.shape
             network, grid = self.pixels.extractor.cells, self.pixels.grid
-            v = deletion.ReplacedPixels(self.pictures, kept, substitutes, network, grid, self.pixels.describe)
-        (losses,) = descriptor_losses(self.captioner.encode, self.captioner.step, v, [y])
-        return -losses["nll"]
+            v = deletion.ReplacedPixels(self.pictures, kept, substitutes, network, grid, self.pixels.describe, read)
+        return [
+            -losses["nll"] for losses in descriptor_losses(self.captioner.encode, self.captioner.step, v, sentences)
+        ]
 
 
 class Curves:
-    """Draws all curves of the phrases of a caption in one pass; sets of cells that several curves share are read once.
+    """Draws all curves of all phrases about a medium in one pass.
+
+    A set of cells is read once, for all sentences that ask for it: the random order and that from the centre once for
+    all captions and kinds of map.
 
     Args:
         preset: a Preset.   shape: (m, C).
@@ -283,49 +326,78 @@ class Curves:
 
     def __init__(self, preset, shape, tables, ties):
         self.preset, self.shape, self.tables, self.ties = preset, shape, tables, ties
-        self.counts = {d: deletion.step_counts(deletion.num_items(d, *shape), preset) for d in deletion.DOMAINS}
+        self.counts = {
+            (domain, where): deletion.step_counts(deletion.num_items(domain, *shape), preset, where)
+            for domain in deletion.DOMAINS
+            for where in ("descriptors", "pixels")
+        }
 
-    def area(self, values, domain):
+    def area(self, values, domain, where="descriptors"):
         """The area under values at the points of a curve, (K+1,)."""
-        return float(deletion.area(values, self.counts[domain]))
+        return float(deletion.area(values, self.counts[domain, where]))
 
-    def values(self, asked, where, y, words, maps):
+    def values(self, asked, where, captions):
         """log P(phrase) at each point of each curve.
 
         Args:
-            asked: an Asked.   where: "descriptors" or "pixels".   y: the caption's word indices, (T,).
-            words: positions of each phrase's words.   maps: of each phrase, see `FaithfulnessScorer._maps`.
+            asked: an Asked.   where: "descriptors" or "pixels".   captions: S of Spoken.
         Returns:
-            {(phrase, curve, domain, where): {row: (K+1,) nats}}.
+            list of S {(phrase, curve, domain, where): {row: (K+1,) nats}}.
         """
-        places, kept, hows = [], [], []
+        places, sets = zip(*self._curves(where, captions), strict=True)
+        lengths = [len(rows) for rows in sets]
+        of_caption = np.repeat([c for c, *_ in places], lengths)
+        log_p, read = self._log_p(asked, where, np.concatenate(sets), of_caption, [each.asked for each in captions])
+        found = [{} for _ in captions]
+        for (c, key, row), points in zip(places, np.split(read, np.cumsum(lengths)[:-1]), strict=True):
+            of_words = log_p[c][captions[c].words[key[0]]]
+            found[c].setdefault(key, {})[row] = of_words[:, points].sum(axis=0)
+        return found
+
+    def _curves(self, where, captions):
+        """Each curve's place, (caption, (phrase, curve, domain, where), row), and its points as `_packed` rows."""
         for table in self.tables:
             if table.where != where:
                 continue
             how = self.preset.descriptors
             if where == "pixels":
                 how = self.preset.deleted if table.curve == "deletion" else self.preset.missing
-            for q, rows in enumerate(maps):
-                for row, (cells, frames) in rows.items():
-                    values = frames if table.domain == "time" else cells
-                    if values is None:
-                        continue
-                    counts, ties = self.counts[table.domain], self.ties[table.domain]
-                    places.append(((q, table.curve, table.domain, where), row, len(counts)))
-                    kept.append(deletion.kept_cells(values, table.domain, self.shape[1], counts, table.curve, ties))
-                    hows += [how] * len(counts)
-        log_p = self._log_p(asked, where, np.concatenate(kept), y[: 1 + max(map(max, words))], hows)
-        found, start = {}, 0
-        for key, row, length in places:
-            found.setdefault(key, {})[row] = log_p[words[key[0]], start : start + length].sum(axis=0)
-            start += length
-        return found
+            counts, ties = self.counts[table.domain, where], self.ties[table.domain]
+            for c, caption in enumerate(captions):
+                for q, rows in enumerate(caption.maps):
+                    for row, (cells, frames) in rows.items():
+                        values = frames if table.domain == "time" else cells
+                        if values is None:
+                            continue
+                        kept = deletion.kept_cells(values, table.domain, self.shape[1], counts, table.curve, ties)
+                        yield (c, (q, table.curve, table.domain, where), row), _packed(kept, how)
 
-    def _log_p(self, asked, where, kept, y, hows):
-        """As `Asked.log_p`; equal rows are read once."""
-        names = sorted(set(hows))
-        number = np.array([names.index(how) for how in hows], np.uint8)[:, None]
-        rows = np.concatenate([number, np.packbits(kept.reshape(len(kept), -1), axis=1)], axis=1)
-        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-        log_p = asked.log_p(where, kept[first], y, [hows[k] for k in first])
-        return log_p[:, inverse.reshape(-1)]
+    def _log_p(self, asked, where, sets, of_caption, sentences):
+        """log P of each word of each sentence, S of (T, R), after each of the R different sets; which of them each is.
+
+        Args:
+            sets: `_packed` rows.   of_caption: which caption asks for each.   others: as `Asked.log_p`.
+        """
+        sets, read = np.unique(sets, axis=0, return_inverse=True)
+        read = read.reshape(-1)
+        readers = np.zeros((len(sets), len(sentences)), bool)
+        readers[read, of_caption] = True
+        found = [np.empty((len(y), len(sets)), "float32") for y in sentences]
+        for together in np.unique(readers, axis=0):
+            which, rows = np.flatnonzero(together), np.flatnonzero((readers == together).all(axis=1))
+            kept, hows = _unpacked(sets[rows], self.shape)
+            for s, log_p in zip(which, asked.log_p(where, kept, [sentences[s] for s in which], hows), strict=True):
+                found[s][:, rows] = log_p
+        return found, read
+
+
+def _packed(kept, how):
+    """Sets of cells (K+1, m, C), and how the others are replaced, as rows of bytes: equal ones read the same."""
+    ways = np.full((len(kept), 1), deletion.WAYS.index(how), np.uint8)
+    return np.concatenate([ways, np.packbits(kept.reshape(len(kept), -1), axis=1)], axis=1)
+
+
+def _unpacked(rows, shape):
+    """The sets of cells of `_packed` rows, (R, m, C), and how the others are replaced, R names."""
+    kept = np.unpackbits(rows[:, 1:], axis=1, count=shape[0] * shape[1]).astype(bool)
+    return kept.reshape(-1, *shape), [deletion.WAYS[way] for way in rows[:, 0]]

@@ -36,6 +36,7 @@ MEDIA = {"space": ("picture", "video"), "time": ("video",), "both": ("video",)} 
 COSTS = {  # tables with a value a medium instead of a phrase
     "seconds": "seconds that one kind of map takes for all captions of a medium, by itself, descriptors given.",
     "passes": "sequences of descriptors that the encoder reads for them.",
+    "backward passes": "those of them that a gradient goes back through.",
 }
 
 
@@ -92,10 +93,10 @@ def curve_name(curve, domain, where="descriptors", scale=""):
 
 def curve_tables(preset, substitute, pixels):
     """The CurveTables of a Preset. pixels: whether pixels are replaced, too."""
-    steps = f"{preset.steps} steps, or one a cell where that is fewer" if preset.steps else "one at a time"
     share = "" if preset.share == 1 else f", until {preset.share:.1%} of them are done"
     tables = []
-    for where in ("descriptors", "pixels") if pixels else ("descriptors",):
+    for where, most in (("descriptors", preset.steps), ("pixels", preset.pixel_steps))[: 2 if pixels else 1]:
+        steps = f"{most} steps, or one a cell where that is fewer" if most else "one at a time"
         for curve in preset.curves:
             by = substitute.text(preset.descriptors)
             if where == "pixels":

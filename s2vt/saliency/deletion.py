@@ -9,6 +9,7 @@ Nothing is cut out: what is not kept is replaced, so that the captioner always r
 small, and insertion's large, where an order puts first what the captioner needs.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ class Preset:
         name: of the tool.
         curves: which of the two it draws.
         steps: of a curve, over the whole share; None: an item at a time. Never more than there are items.
+        pixel_steps: the same where pixels are replaced: each point of a curve is a pass through the network.
         share: of the items that are deleted or inserted in the end.
         descriptors: what replaces a cell's descriptor: the mean descriptor, or zeros.
         deleted, missing: what replaces the pixels of a cell in deletion and in insertion: "mean", the grey that the
@@ -33,6 +35,7 @@ class Preset:
     name: str
     curves: tuple[str, ...] = ("deletion", "insertion")
     steps: int | None = None
+    pixel_steps: int | None = None
     share: float = 1.0
     descriptors: Literal["mean", "zero"] = "mean"
     deleted: Literal["mean", "black", "blur"] = "mean"
@@ -40,15 +43,17 @@ class Preset:
     source: str = ""
 
 
+WAYS = ("mean", "zero", "black", "blur")  # of replacing cells or their pixels
 PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             "rise",
             steps=224,
+            pixel_steps=16,
             missing="blur",
-            source="RISE (Petsiuk et al. 2018, evaluation.py): 224 steps of 224 of 224 x 224 pixels, here of cells; "
-            "deletion to zeros of the normalised input, insertion from a blur of kernel 11, sigma 5",
+            source="RISE (Petsiuk et al. 2018, evaluation.py): 224 steps of 224 of 224 x 224 pixels, here of cells (of "
+            "cells' pixels 16); deletion to zeros of the normalised input, insertion from a blur of kernel 11, sigma 5",
         ),
         Preset(
             "quantus",
@@ -62,6 +67,7 @@ PRESETS = {
         Preset(
             "xplique",
             steps=10,
+            pixel_steps=10,
             descriptors="zero",
             source="Xplique, Deletion and Insertion: 10 steps, baseline 0 of the input",
         ),
@@ -120,8 +126,8 @@ def num_items(domain, m, num_cells):
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
-def step_counts(n, preset):
-    """How many of n items are deleted, or inserted, at each step: (K+1,), from 0.
+def step_counts(n, preset, where="descriptors"):
+    """How many of n items are deleted, or inserted, at each step: (K+1,), from 0.   where: or "pixels".
 
     Example:
         >>> step_counts(64, PRESETS["xplique"]).tolist()
@@ -130,7 +136,8 @@ def step_counts(n, preset):
         [0, 1, 2, 3, 4, 5, 6, 7, 8]
     """
     last = max(1, round(n * preset.share))
-    return np.linspace(0, last, min(preset.steps or last, last) + 1).astype(int)
+    steps = preset.pixel_steps if where == "pixels" else preset.steps
+    return np.linspace(0, last, min(steps or last, last) + 1).astype(int)
 
 
 def kept_items(order, counts, curve):
@@ -264,27 +271,32 @@ def nearest_cells(grid):
 class ReplacedPixels:
     """What a captioner reads when the pixels nearest to cells are replaced, (R, N, D), made when it is read by slices.
 
+    Rows that are read in turn pass through the network once, `BATCH` pictures at a time.
+
     Args:
         pictures: the network's input, (m, S, S, 3) uint8.
         kept: (R, m, C) bool, the cells whose pixels stay.
         substitutes: what replaces pixels in each row, R of (m, S, S, 3) uint8 (the same array may stand for many).
         network: pictures (B, S, S, 3) -> cells (B, C, D).   grid: its `Grid`.
-        describe: cells (m, C, D) -> `Descriptors`.
+        describe: cells (m, C, D) -> `Descriptors`, whose v is (N, D).
+        read: the shape of what is read of a row, (N, D).
     """
 
-    def __init__(self, pictures, kept, substitutes, network, grid, describe):
+    def __init__(self, pictures, kept, substitutes, network, grid, describe, read):
         self.pictures, self.kept, self.substitutes = pictures, np.asarray(kept), substitutes
         self.network, self.describe, self.nearest = network, describe, nearest_cells(grid)
-        self.shape = (len(self.kept), *self[0:1].shape[1:])
+        self.shape, self.together = (len(self.kept), *read), max(1, BATCH // len(pictures))
+        self._batch = functools.lru_cache(1)(self._read)
 
     def __getitem__(self, rows):
         start, stop, _ = rows.indices(len(self.kept))
-        together = max(1, BATCH // len(self.pictures))
-        parts = [self._rows(slice(k, min(k + together, stop))) for k in range(start, stop, together)]
-        return np.concatenate(parts)
+        first, last = start // self.together, -(-stop // self.together)
+        batches = np.concatenate([self._batch(k) for k in range(first, last)])
+        return batches[start - first * self.together : stop - first * self.together]
 
-    def _rows(self, rows):
-        """Some rows, whose pictures are one batch."""
+    def _read(self, k):
+        """Batch k of rows."""
+        rows = slice(k * self.together, (k + 1) * self.together)
         pixels = self.kept[rows][:, :, self.nearest, None]  # (R, m, S, S, 1)
         shown = [np.where(kept, self.pictures, sub) for kept, sub in zip(pixels, self.substitutes[rows], strict=True)]
         cells = self.network(np.concatenate(shown))

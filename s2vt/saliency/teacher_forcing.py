@@ -8,6 +8,8 @@ The captioner is two callables, so that any encoder-decoder can be explained:
     encode(v (R, L, D)) -> state        the leaves of a state have leading dimension R
     step(state, word) -> logits (R, V), state        word y_{t-1}: (1,), the same for every row; None for y_0
 
+`gradients` also calls `step` with a word for each row, (R,).
+
 All sentences about one medium are decoded together: equal prefixes give equal states, so the sentences form a tree of
 which each distinct prefix is stepped once.
 """

@@ -29,11 +29,10 @@ def find_excitation(captioner, descriptors, sentences, asking, names):
     rules, v = {"eb": excitation, "ceb": contrast}, np.asarray(descriptors.v, np.float32)
     read, cells = _reader(descriptors, asking), np.asarray(descriptors.cells, np.float32)
 
-    def found(y):
-        weights = word_weights(captioner.encode, captioner.step, v, y)
-        return {name: read(on_cells(rules[name](v, weights), cells, descriptors.order)) for name in names}
-
-    return [found(y) for y in sentences]
+    found = word_weights(captioner.encode, captioner.step, v, sentences)  # S of (T, N, D)
+    return [
+        {name: read(on_cells(rules[name](v, weights), cells, descriptors.order)) for name in names} for weights in found
+    ]
 
 
 def find_likely(captioner, descriptors, sentences, asking, names):

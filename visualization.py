@@ -132,8 +132,7 @@ def _add_drawing(parser):
         "--layout",
         choices=("grid", "strip", "single"),
         default="grid",
-        help="grid: all words; strip: in one row; single: only the map of the word with the most "
-        "evidence at the moment",
+        help="grid: all words; strip: in one row; single: only the word with the most evidence at the moment",
     )
     parser.add_argument("--cmap", default="inferno", help="name of a matplotlib colour map, such as jet")
     parser.add_short_form(

@@ -455,7 +455,10 @@ def test_a_page_in_the_releases_steps_shows_nothing_else(visit, tmp_path):
     _, curve = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(1, 2)]), view)
     same(tab.evaluate("Array.from(panels[0].scene.frames)"), heatmaps.scale(curve[0]))
     _, of_words = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(t,) for t in range(4)]), view)
-    same(tab.evaluate("panels[0].captioner.momentOfWords('nll').map((e) => Array.from(e))"), heatmaps.scale(of_words, axes=-1))
+    same(
+        tab.evaluate("panels[0].captioner.momentOfWords('nll').map((e) => Array.from(e))"),
+        heatmaps.scale(of_words, axes=-1),
+    )
 
 
 def test_the_normalisation_is_chosen_on_the_page(visit, tmp_path):

@@ -166,9 +166,9 @@ class Sheet:
         return x, MARGIN + block * self.block + self.band + row * (self.panel[1] + GAP)
 
     def place_of_source(self):
-        """Upper left corner of the picture itself, in the middle of the rows."""
-        x, y = self.corner(0)
-        return x, y + (self.rows - 1) * (self.panel[1] + GAP) // 2
+        """Upper left corner of the picture itself, before the headings, in the middle of the rows."""
+        _, y = self.corner(0)
+        return MARGIN, y + (self.rows - 1) * (self.panel[1] + GAP) // 2
 
     def marks(self, note):
         """Left end of what the legend says of star and box, where it stands beside the scale."""
@@ -179,7 +179,7 @@ class Sheet:
 
 
 def _draw_row(page, sheet, line, row, backdrop):
-    """An explanation's maps, labels above those of the first, and its heading before those of each block."""
+    """An explanation's maps, labels above those of the first, and its heading before the first of each block."""
     shown, geometry = row.shown, drawing.resized(row.shown.geometry, *sheet.panel)
     for k, phrase in enumerate(shown.phrases):
         e_map = shown.look.upsample(row.e[k], geometry)
@@ -187,9 +187,10 @@ def _draw_row(page, sheet, line, row, backdrop):
         if line == 0:
             _draw_label(page, sheet, place, phrase.name)
         _draw_panel(page, sheet, place, phrase, shown.look.overlay(backdrop, e_map), row.stars[k])
-    for block in range(sheet.blocks if shown.heading and sheet.headings else 0):
-        _, y = sheet.corner(block * sheet.columns, line)
-        page.upright(MARGIN, y + sheet.panel[1] / 2, shown.heading, HEADING, sheet.panel[1])
+    side = drawing.upright_width(sheet.headings, HEADING)
+    for index in range(0, sheet.columns * sheet.blocks if side else 0, sheet.columns):
+        x, y = sheet.corner(index + (sheet.source and index == 0), line)  # the first map's
+        page.upright(x - side, y + sheet.panel[1] / 2, shown.heading, HEADING, sheet.panel[1])
 
 
 def _draw_label(page, sheet, place, name):

@@ -340,11 +340,12 @@ function peakFrame() {
 // --- panels -----------------------------------------------------------------------------------------------------------
 
 const several = page.panels.length > 1;
+const named = new Set(captioners.map(({ name }) => name)).size > 1; // panels need their captioners' names
 
 /** One of the maps that stand side by side: a captioner, a kind of map, and where they are drawn. */
 class Panel {
-  constructor({ captioner, kind, title }, index) {
-    Object.assign(this, { captioner: captioners[captioner], kind, title, index, scene: null });
+  constructor({ captioner, kind }, index) {
+    Object.assign(this, { captioner: captioners[captioner], kind, index, scene: null });
     this.figure = this.makeFigure();
     this.canvas = this.figure.querySelector("canvas.map");
     const scale = several ? this.figure : $("legend");
@@ -353,6 +354,12 @@ class Panel {
     const curves = document.querySelector("#curve g");
     this.curve = index ? curves.parentNode.appendChild(curves.cloneNode(true)) : curves;
     for (const element of [this.figure, this.curve]) element.style.setProperty("--colour", this.colour);
+  }
+
+  /** What tells it from the others now: its captioner, its kind of map, or both. */
+  get title() {
+    const kinds = new Set(panels.map(({ kind }) => kind));
+    return [...(named ? [this.captioner.name] : []), ...(named && kinds.size === 1 ? [] : [this.kind])].join(", ");
   }
 
   get colour() {
@@ -375,7 +382,7 @@ class Panel {
       first.parentNode.append(figure);
     }
     const caption = document.createElement("figcaption"), name = document.createElement("strong");
-    name.textContent = this.title;
+    name.textContent = named ? this.captioner.name : "";
     caption.append(Object.assign(document.createElement("i"), { className: "swatch" }), name, this.kindMenu());
     figure.prepend(caption);
     const scale = document.querySelector(".scale");
@@ -387,7 +394,7 @@ class Panel {
   /** A menu of the captioner's kinds of map. */
   kindMenu() {
     const menu = document.createElement("select");
-    menu.setAttribute("aria-label", `Kind of map of ${this.title}`);
+    menu.setAttribute("aria-label", `Kind of map, ${named ? this.captioner.name : `panel ${this.index + 1}`}`);
     for (const [kind, { title }] of Object.entries(this.captioner.maps))
       menu.append(new Option(`${kind} ${title.replace(`${kind} `, "")}`, kind, false, kind === this.kind));
     menu.addEventListener("change", () => { [this.kind, state.instead] = [menu.value, null]; drawAll(); });

@@ -86,7 +86,7 @@ class Panel:
     Attributes:
         explanation: `s2vt.saliency.explanation.Explanation`; any of its kinds of map can be chosen.
         look: `Look`, whose kind is shown first.
-        title: what tells it from the others; not shown of one alone.
+        title: what tells it from the others, for the description of what is drawn.
         said: what the captioner says.
     """
 
@@ -225,10 +225,7 @@ def _fields(path, panels, content):
         "title": content.title,
         "words": words,
         "captioners": list(captioners.values()),
-        "panels": [
-            {"captioner": list(captioners).index(panel.key), "kind": panel.look.kind, "title": panel.title}
-            for panel in panels
-        ],
+        "panels": [{"captioner": list(captioners).index(panel.key), "kind": panel.look.kind} for panel in panels],
         "error": max(steps) / 2,
         "normalize": look.saliency.normalize if look.saliency.normalize in texts else "clip",
         "normalizations": {  # the control's text, and the whole description

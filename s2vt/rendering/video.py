@@ -267,9 +267,9 @@ class Tiling:
         return x, self.header + self.gap + (row * self.stack + of) * self.line + self.band
 
     def middle(self):
-        """`corner` of a first tile that all explanations share, in the middle of their rows."""
+        """`corner` of a first tile that all explanations share, before their headings, in the middle of their rows."""
         x, y = self.corner(0)
-        return x, y + (self.stack - 1) * self.line // 2
+        return x - self.side, y + (self.stack - 1) * self.line // 2
 
 
 def tiling(num_tiles, width, height, limit=LIMIT, room=(0, 34, 0), one_row=False, stack=1):
@@ -431,7 +431,9 @@ class _Scene:
         draw = ImageDraw.Draw(page)
         self._draw_sentence(draw, {k for lead in leads if lead is not None for k in self.phrases[lead].words})
         if not self.single:
-            self._draw_label(draw, (tiles.label(0), tiles.middle()[1]), "source", "", (NIGHT, NIGHT_FAINT), bold=False)
+            self._draw_label(
+                draw, (tiles.label(0) - tiles.side, tiles.middle()[1]), "source", "", (NIGHT, NIGHT_FAINT), bold=False
+            )
         for row, lead in enumerate(leads):
             if self.single:
                 self._draw_tile(page, draw, (0, row), lead or 0, marked=True)
@@ -446,9 +448,10 @@ class _Scene:
     def _draw_heading(self, page, row):
         """What tells an explanation from the others, from bottom to top at the left of its tiles."""
         tiles, heading = self.tiles, self.rows[row].shown.heading
-        step, left = round(LINE * HEADING), tiles.label(0) - tiles.side
+        step = round(LINE * HEADING)
         for block in range(tiles.rows):
-            top = tiles.corner(block * tiles.columns, row)[1]
+            first = block * tiles.columns + (block == 0 and not self.single)
+            left, top = tiles.label(first) - tiles.side, tiles.corner(first, row)[1]
             for k, line in enumerate(heading):
                 text, font = fit(line, tiles.height, HEADING, bold=True)
                 strip = Image.new("RGB", (tiles.height, step), NIGHT)
@@ -525,8 +528,8 @@ class _Scene:
         name = max(self.phrases, key=lambda p: len(p.name)).name if self.single else "source"
         if font_of(tiles.text, self.single).getlength(name) + length + 3 * pad > tiles.cell:
             return
-        top = tiles.corner(0)[1] if self.single else tiles.middle()[1]
-        x, y = tiles.label(0) + tiles.cell - pad - length, top - tiles.band
+        left, top = (0, tiles.corner(0)[1]) if self.single else (-tiles.side, tiles.middle()[1])
+        x, y = left + tiles.label(0) + tiles.cell - pad - length, top - tiles.band
         image = Image.new("RGB", (length, tiles.band), MARK if self.single else NIGHT)
         ink = MARK_INK if self.single else NIGHT_FAINT
         ImageDraw.Draw(image).text((length, tiles.band // 2), text, fill=ink, font=font, anchor="rm")

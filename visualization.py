@@ -9,6 +9,7 @@ captioner's own caption is explained. --media explains a file of your own; --med
 media_id<TAB>sentence, explains many, with an index page.
 """
 
+import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -24,31 +25,24 @@ def main():
         return _list(parser, options)
     if options.media_id is None and options.media is None:
         parser.error("one of the arguments --media_id --media is required")
-    command = parser.command_of(options)
 
-    from s2vt.captioning.runs import Run
     from s2vt.data.text import tokenize
-    from s2vt.evaluation.protocol import Protocol
-    from s2vt.explaining.captioners import TrainedCaptioner
+    from s2vt.explaining.captioners import selected
     from s2vt.explaining.explain import explain_files
-    from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
-    from s2vt.explaining.usual import naming_others
+    from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection, views_of
     from s2vt.rendering.drawing import Look
 
-    run = Run(command.run_folder(options.name)).require()
-    settings, usual = command.under_protocol(options.protocol)
-    with naming_others(run):
-        config = command.config_of(run)
-    config = dataclasses.replace(config, saliency=settings.saliency)
-    protocol = Protocol.of(config, options.protocol, usual, usual.features.resize).name
+    asked = []
+    for command, name in _commands(parser, options):
+        captioner, protocol = selected(command, name, options.checkpoint, options.protocol)
+        asked.append((captioner, Look(captioner.config.saliency, options.cmap, options.layout, options.size, protocol)))
     phrases = [tuple(tokenize(name)) for name in [*(options.words or "").split(","), *options.phrases] if name.strip()]
     request = ExplanationRequest(
-        captioner=TrainedCaptioner(run, run.checkpoint(options.checkpoint), config),
+        views=views_of(asked),
         data_dir=command.data_dir,
         selection=Selection(*(getattr(options, field.name) for field in dataclasses.fields(Selection))),
         phrases=tuple(phrases),
         excerpt=Excerpt(options.start, options.end, options.stride),
-        look=Look(config.saliency, options.cmap, options.layout, options.size, protocol),
         output=options.output,
         page=options.page,
         save_maps=options.save_maps,
@@ -62,16 +56,25 @@ def main():
     return 1 if result.failed else 0
 
 
+def _commands(parser, options):
+    """The Command and the name of each run of --name, of several with the network of --weights that is the run's."""
+    from s2vt.explaining.usual import runs_of
+
+    for name, weights in runs_of(Path(options.experiments_dir), options.name, options.weights):
+        yield parser.command_of(argparse.Namespace(**{**vars(options), "name": name, "weights": weights})), name
+
+
 def _list(parser, options):
-    """Prints the kinds of map: those of the run that is named, or all of them."""
+    """Prints the kinds of map: those of the runs that are named, or all of them."""
     from s2vt.captioning.runs import Run
     from s2vt.saliency.listing import kinds_table
 
     if not (options.name or options.dataset or options.config):
         print(kinds_table())
         return 0
-    run = Run(parser.command_of(options).run_folder(options.name)).require()
-    print(kinds_table(run.config().model, run.config().media))
+    for command, name in _commands(parser, options):
+        run = Run(command.run_folder(name)).require()
+        print(kinds_table(run.config().model, run.config().media))
     return 0
 
 
@@ -97,7 +100,9 @@ def _parser():
     parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
     phrases = 'show one map for each phrase (Eq. 9), such as "a red car" "the road"'
     parser.add_argument("--phrases", nargs="+", metavar="PHRASE", default=[], help=phrases)
-    parser.add_argument("--name", help="the run's folder under experiments_dir (default: the name of the data set)")
+    parser.add_argument(
+        "--name", help="the run under experiments_dir (default: the data set's name); A,B: side by side"
+    )
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
     _add_drawing(parser)
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: explain it from here")
@@ -120,15 +125,14 @@ def _add_drawing(parser):
         "--map",
         "saliency.map",
         "KIND",
-        "the kind of map: nll, query loss (Eq. 7), or another one; list: print them all, or those of a run, and exit",
+        "the kind of map: nll, query loss (Eq. 7), or another one; A,B: side by side; list: print them and exit",
     )
     parser.add_argument("--protocol", default="ours", help="how maps are made: paper, ours, release, torchray")
     parser.add_argument(
         "--layout",
         choices=("grid", "strip", "single"),
         default="grid",
-        help="grid: all words; strip: in one row; single: only the map of the word with the most "
-        "evidence at the moment",
+        help="grid: all words; strip: in one row; single: only the word with the most evidence at the moment",
     )
     parser.add_argument("--cmap", default="inferno", help="name of a matplotlib colour map, such as jet")
     parser.add_short_form(

@@ -17,21 +17,22 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
     """
     from s2vt.data.phrases import phrases_at
     from s2vt.data.video_writer import VideoWriter
-    from s2vt.rendering.drawing import Look
+    from s2vt.rendering.drawing import Look, Shown
     from s2vt.rendering.video import saliency_frames, saliency_video
 
     frames, explanation = _explained_clip(num_frames, n, width, height)
-    shown = explanation, phrases_at(explanation.words, [(t,) for t in range(n)]), Look(limit=LIMIT)
+    phrases = phrases_at(explanation.words, [(t,) for t in range(n)])
+    shown = [Shown(explanation, phrases, Look(limit=LIMIT))]
 
     def clip():
         return ((k / 25, frame) for k, frame in enumerate(frames))
 
     with tempfile.TemporaryDirectory() as folder:
-        canvas, pictures = saliency_frames(clip(), 25, *shown)
+        canvas, pictures = saliency_frames(clip(), 25, shown)
         pictures = list(pictures)
 
         def draw():
-            for _ in saliency_frames(clip(), 25, *shown)[1]:
+            for _ in saliency_frames(clip(), 25, shown)[1]:
                 pass
 
         def encode():
@@ -40,7 +41,7 @@ def measure(num_frames=75, n=10, width=320, height=240, pyplot_frames=3, repeats
                     video.write(picture)
 
         def write():
-            saliency_video(f"{folder}/ours.mp4", clip(), 25, *shown)
+            saliency_video(f"{folder}/ours.mp4", clip(), 25, shown)
 
         memories = peak_memory(draw, write)
         *seconds, of_encoder = median_seconds(draw, write, encode, repeats=repeats)

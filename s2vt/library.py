@@ -31,21 +31,22 @@ def explain(captioner, medium, sentence=None, *, instead=None, phrases=(), map=N
         explained.save("page.html")
 
     Args:
-        captioner: what `load` takes or returns. One that `load` returned is not loaded again for the next medium.
+        captioner: what `load` takes or returns. One that `load` returned is not loaded again for the next medium. A
+            list of them: side by side, each with its own network.
         medium: the path of a picture or video; a Pillow image; a picture (H, W, 3) uint8; or a clip (m, H, W, 3) uint8
             with `fps` or `times`.
-        sentence: to look for; None: the captioner's own caption.
+        sentence: to look for; None: the captioner's own caption, of several the first one's.
         instead: another sentence that has the same words up to one, such as "a cat runs on the beach": why the first
             word and not the other? Pictures then show log q(word) - log q(other word).
         phrases: words and phrases of the sentence to draw, such as ["a dog", "the beach"] (Eq. 9). None given: every
             word of a video, every noun phrase of a picture.
-        map: kind of map that is drawn first, such as "nll" (Eq. 7) or "kl" (Eq. 6); None: the captioner's own setting.
-            Every kind that takes no further pass is found, too.
+        map: kind of map that is drawn first, such as "nll" (Eq. 7) or "kl" (Eq. 6); a list of kinds: side by side;
+            None: the captioner's own setting. Every kind that takes no further pass is found, too.
         options: fields of `s2vt.explaining.options.Options`: fps, times, start, end, stride, protocol, settings, cmap,
             layout, size, seed.
     Returns:
-        `s2vt.explaining.explained.Explained`: `words`, `nll`, `kl`, `frame_nll`, `instead`, `map`, `show`,
-        `save`.
+        `s2vt.explaining.explained.Explained`: `words`, `nll`, `kl`, `frame_nll`, `instead`, `map`, `show`, `save`; of
+        several captioners, the numbers of each are in `findings`.
     Raises:
         UserError: on an unknown captioner, kind of map or setting, a medium that cannot be read, words that the
             captioner does not know, or phrases that the sentence lacks. The message says what to do.
@@ -58,5 +59,7 @@ def explain(captioner, medium, sentence=None, *, instead=None, phrases=(), map=N
     from s2vt.explaining.options import Options
 
     options = Options(**options)
-    request = options.request(captioners.load(captioner), options.selection(medium, sentence, instead), phrases, map)
+    given = captioner if isinstance(captioner, list | tuple) else [captioner]
+    chosen = options.selection(medium, sentence, instead)
+    request = options.request([captioners.load(each) for each in given], chosen, phrases, map)
     return explain_job(Explainer(request), plan_in_memory(request))

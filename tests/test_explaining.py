@@ -23,7 +23,7 @@ from s2vt.explaining.captioners import TrainedCaptioner
 from s2vt.explaining.explain import explain_files
 from s2vt.explaining.explainer import _of_distinct
 from s2vt.explaining.jobs import plan
-from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
+from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection, View
 from s2vt.rendering.drawing import LAYOUTS, NORMALIZATIONS, Look
 from s2vt.saliency.maps import KINDS, Evidence, kinds_of, kinds_with
 
@@ -61,8 +61,8 @@ class Place:
         """An ExplanationRequest, of the user's own medium unless a selection is given."""
         selection = selection or Selection(media=str(self.own[self.media]))
         config = changes.pop("config", self.config)
-        captioner = TrainedCaptioner(self.run, 0, config)
-        return ExplanationRequest(captioner, self.folder / "DATA", selection, **changes)
+        views = (View(TrainedCaptioner(self.run, 0, config), changes.pop("look", Look())),)
+        return ExplanationRequest(views, self.folder / "DATA", selection, **changes)
 
     def plan(self, selection=None, **changes):
         return plan(self.request(selection, **changes))

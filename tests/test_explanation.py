@@ -10,6 +10,7 @@ from s2vt.data.geometry import Geometry, Grid
 from s2vt.evaluation.protocol import Window
 from s2vt.evaluation.tables import PhraseMap
 from s2vt.rendering import drawing, figure
+from s2vt.rendering.drawing import Shown
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.heatmaps import argmax_point
 from s2vt.saliency.maps import Evidence
@@ -55,7 +56,7 @@ def test_a_map_on_another_grid_is_saved_drawn_and_scored_there(tmp_path):
     point = argmax_point(look("eb").upsample(drawn, found.geometry_of("eb")))
     assert np.abs(np.subtract(point, expected)).max() < 1
     picture = np.full((240, 320, 3), 90, np.uint8)
-    figure.picture_figure(tmp_path / "a.png", picture, found, each(("dog",)), look("eb"))
+    figure.picture_figure(tmp_path / "a.png", picture, [Shown(found, each(("dog",)), look("eb"))])
     found.save(tmp_path / "a.npz")
     arrays = np.load(tmp_path / "a.npz")
     assert Geometry.from_json(json.loads(str(arrays["eb_geometry"]))) == found.geometry_of("eb")

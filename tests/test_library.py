@@ -156,7 +156,7 @@ def test_a_long_clip_is_sampled_and_only_those_frames_are_described(monkeypatch)
 def test_the_library_and_the_scripts_make_the_same_file(tmp_path, ending):
     Image.fromarray(picture(1, 0, 2)).save(tmp_path / "a.png")
     options = Options(cmap="viridis")
-    request = options.request(load(Colours()), options.selection(tmp_path / "a.png", "blue red"), ["red"])
+    request = options.request([load(Colours())], options.selection(tmp_path / "a.png", "blue red"), ["red"])
     request = dataclasses.replace(request, output=str(tmp_path / f"script{ending}"))
     assert explain_files(request).paths == [tmp_path / f"script{ending}"]
     explain(Colours(), tmp_path / "a.png", "blue red", phrases="red", cmap="viridis").save(

@@ -68,15 +68,16 @@ def explanation(words=WORDS, num_frames=5, times=TIMES, geometry=None, log_p=LOG
 
 
 def write_video(path, said=None, clip=None, vocabulary=VOCABULARY, title="clip.mp4", chosen=(), view=LOOK):
-    content = page.PageContent(title, vocabulary, chosen)
-    page.video_page(path, frames() if clip is None else clip, 10, said or explanation(), content, view)
+    panel = page.Panel(said or explanation(), view, said=page.Said(vocabulary=vocabulary))
+    page.video_page(path, frames() if clip is None else clip, 10, [panel], page.PageContent(title, chosen))
     return path
 
 
 def write_picture(path, said=None, picture=None, vocabulary=VOCABULARY, title="picture.jpg", chosen=(), view=LOOK):
     picture = np.full((64, 96, 3), 120, np.uint8) if picture is None else picture
     said = said or explanation(num_frames=1, geometry=Geometry.of(picture.shape[1], picture.shape[0]))
-    page.picture_page(path, picture, said, page.PageContent(title, vocabulary, chosen), view)
+    panel = page.Panel(said, view, said=page.Said(vocabulary=vocabulary))
+    page.picture_page(path, picture, [panel], page.PageContent(title, chosen))
     return path
 
 
@@ -98,7 +99,9 @@ class Elements(HTMLParser):
 
     @property
     def data(self):
-        return json.loads(self.texts["data"])
+        """What the page holds, and beside it what it holds of the first captioner and panel."""
+        data = json.loads(self.texts["data"])
+        return data["captioners"][0] | {"kind": data["panels"][0]["kind"]} | data
 
 
 # --- numbers
@@ -289,7 +292,7 @@ def visit(browser):
 
 def map_of(tab):
     """The map as the page has it, (height, width)."""
-    return np.array(tab.evaluate("Array.from(mapNow())")).reshape(tab.evaluate("[page.height, page.width]"))
+    return np.array(tab.evaluate("Array.from(panels[0].mapNow())")).reshape(tab.evaluate("[page.height, page.width]"))
 
 
 def expected_map(words, frame, kind="nll", share=0.0, resize="squash", num_frames=5, size=(96, 64), how="clip"):
@@ -334,7 +337,7 @@ def test_maps_are_those_of_heatmaps(visit, tmp_path, resize):
     tab = visit(write_video(tmp_path / "a.html", explanation(geometry=Geometry.of(96, 64, resize))))
     for words, kind, seconds in (([1], "nll", 0.5), ([2], "kl", 1.5), ([0, 2, 3], "nll", 1.15), ([1, 2], "kl", 2.0)):
         tab.evaluate(
-            "([words, kind, s]) => { state.kind = kind; choose(words, words[0]); goTo(s); }",
+            "([words, kind, s]) => { panels[0].kind = kind; choose(words, words[0]); goTo(s); }",
             [words, kind, seconds],
         )
         same(map_of(tab), expected_map(words, int(seconds // 0.5), kind, share=seconds % 0.5 / 0.5, resize=resize))
@@ -359,19 +362,19 @@ def test_kinds_made_of_one_loss_are_those_of_python(visit, tmp_path, content):
     """Two roads, for maps and curves; "stops", the last word, is a verb of change."""
     said = with_verbs_of_change(3, content=content)
     tab = visit(write_video(tmp_path / "a.html", said))
-    assert list(tab.evaluate("page.evidence")) == ["nll"]  # kept once
+    assert list(tab.evaluate("page.captioners[0].evidence")) == ["nll"]  # kept once
     for kind in MADE_OF_A_LOSS:
         for words, i in (([1], 1), ([0, 2], 4), ([3], 0), ([1, 2, 3], 2)):
-            tab.evaluate("([words, kind]) => { state.kind = kind; choose(words, words[0]); }", [words, kind])
+            tab.evaluate("([words, kind]) => { panels[0].kind = kind; choose(words, words[0]); }", [words, kind])
             tab.evaluate("seconds => goTo(seconds)", TIMES[i])
             cells, times = said.maps[kind].of_phrases([Phrase("", tuple(words))])
             e = drawing.e_to_draw(cells, said.geometry, LOOK)[0, i]
             same(map_of(tab), heatmaps.upsample(e, said.geometry, SIGMA))
-            same(tab.evaluate("Array.from(scene.frames)"), heatmaps.temporal_saliency(times[0], SIGMA))
+            same(tab.evaluate("Array.from(panels[0].scene.frames)"), heatmaps.temporal_saliency(times[0], SIGMA))
             second = said.maps[kind].beside(words)
-            assert (tab.evaluate("scene.beside") is None) == (second is None)
+            assert (tab.evaluate("panels[0].scene.beside") is None) == (second is None)
             if second is not None:
-                same(tab.evaluate("Array.from(scene.beside)"), heatmaps.temporal_saliency(second, SIGMA))
+                same(tab.evaluate("Array.from(panels[0].scene.beside)"), heatmaps.temporal_saliency(second, SIGMA))
 
 
 def test_a_pictures_likelihood_is_that_of_python(visit, tmp_path):
@@ -393,7 +396,7 @@ def test_units_of_kinds_made_of_one_loss(visit, tmp_path):
         (1, "likelihood", share),
     )
     for word, kind, unit in cases:
-        tab.evaluate("([word, kind]) => { state.kind = kind; choose([word], word); }", [word, kind])
+        tab.evaluate("([word, kind]) => { panels[0].kind = kind; choose([word], word); }", [word, kind])
         assert re.fullmatch(rf"e = 1: [\d.]+ {unit}", tab.locator("#most").text_content())
 
 
@@ -425,7 +428,7 @@ def test_the_second_curve_is_drawn_and_named(visit, tmp_path):
 
 def test_a_sentence_without_a_verb_of_change_has_no_second_curve(visit, tmp_path):
     tab = visit(write_video(tmp_path / "a.html", with_verbs_of_change()))
-    assert tab.evaluate("scene.beside") is None and tab.evaluate("$('beside-note').hidden")
+    assert tab.evaluate("panels[0].scene.beside") is None and tab.evaluate("$('beside-note').hidden")
 
 
 @pytest.mark.parametrize("how", drawing.NORMALIZATIONS)
@@ -434,7 +437,7 @@ def test_maps_of_each_normalisation_are_those_of_the_video(visit, tmp_path, how)
     assert tab.locator("#normalization").text_content() == drawing.NORMALIZATIONS[how]
     for words, kind, seconds in (([1], "nll", 1.0), ([0, 2], "nll", 1.35), ([2], "kl", 1.75)):
         tab.evaluate(
-            "([words, kind, s]) => { state.kind = kind; choose(words, words[0]); goTo(s); }",
+            "([words, kind, s]) => { panels[0].kind = kind; choose(words, words[0]); goTo(s); }",
             [words, kind, seconds],
         )
         share = seconds % 0.5 / 0.5
@@ -450,9 +453,12 @@ def test_a_page_in_the_releases_steps_shows_nothing_else(visit, tmp_path):
     assert "bicubic" in tab.locator("#placement").text_content()
     tab.evaluate("choose([1, 2], 2); goTo(1.5)")
     _, curve = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(1, 2)]), view)
-    same(tab.evaluate("Array.from(scene.frames)"), heatmaps.scale(curve[0]))
+    same(tab.evaluate("Array.from(panels[0].scene.frames)"), heatmaps.scale(curve[0]))
     _, of_words = drawing.drawn_evidence(explanation(), phrases_at(WORDS, [(t,) for t in range(4)]), view)
-    same(tab.evaluate("momentOfWord.nll.map((e) => Array.from(e))"), heatmaps.scale(of_words, axes=-1))
+    same(
+        tab.evaluate("panels[0].captioner.momentOfWords('nll').map((e) => Array.from(e))"),
+        heatmaps.scale(of_words, axes=-1),
+    )
 
 
 def test_the_normalisation_is_chosen_on_the_page(visit, tmp_path):
@@ -673,12 +679,13 @@ def test_what_it_would_have_said_instead(visit, tmp_path):
     assert tab.locator("#alternatives .said").inner_text() == "5. red\n0.3 %"
 
 
-def with_odds(num_frames=5, instead=None):
-    """An explanation and a PageContent with log-odds of "red" against "blue" and "dog", position 1."""
+def with_odds(num_frames=5, instead=None, how="clip"):
+    """An explanation, a Panel and a PageContent with log-odds of "red" against "blue" and "dog", position 1."""
     said, random = explanation(num_frames=num_frames), np.random.default_rng(5)
     frames = random.normal(size=(2, num_frames)) if num_frames > 1 else None
     found = Odds(1, "red", ("blue", "dog"), random.normal(size=(2, num_frames, 8, 8)), frames)
-    return said, found, page.PageContent("a", VOCABULARY, odds={1: found}, instead=instead)
+    panel = page.Panel(said, look(normalize=how), said=page.Said("", VOCABULARY, {1: found}))
+    return said, found, panel, page.PageContent("a", instead=instead)
 
 
 def expected_odds(said, found, row, frame, how="clip"):
@@ -693,23 +700,23 @@ def expected_odds(said, found, row, frame, how="clip"):
 
 @pytest.mark.parametrize("how", ["clip", "frame"])
 def test_log_odds_are_those_of_python(visit, tmp_path, how):
-    said, found, content = with_odds()
-    page.video_page(tmp_path / "a.html", frames(), 10, said, content, look(normalize=how))
+    said, found, panel, content = with_odds(how=how)
+    page.video_page(tmp_path / "a.html", frames(), 10, [panel], content)
     tab = visit(tmp_path / "a.html")
     tab.locator(".word").nth(1).click()
     tab.locator("#alternatives .other", has_text="dog").click()
     tab.evaluate("goTo(1.5)")
     e, curve = expected_odds(said, found, 1, 3, how)
     np.testing.assert_allclose(map_of(tab), e, atol=1e-3)
-    np.testing.assert_allclose(tab.evaluate("Array.from(scene.frames)"), curve, atol=1e-3)
+    np.testing.assert_allclose(tab.evaluate("Array.from(panels[0].scene.frames)"), curve, atol=1e-3)
     assert tab.locator("#shown").text_content().startswith("log q(red) − log q(dog)")
     assert "“dog”" in tab.locator("#least").text_content() and "“red”" in tab.locator("#most").text_content()
     assert "nats" in tab.locator("#readout").text_content()
 
 
 def test_log_odds_are_chosen_with_mouse_and_keyboard_and_left_again(visit, tmp_path):
-    said, found, content = with_odds(num_frames=1, instead=(1, "blue"))
-    page.picture_page(tmp_path / "a.html", np.full((64, 96, 3), 120, np.uint8), said, content, LOOK)
+    said, found, panel, content = with_odds(num_frames=1, instead=(1, "blue"))
+    page.picture_page(tmp_path / "a.html", np.full((64, 96, 3), 120, np.uint8), [panel], content)
     tab = visit(tmp_path / "a.html")
     pressed = tab.locator("#alternatives [aria-pressed=true]")
     assert pressed.inner_text().startswith("2. blue")  # at first what was asked for
@@ -730,13 +737,13 @@ def test_log_odds_are_chosen_with_mouse_and_keyboard_and_left_again(visit, tmp_p
 
 
 def test_too_many_log_odds_are_left_out(tmp_path, monkeypatch):
-    _, _, content = with_odds()
+    _, _, panel, content = with_odds()
     assert Elements(write_video(tmp_path / "a.html")).data["odds"] == {}
     monkeypatch.setattr(page, "ODDS_BYTES", 2 * (2 * 5 * 65) - 1)
-    page.video_page(tmp_path / "b.html", frames(), 10, explanation(), content, LOOK)
+    page.video_page(tmp_path / "b.html", frames(), 10, [panel], content)
     assert Elements(tmp_path / "b.html").data["odds"] == {}
     monkeypatch.setattr(page, "ODDS_BYTES", 2 * (2 * 5 * 65))
-    page.video_page(tmp_path / "b.html", frames(), 10, explanation(), content, LOOK)
+    page.video_page(tmp_path / "b.html", frames(), 10, [panel], content)
     assert Elements(tmp_path / "b.html").data["odds"]["1"]["others"] == ["blue", "dog"]
 
 
@@ -795,7 +802,7 @@ def test_attention_over_frames_has_a_curve_and_no_map(visit, tmp_path):
     said = dataclasses.replace(explanation(), maps={"attention": Evidence("attention", None, alpha)})
     tab = visit(write_video(tmp_path / "a.html", said, view=look("attention")))
     tab.evaluate("choose([1], 1)")
-    assert tab.evaluate("mapNow()") is None and not tab.locator("#legend .bar").is_visible()
+    assert tab.evaluate("panels[0].mapNow()") is None and not tab.locator("#legend .bar").is_visible()
     e = heatmaps.temporal_saliency(alpha[1], SIGMA)
     assert tab.evaluate("peakFrame()") == int(np.argmax(e))
     tab.locator("#opacity").fill("1")

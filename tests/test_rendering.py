@@ -14,6 +14,7 @@ from s2vt.data.phrases import Phrase, phrases_at
 from s2vt.data.pictures import MediaError
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, figure, gallery, storyboard, video
+from s2vt.rendering.drawing import Shown
 from s2vt.saliency import heatmaps, release
 
 # T=2 words, m=3 sampled frames, F=11 source frames of 64x48 pixels.
@@ -47,8 +48,8 @@ def attention_over_time():
 
 def write_video(path, frames=None, rate=RATE, said=None, phrases=None, view=None):
     clip = ((float(k / rate), frame) for k, frame in enumerate(grey_clip() if frames is None else frames))
-    video.saliency_video(path, clip, rate, said or starry(), each(WORDS) if phrases is None else phrases,
-                         view or look())  # fmt: skip
+    shown = Shown(said or starry(), each(WORDS) if phrases is None else phrases, view or look())
+    video.saliency_video(path, clip, rate, [shown])
 
 
 def decode(path):
@@ -318,7 +319,7 @@ def test_the_small_print_names_the_second_curve_where_there_is_one():
     sizes = []
     for of_change in ((), (1,)):
         said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), TIMES, of_change=of_change)
-        sizes.append(video.saliency_frames(clip, 25, said, each(WORDS), look())[0])
+        sizes.append(video.saliency_frames(clip, 25, [Shown(said, each(WORDS), look())])[0])
     assert sizes[1][1] > sizes[0][1]  # a line more
     assert (
         look().beside().startswith("saliency over time, change of the subject's loss, of phrases with a verb of change")
@@ -354,7 +355,7 @@ def test_the_leader_is_the_largest_alpha_and_does_not_flicker():
 
 def first_frame(said, view, phrases=None, frame=None):
     clip = [(0.0, grey_clip()[0] if frame is None else frame)]
-    _, pictures = video.saliency_frames(clip, 25, said, phrases or each(WORDS), view)
+    _, pictures = video.saliency_frames(clip, 25, [Shown(said, phrases or each(WORDS), view)])
     return next(pictures).astype(int)
 
 
@@ -433,7 +434,8 @@ def write_storyboard(path, words=WORDS, size=(64, 48), m=3, phrases=None, view=N
         words, {"nll": (cells, np.tile(np.linspace(3, 1, m), (len(words), 1)))}, Geometry.of(*size), np.arange(m) / 2
     )
     frames = np.full((m, size[1], size[0], 3), 120, np.uint8)
-    storyboard.storyboard(path, said, phrases or each(words), frames, (0, m / 2), view or look(sigma_cells=0.75))
+    shown = Shown(said, phrases or each(words), view or look(sigma_cells=0.75))
+    storyboard.storyboard(path, [shown], frames, (0, m / 2))
     return read(path)
 
 
@@ -481,7 +483,8 @@ def test_storyboard_of_many_words_has_the_rows_with_the_largest_alpha(tmp_path, 
     frames[np.arange(25), np.arange(25)] = -2.0  # a word's evidence in one frame; odd words' in half of the others, too
     frames[1::2, ::2] -= 1.0
     said = explanation(words, {"nll": (np.zeros((25, 26, 8, 8)), frames)}, Geometry.of(64, 48), np.arange(26) / 2)
-    storyboard.storyboard(tmp_path / "s.png", said, each(words), np.zeros((26, 48, 64, 3), np.uint8), (0, 13), look())
+    shown = Shown(said, each(words), look())
+    storyboard.storyboard(tmp_path / "s.png", [shown], np.zeros((26, 48, 64, 3), np.uint8), (0, 13))
     assert len(rows) == 12 and rows == [word for word in words[::2] if word in rows]
     assert legends[0][:3] == ["12", "of", "25"]
     assert [name.strip(",") for name in legends[0][-13:]] == [word for word in words if word not in rows]
@@ -491,7 +494,7 @@ def test_storyboard_of_many_words_has_the_rows_with_the_largest_alpha(tmp_path, 
 def test_storyboard_of_attention_has_plain_frames(tmp_path):
     said = starry(**attention_over_time())
     frames = np.full((3, 48, 64, 3), (120, 90, 60), np.uint8)
-    storyboard.storyboard(tmp_path / "s.png", said, each(WORDS), frames, (0, 1), look("attention"))
+    storyboard.storyboard(tmp_path / "s.png", [Shown(said, each(WORDS), look("attention"))], frames, (0, 1))
     width, height = drawing.size_of(said.geometry, 46_000, 420)
     assert (read(tmp_path / "s.png") == (120, 90, 60)).all(axis=-1).sum() == 2 * 3 * width * height
 
@@ -506,7 +509,7 @@ def test_storyboard_has_a_second_curve_for_verbs_of_change_alone(tmp_path):
     pages, frames = [], np.zeros((3, 48, 64, 3), np.uint8)
     for of_change in ((), (1,)):
         said = explanation(WORDS, {"nll": losses()}, Geometry.of(64, 48), (0.0, 0.5, 1.0), of_change=of_change)
-        storyboard.storyboard(tmp_path / "s.png", said, each(WORDS), frames, (0, 1), look())
+        storyboard.storyboard(tmp_path / "s.png", [Shown(said, each(WORDS), look())], frames, (0, 1))
         pages.append(read(tmp_path / "s.png"))
     plain, drawn = pages
     assert drawn.shape[0] == plain.shape[0] + storyboard.NOTE and drawn.shape[1] >= plain.shape[1]
@@ -525,7 +528,7 @@ def test_storyboard_has_a_second_curve_for_verbs_of_change_alone(tmp_path):
 
 def test_wrong_number_of_thumbnails(tmp_path):
     with pytest.raises(ValueError, match="m = 3 thumbnails, received 2"):
-        storyboard.storyboard(tmp_path / "s.png", starry(), each(WORDS), grey_clip(2), (0, 1), look())
+        storyboard.storyboard(tmp_path / "s.png", [Shown(starry(), each(WORDS), look())], grey_clip(2), (0, 1))
     assert not list(tmp_path.iterdir())
 
 
@@ -539,7 +542,7 @@ def write_figure(path, losses_of_cells, size, names=None, boxes=(), view=None):
         " ".join(names).split(), {"nll": (np.asarray(losses_of_cells)[:, None], None)}, Geometry.of(*size)
     )
     phrases = [Phrase(name, (k,), boxes=boxes) for k, name in enumerate(names)]
-    figure.picture_figure(path, np.zeros((size[1], size[0], 3), np.uint8), said, phrases, view or look())
+    figure.picture_figure(path, np.zeros((size[1], size[0], 3), np.uint8), [Shown(said, phrases, view or look())])
     return read(path)
 
 
@@ -589,9 +592,8 @@ def test_figure_of_attention(tmp_path):
     alpha = np.full((1, 1, 8, 8), 0.01)
     alpha[0, 0, 2, 5] = 0.4
     said = explanation(["star"], {"attention": (alpha, None)}, Geometry.of(320, 240))
-    figure.picture_figure(
-        tmp_path / "f.png", np.zeros((240, 320, 3), np.uint8), said, each(["star"]), look("attention")
-    )
+    shown = Shown(said, each(["star"]), look("attention"))
+    figure.picture_figure(tmp_path / "f.png", np.zeros((240, 320, 3), np.uint8), [shown])
     (x, y), (width, height) = second_panel((320, 240))
     rows, columns = np.nonzero((read(tmp_path / "f.png")[y : y + height, x : x + width] == 255).all(axis=-1))
     centre = (32 * np.array([5, 2]) + 37.5) / 299 * (width, height)

@@ -288,7 +288,7 @@ def test_a_clip_shorter_than_the_sample_is_explained_without_repeats(show, tmp_p
     read, drawn = [], []
     encode, whole = Captioner.encode, storyboard.storyboard
     monkeypatch.setattr(Captioner, "encode", lambda self, v: (read.append(v.shape), encode(self, v))[1])
-    monkeypatch.setattr(storyboard, "storyboard", lambda *a: (drawn.append(a[1].times), whole(*a)))
+    monkeypatch.setattr(storyboard, "storyboard", lambda *a: (drawn.append(a[1][0].explanation.times), whole(*a)))
     source, maps = write_clip(tmp_path / "clip.mp4", colour_clip(7), rate=5), tmp_path / "m.npz"
     arguments = ("--media", source, "--sentence", "red blue", "--page", "--output", tmp_path / "o.mp4")
     status, _, err = show(*arguments, "--save_maps", maps, num_frames=26)
@@ -397,8 +397,9 @@ def line(result):
 
 
 def page_data(path):
-    """The numbers and texts that an HTML page holds."""
-    return json.loads(path.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
+    """The numbers and texts that an HTML page holds, with those of its first captioner and panel."""
+    data = json.loads(path.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
+    return data["captioners"][0] | {"kind": data["panels"][0]["kind"]} | data
 
 
 def test_a_page_by_its_ending_or_beside_the_output(show, tmp_path):

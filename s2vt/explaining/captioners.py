@@ -24,6 +24,7 @@ frame, as a captioner of pictures reads it.
 Letters: S input side, G*G cells and D channels of the network; m frames, N descriptors.
 """
 
+import dataclasses
 import functools
 import math
 from pathlib import Path
@@ -35,6 +36,7 @@ from s2vt.config import Config, FeatureConfig, TextConfig
 from s2vt.data.geometry import Geometry, Grid, resize
 from s2vt.data.text import END_WORD, Vocabulary
 from s2vt.errors import UserError
+from s2vt.evaluation.protocol import Protocol
 from s2vt.explaining.usual import naming_others
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, descriptors_of
@@ -77,6 +79,12 @@ class TrainedCaptioner:
         """
         with naming_others(self.run):
             return networks.FeatureExtractor(self.config.features)
+
+    @property
+    def sees(self):
+        """What its cells depend on: captioners with an equal value see a medium alike, by one network."""
+        features = self.config.features
+        return dataclasses.replace(features, layer=FeatureConfig.layer, scan=FeatureConfig.scan)
 
     @property
     def grid(self):
@@ -164,6 +172,11 @@ class GivenCaptioner:
         return kinds_with([name for name in MAPS if hasattr(self.model, name)], "picture")
 
     @property
+    def sees(self):
+        """What its cells depend on: itself."""
+        return id(self.model)
+
+    @property
     def described(self):
         """What it is, for messages."""
         return f"{self.name} is a captioner of its own"
@@ -228,6 +241,27 @@ def load(captioner, checkpoint="best", experiments_dir=None):
     with naming_others(run):
         weights = run.weights(config.features.weights, False)
     return TrainedCaptioner(run, run.checkpoint(checkpoint), config.with_settings({"features.weights": weights}))
+
+
+def selected(command, name, checkpoint, protocol):
+    """The captioner that a command line selects, and how its maps are made.
+
+    Args:
+        command: a `s2vt.command_line.Command`.   name: of the run, or None.   checkpoint: as of `load`.
+        protocol: one of `config.PROTOCOLS`.
+    Returns:
+        TrainedCaptioner, and the protocol's name with what was changed.
+    Raises:
+        UserError: if there is no such run, checkpoint or protocol, a setting does not fit the run, or its network is
+            not here.
+    """
+    run = Run(command.run_folder(name)).require()
+    settings, usual = command.under_protocol(protocol)
+    with naming_others(run):
+        config = command.config_of(run)
+    config = dataclasses.replace(config, saliency=settings.saliency)
+    named = Protocol.of(config, protocol, usual, usual.features.resize).name
+    return TrainedCaptioner(run, run.checkpoint(checkpoint), config), named
 
 
 def _run(name, experiments_dir):

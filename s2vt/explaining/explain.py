@@ -8,8 +8,8 @@ from pathlib import Path
 
 from s2vt.data.files import lock
 from s2vt.errors import UserError
-from s2vt.explaining.explained import Explained
-from s2vt.explaining.explainer import Explainer, sample
+from s2vt.explaining.explained import Explained, Finding
+from s2vt.explaining.explainer import Explainer
 from s2vt.explaining.jobs import plan
 from s2vt.rendering import gallery
 
@@ -58,7 +58,7 @@ def explain_job(explainer, job, progress: Callable = _no_progress) -> Explained:
     Raises:
         UserError: if it cannot be decoded, or there is nothing to explain, the captioner's own caption being empty.
     """
-    sampled, (found,) = explainer.explain([job], sample(job, explainer.request), progress("frame"))
+    sampled, (found,) = explainer.explain([job], progress("frame"))
     return _explained(explainer, job, sampled, found, progress("frame"))
 
 
@@ -66,7 +66,13 @@ def _explained(explainer, job, sampled, found, progress):
     """The Explained of a job. sampled, found: from `Explainer.explain`. Raises: as `explain_job`."""
     if found is None:
         raise UserError(f"the captioner's own caption of {job.source} is empty; give one with --sentence")
-    return Explained(explainer.request, job, sampled, found.explanation, found.odds, progress)
+    request = explainer.request
+    by_captioner = dict(zip(map(id, request.captioners), found, strict=True))
+    findings = tuple(
+        Finding(view, by_captioner[id(view.captioner)].explanation, by_captioner[id(view.captioner)].odds, request, job)
+        for view in request.views
+    )
+    return Explained(request, job, sampled, findings, progress)
 
 
 def _make(explained):
@@ -82,7 +88,8 @@ def _make(explained):
 def _explain_many(jobs, explainer, progress):
     """Explains what the folder lacks, medium by medium."""
     request = explainer.request
-    index = gallery.Gallery(jobs[0].output.parent, f"{request.captioner.name}: {len(jobs)} media explained")
+    names = ", ".join(captioner.name for captioner in request.captioners)
+    index = gallery.Gallery(jobs[0].output.parent, f"{names}: {len(jobs)} media explained")
     settings = _settings(request)
     made_with = {job.name: {**settings, "medium": job.medium.id, "sentence": job.sentence, "file": job.output.name}
                  for job in jobs}  # fmt: skip
@@ -111,13 +118,15 @@ def _settings(request):
         "page": request.page,
         "checkpoint": request.captioner.checkpoint,
     }
+    if len(request.views) > 1:
+        settings["views"] = [(view.title, view.captioner.checkpoint, view.look.kind) for view in request.views]
     return json.loads(json.dumps(settings))  # tuples as lists, as they are read again
 
 
 def _of_medium(jobs, explainer, progress, failed):
     """Yields the Explained of each job about one medium; adds those that cannot be explained to `failed`."""
     try:
-        sampled, every = explainer.explain(jobs, sample(jobs[0], explainer.request), progress("frame"))
+        sampled, every = explainer.explain(jobs, progress("frame"))
     except UserError as error:
         failed.update({job.name: error for job in jobs})
         return
@@ -129,4 +138,5 @@ def _of_medium(jobs, explainer, progress, failed):
 
 
 def _thumbnail(explained):
-    return gallery.thumbnail(explained.sampled.frames["shown"], *explained.drawn)
+    first = explained.shown[0]
+    return gallery.thumbnail(explained.sampled.frames["shown"], first.explanation, first.phrases, first.look)

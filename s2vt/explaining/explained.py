@@ -24,6 +24,7 @@ from s2vt.data.text import tokenize
 from s2vt.data.video_writer import output_rate
 from s2vt.errors import UserError
 from s2vt.explaining import outputs
+from s2vt.explaining.request import View
 from s2vt.rendering import drawing
 from s2vt.rendering import odds as drawn_odds
 from s2vt.saliency.explanation import Explanation
@@ -31,35 +32,26 @@ from s2vt.saliency.instead import Odds, parting
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Explained:
-    """A medium and a sentence, explained. A notebook shows it as a picture: a figure, or the storyboard of a video.
+class Finding:
+    """What one captioner finds, under one kind of map.
 
     Attributes:
-        request: the ExplanationRequest.   job: the Job.
-        sampled: SampledMedium of the frames that are explained, of `Explainer.explain`.
+        view: the View that asked.
         explanation: the Explanation.
         odds: as `Found.odds` of the Explainer.
-        progress: (iterable of a video's frames, their number) -> iterable.
+        request: the ExplanationRequest.   job: the Job.
     """
 
-    request: object
-    job: object
-    sampled: SampledMedium
+    view: View
     explanation: Explanation
     odds: Callable
-    progress: Callable = lambda frames, total: frames
-
-    # --- numbers
+    request: object
+    job: object
 
     @property
     def words(self) -> tuple[str, ...]:
         """The T words of the sentence."""
         return self.explanation.words
-
-    @property
-    def times(self) -> np.ndarray:
-        """Seconds of the m frames that are explained, (m,); empty for a picture."""
-        return np.asarray(self.explanation.times)
 
     @property
     def nll(self) -> np.ndarray:
@@ -85,7 +77,7 @@ class Explained:
             return None
         words = tokenize(instead)
         t = parting(self.words, words)
-        return self.odds({t: [self.request.captioner.vocabulary.index[words[t]]]})[t]
+        return self.odds({t: [self.view.captioner.vocabulary.index[words[t]]]})[t]
 
     def map(self, words=None, kind=None) -> np.ndarray:
         """Where the evidence for words lies, as it is drawn, in source pixels.
@@ -102,7 +94,7 @@ class Explained:
         Raises:
             UserError: if the sentence has no such words, or the kind of map has no values in space or was not found.
         """
-        look = self.request.look
+        look = self.view.look
         if words is None and self.instead is not None:
             maps = look.upsample(self.instead.cells[0], self.explanation.geometry)
             return maps if self.job.moving else maps[0]
@@ -132,8 +124,6 @@ class Explained:
             raise UserError(f"{words!r}: expected words of the sentence {' '.join(self.words)!r}, or their positions")
         return phrases_at(self.words, [tuple(map(int, positions))])[0]
 
-    # --- what is shown
-
     @property
     def phrases(self) -> list[Phrase]:
         """What is shown: the phrases asked for, else every word of a video, every noun phrase of a picture."""
@@ -143,11 +133,91 @@ class Explained:
         return phrases_at(self.words, every if self.job.moving else noun_phrases(self.words) or every)
 
     @property
-    def drawn(self):
-        """What pictures and videos show: an explanation, its phrases and a Look; with `instead` the log-odds."""
-        if self.instead is None:
-            return self.explanation, self.phrases, self.request.look
-        return drawn_odds.to_draw(self.explanation, self.instead, self.request.look)
+    def shown(self) -> drawing.Shown:
+        """What pictures and videos show: the phrases' maps; with `instead` the log-odds."""
+        drawn = self.explanation, self.phrases, self.view.look
+        if self.instead is not None:
+            drawn = drawn_odds.to_draw(self.explanation, self.instead, self.view.look)
+        return drawing.Shown(*drawn, self.view.heading)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Explained:
+    """A medium and a sentence, explained. A notebook shows it as a picture: a figure, or the storyboard of a video.
+
+    Of one captioner, the numbers are here. Of several side by side, each has its own: `findings`.
+
+    Attributes:
+        request: the ExplanationRequest.   job: the Job.
+        sampled: SampledMedium of the frames that are explained, of `Explainer.explain`.
+        findings: what is found, a Finding for each of `request.views`.
+        progress: (iterable of a video's frames, their number) -> iterable.
+    """
+
+    request: object
+    job: object
+    sampled: SampledMedium
+    findings: tuple[Finding, ...]
+    progress: Callable = lambda frames, total: frames
+
+    # --- numbers
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The T words of the sentence."""
+        return self.findings[0].words
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of the m frames that are explained, (m,); empty for a picture."""
+        return np.asarray(self.findings[0].explanation.times)
+
+    @property
+    def explanation(self) -> Explanation:
+        """The Explanation. Raises: UserError, as `nll`, if there are several captioners."""
+        return self._of_one_captioner.explanation
+
+    @property
+    def nll(self) -> np.ndarray:
+        """`Finding.nll`, (T, m, G, G), nats. Raises: UserError if there are several captioners: see `findings`."""
+        return self._of_one_captioner.nll
+
+    @property
+    def kl(self) -> np.ndarray:
+        """`Finding.kl`, (T, m, G, G), nats. Raises: as `nll`."""
+        return self._of_one_captioner.kl
+
+    @property
+    def frame_nll(self) -> np.ndarray | None:
+        """`Finding.frame_nll`, (T, m), nats; None for a picture. Raises: as `nll`."""
+        return self._of_one_captioner.frame_nll
+
+    @property
+    def instead(self) -> Odds | None:
+        """`Finding.instead`: log-odds against the other sentence; None without one. Raises: as `nll`."""
+        return self._of_one_captioner.instead
+
+    def map(self, words=None, kind=None) -> np.ndarray:
+        """`Finding.map`: where the evidence for words lies, (H, W) or (m, H, W), by the first kind of map asked for, or
+        by `kind`. Raises: as `Finding.map`, and as `nll`."""
+        return self._of_one_captioner.map(words, kind)
+
+    @property
+    def _of_one_captioner(self):
+        first, names = self.findings[0], [captioner.name for captioner in self.request.captioners]
+        if len(names) > 1:
+            raise UserError(
+                f"{len(names)} captioners are side by side ({', '.join(names)}); take the numbers of one, such as "
+                "explained.findings[0].nll"
+            )
+        return first
+
+    # --- what is shown
+
+    @property
+    def shown(self) -> list[drawing.Shown]:
+        """What pictures and videos show side by side: `Finding.shown` of each."""
+        return [finding.shown for finding in self.findings]
 
     def frames(self, path):
         """(every frame of the video that is shown, (seconds, (H, W, 3) uint8), and frames per second of a file)."""
@@ -210,5 +280,6 @@ class Explained:
         return Image.open(io.BytesIO(self._made(".png")))
 
     def __repr__(self):
-        kind, medium = self.request.look.kind, "video" if self.job.moving else "picture"
-        return f"<{kind} maps of {' '.join(self.words)!r} on a {medium}, by {self.request.captioner.name}>"
+        kinds = ", ".join(dict.fromkeys(view.look.kind for view in self.request.views))
+        names, medium = (c.name for c in self.request.captioners), "video" if self.job.moving else "picture"
+        return f"<{kinds} maps of {' '.join(self.words)!r} on a {medium}, by {', '.join(names)}>"

@@ -1,4 +1,4 @@
-"""The Explainer: what a captioner finds in a medium.
+"""The Explainer: what captioners find in a medium.
 
 Letters: m sampled frames (1 for a picture), m' distinct ones of them; S input side, G*G cells and D channels of the
 network; N descriptors that the captioner reads, T words.
@@ -15,27 +15,11 @@ import numpy as np
 from PIL import Image
 
 from s2vt.data.sampling import together
+from s2vt.errors import UserError
 from s2vt.rendering.drawing import thumbnail
 from s2vt.saliency.explanation import Explanation
 from s2vt.saliency.instead import find_odds
 from s2vt.saliency.maps import KINDS, Asking, find_evidence
-
-
-def sample(job, request):
-    """A job's medium: SampledMedium whose frames have `input`, as the captioner's network sees them, and `shown`.
-
-    `shown` is as drawn: (h, w, 3) uint8, a picture as it is, a video's frame small.
-
-    Raises:
-        MediaError: if it cannot be decoded.
-    """
-    captioner, excerpt = request.captioner, request.excerpt
-
-    def convert(frame):
-        return together(input=captioner.prepare(frame), shown=thumbnail(frame) if job.moving else frame)
-
-    kind = "video" if job.moving else "picture"
-    return job.source.sample(kind, request.config.features.num_frames, excerpt.start, excerpt.end, convert)
 
 
 class Thumbnails:
@@ -70,40 +54,161 @@ class Found:
     odds: Callable
 
 
+class Seen:
+    """A medium as a network sees it: sampled and described once, for all captioners that see it alike.
+
+    Args:
+        captioner: one of these.   job: about the medium.   request: an ExplanationRequest.
+        progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
+    """
+
+    def __init__(self, captioner, job, request, progress):
+        self.captioner, self.job, self.request, self.progress = captioner, job, request, progress
+
+    @functools.cached_property
+    def sampled(self):
+        """SampledMedium whose frames have `input`, as the captioner's network sees them, and `shown`.
+
+        `shown` is as drawn: (h, w, 3) uint8, a picture as it is, a video's frame small.
+
+        Raises:
+            MediaError: if it cannot be decoded.
+        """
+        job, excerpt = self.job, self.request.excerpt
+
+        def convert(frame):
+            prepared = self.captioner.prepare(frame)
+            return together(input=prepared, shown=thumbnail(frame) if job.moving else frame)
+
+        kind, num_frames = "video" if job.moving else "picture", self.captioner.config.features.num_frames
+        return job.source.sample(kind, num_frames, excerpt.start, excerpt.end, convert)
+
+    @functools.cached_property
+    def cells(self):
+        """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
+        cells = None
+        if self.job.medium.split and self.request.excerpt.whole:
+            cells = self.captioner.stored_cells(self.job.medium, self.request.data_dir)
+        return self.captioner.cells(self.sampled.frames["input"]) if cells is None else cells
+
+    @functools.cached_property
+    def explained(self):
+        """The frames that are explained.
+
+        Returns:
+            SampledMedium of the m' frames; which of those whose cells are given each one is, (m',); the cells of every
+            frame, None if they are those of the sampled frames.
+        """
+        if not (self.job.moving and self.request.look.of_release):
+            return *self.sampled.distinct(), None
+        excerpt, thumbnails = self.request.excerpt, Thumbnails()
+        frames = self.progress(self.job.source.frames(excerpt.start, excerpt.end), self.sampled.num_frames)
+        every = self.captioner.every_frame(frames, thumbnails.append)
+        explained = dataclasses.replace(
+            self.sampled,
+            frames={"shown": thumbnails},
+            indices=every.indices,
+            times=every.times,
+            num_frames=len(every.times),
+        )
+        return explained, every.indices, every.cells
+
+
 class Explainer:
-    """Explains media with one captioner.
+    """Explains media with the captioners of a request.
 
     Args:
         request: an ExplanationRequest.
     """
 
     def __init__(self, request):
-        self.request, self.captioner, self.config = request, request.captioner, request.config
-        self.vocabulary = request.captioner.vocabulary
+        self.request = request
 
-    def explain(self, jobs, sampled, progress=lambda frames, total: frames):
-        """What the captioner finds for each job's sentence, or for its own caption.
+    def explain(self, jobs, progress=lambda frames, total: frames):
+        """What each captioner finds for each job's sentence, or for the first captioner's own caption.
 
-        Prints a warning on stderr if the medium is unlike those that the captioner was trained on.
+        Prints a warning on stderr if the medium is unlike those that a captioner was trained on.
 
         Args:
             jobs: of one medium; their sentences are explained in one call.
-            sampled: their SampledMedium, of `sample`.
             progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
         Returns:
             SampledMedium of the m' frames that are explained, with `frames["shown"]`: the distinct ones, or every one
-            (`saliency.normalize=release`); for each job a Found of these, None for an empty caption.
+            (`saliency.normalize=release`); for each job a Found of each of `request.captioners`, None for an empty
+            caption.
+        Raises:
+            MediaError: if the medium cannot be decoded.
+            UserError: if a captioner does not know a word of the first one's own caption.
         """
-        job = jobs[0]
-        descriptors = self.captioner.read(self._cells(job, sampled))
-        descriptors = dataclasses.replace(descriptors, pictures=lambda: sampled.frames["input"])
-        if warning := self.captioner.warning(job.source.name, descriptors.v):
+        seen, found, sentences = {}, [], None
+        for captioner in self.request.captioners:
+            if captioner.sees not in seen:
+                seen[captioner.sees] = Seen(captioner, jobs[0], self.request, progress)
+                _ = seen[captioner.sees].sampled  # a medium that cannot be decoded fails before the engine is loaded
+            asked = _Asked(self.request, captioner, seen[captioner.sees])
+            if sentences is None:
+                sentences = asked.sentences(jobs)
+                if not any(sentences):
+                    return asked.seen.sampled, [None] * len(jobs)
+            found.append(iter(asked.find(jobs, [words for words in sentences if words])))
+        explained, _, _ = seen[self.request.captioner.sees].explained
+        return explained, [tuple(next(of_captioner) for of_captioner in found) if y else None for y in sentences]
+
+
+class _Asked:
+    """One captioner, asked about one medium.
+
+    Args:
+        request: an ExplanationRequest.   captioner: one of its captioners.   seen: the medium, a Seen.
+    """
+
+    def __init__(self, request, captioner, seen):
+        self.request, self.captioner, self.seen = request, captioner, seen
+        self.config, self.vocabulary = captioner.config, captioner.vocabulary
+
+    @functools.cached_property
+    def descriptors(self):
+        """Descriptors of the m sampled frames; warns if the medium is unlike those of the captioner's training."""
+        descriptors = self.captioner.read(self.seen.cells)
+        if warning := self.captioner.warning(self.seen.job.source.name, descriptors.v):
             print(warning, file=sys.stderr)
-        sentences = [self._indices(job, descriptors.v) for job in jobs]
-        asked = [y for y in sentences if y]
-        if not asked:
-            return sampled, [None] * len(jobs)
-        explained, first, descriptors = self._explained(job, sampled, descriptors, progress)
+        return dataclasses.replace(descriptors, pictures=lambda: self.seen.sampled.frames["input"])
+
+    def sentences(self, jobs):
+        """The words of each job's sentence, else of the captioner's own caption, which may have none."""
+        from s2vt.captioning import decoding  # imports the engine
+
+        v, max_words = self.descriptors.v, self.config.text.max_words
+        indices = [
+            decoding.greedy(self.captioner.model, v[None], max_words)[0]
+            if job.sentence is None
+            else self.vocabulary.encode(job.sentence, max_words)
+            for job in jobs
+        ]
+        return [tuple(self.vocabulary.words[i] for i in y) for y in indices]
+
+    def _indices(self, words):
+        """The word indices of a sentence.
+
+        Raises:
+            UserError: if the captioner does not know a word of another one's caption.
+        """
+        try:
+            return [self.vocabulary.index[word] for word in words]
+        except KeyError as error:
+            first = self.request.captioner
+            raise UserError(
+                f"{self.captioner.name} does not know the word {error} of {first.name}'s own caption "
+                f"{' '.join(words)!r}; give a sentence that both know with --sentence"
+            ) from None
+
+    def find(self, jobs, sentences):
+        """A Found of each sentence, a tuple of words. Raises: UserError as `Explainer.explain`."""
+        asked = [self._indices(words) for words in sentences]
+        explained, first, of_every_frame = self.seen.explained
+        descriptors = self.descriptors
+        if of_every_frame is not None:
+            descriptors = dataclasses.replace(descriptors, cells=of_every_frame, pictures=None)
         evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
         if any(job.has_page for job in jobs) or self.request.every_kind:
@@ -113,51 +218,14 @@ class Explainer:
             log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
         cells = descriptors.cells  # a memory map if they are of every frame
         distinct = descriptors if len(first) == len(cells) else dataclasses.replace(descriptors, cells=cells[first])
-        geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
+        geometry = self.captioner.geometry(*self.seen.sampled.size, cells.shape[1])
 
-        def of_sentence(y, maps, log_p):
-            words = tuple(self.vocabulary.words[i] for i in y)
+        def of_sentence(words, y, maps, log_p):
             explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
-            odds = functools.partial(find_odds, self.captioner.model, distinct, y, asking=self._asking(job))
+            odds = functools.partial(find_odds, self.captioner.model, distinct, y, asking=self._asking(jobs[0]))
             return Found(explanation, odds)
 
-        found = map(of_sentence, asked, evidence, log_p)
-        return explained, [next(found) if y else None for y in sentences]
-
-    def _explained(self, job, sampled, descriptors, progress):
-        """The frames that are explained.
-
-        Args:
-            descriptors: of the m sampled frames.
-        Returns:
-            SampledMedium of the m' frames; which of those whose cells the descriptors have each one is, (m',);
-            Descriptors with the cells of the sampled frames, or of every frame.
-        """
-        if not (job.moving and self.request.look.of_release):
-            return *sampled.distinct(), descriptors
-        excerpt, thumbnails = self.request.excerpt, Thumbnails()
-        frames = progress(job.source.frames(excerpt.start, excerpt.end), sampled.num_frames)
-        every = self.captioner.every_frame(frames, thumbnails.append)
-        explained = dataclasses.replace(
-            sampled, frames={"shown": thumbnails}, indices=every.indices, times=every.times, num_frames=len(every.times)
-        )
-        return explained, every.indices, dataclasses.replace(descriptors, cells=every.cells, pictures=None)
-
-    def _cells(self, job, sampled):
-        """Cells, (m, G*G, D): from the descriptor file of a whole medium of the data set, else by the network."""
-        cells = None
-        if job.medium.split and self.request.excerpt.whole:
-            cells = self.captioner.stored_cells(job.medium, self.request.data_dir)
-        return self.captioner.cells(sampled.frames["input"]) if cells is None else cells
-
-    def _indices(self, job, v):
-        """Word indices of the sentence to explain."""
-        from s2vt.captioning import decoding  # imports the engine
-
-        max_words = self.config.text.max_words
-        if job.sentence is None:
-            return decoding.greedy(self.captioner.model, v[None], max_words)[0]
-        return self.vocabulary.encode(job.sentence, max_words).tolist()
+        return list(map(of_sentence, sentences, asked, evidence, log_p))
 
     def _evidence(self, jobs, descriptors, first, sentences):
         """{kind: Evidence} of each sentence, of the m' frames that are explained.
@@ -166,8 +234,9 @@ class Explainer:
             first: which of the frames whose cells the descriptors have each one is, (m',).
         """
         moving, asking = jobs[0].moving, self._asking(jobs[0])
-        chosen, has_page = self.request.look.kind, self.request.every_kind or any(job.has_page for job in jobs)
-        kinds = [kind for kind in self.captioner.kinds if kind == chosen or has_page and KINDS[kind].quick]
+        chosen = self.request.kinds(self.captioner)
+        has_page = self.request.every_kind or any(job.has_page for job in jobs)
+        kinds = [kind for kind in self.captioner.kinds if kind in chosen or has_page and KINDS[kind].quick]
         kinds = [kind for kind in kinds if asking.media in KINDS[kind].media]
         # Attention over equal frames says nothing about a picture, attention over a video's mean cells nothing about
         # its frames; attention over every frame would be another one.

@@ -67,7 +67,7 @@ def plan(request):
     """The jobs of an ExplanationRequest.
 
     Raises:
-        UserError: on an unknown medium, a sentence that the captioner cannot say, a phrase that the sentence lacks,
+        UserError: on an unknown medium, a sentence that a captioner cannot say, a phrase that the sentence lacks,
             an option that is not for this kind of medium, or a file that cannot be written or is one of the media.
     """
     selected, many = _selected(request)
@@ -141,9 +141,13 @@ def _medium(media, medium_id, place=""):
 def _job(request, medium, sentence, place):
     """A job without files, after its checks. place: its line in a list, for messages."""
     source = File(medium.path) if request.selection.media is None else source_of(request.selection.media)
-    _check_sentence(sentence, place, request)
+    for captioner in request.captioners:
+        _check_sentence(sentence, place, request, captioner)
     moving = _moves(request.config, medium, source)
-    _check_map(request, source, moving)
+    for view in request.views:
+        _check_map(view, source, moving)
+    if moving:
+        _check_frames(request.captioners)
     return Job(medium.id, medium, source, sentence, moving)
 
 
@@ -153,20 +157,20 @@ def _check_excerpt(request, jobs):
         raise UserError("--start, --end and --stride are for videos; this is a picture")
 
 
-def _check_sentence(sentence, place, request):
-    instead, vocabulary = request.selection.instead, request.captioner.vocabulary
+def _check_sentence(sentence, place, request, captioner):
+    instead, vocabulary = request.selection.instead, captioner.vocabulary
     if sentence is None:
         if instead is not None:
             raise UserError(f"{place}--instead {instead!r} needs a sentence to compare with; give --sentence")
         return
     try:
         for given in (sentence, *[instead] * (instead is not None)):
-            vocabulary.encode(given, request.config.text.max_words)
+            vocabulary.encode(given, captioner.config.text.max_words)
         if instead is not None:
             parting(tokenize(sentence), tokenize(instead))
         find_phrases(tokenize(sentence), request.phrases)
     except UserError as error:
-        raise UserError(f"{place}{error}") from None
+        raise UserError(f"{place}{request.of(captioner)}{error}") from None
 
 
 def _moves(config, medium, source):
@@ -174,9 +178,21 @@ def _moves(config, medium, source):
     return not (config.media == "picture" and medium.split) and not source.is_picture
 
 
-def _check_map(request, source, moving):
-    kind, name, read = KINDS[request.look.kind], request.look.kind, request.config.media
-    if moving and request.look.of_release and not kind.alone:
+def _check_frames(captioners):
+    """Raises UserError if captioners do not read the same frames of a video, which their maps over time would be of."""
+    first, *others = captioners
+    for other in others:
+        read, by_first = other.config.features.num_frames, first.config.features.num_frames
+        if read != by_first:
+            raise UserError(
+                f"{first.name} reads {by_first} frames of a video and {other.name} {read}; side by side both must read "
+                "the same; explain them one by one"
+            )
+
+
+def _check_map(view, source, moving):
+    kind, name, read = KINDS[view.look.kind], view.look.kind, view.captioner.config.media
+    if moving and view.look.of_release and not kind.alone:
         raise UserError(
             f"--map {name}: of a captioner of {read}s it has values of {WHOLE[read]}, the release's maps need cells of "
             "every frame; choose another kind, or --normalize clip"
@@ -216,7 +232,8 @@ def _files(request, name, moving, many):
         output = output if "{id}" in output.name else output / f"{{id}}{ending}"
         output = output.with_name(output.name.replace("{id}", name))
     else:
-        output = Path(request.output or default / f"{name}{ending}")
+        beside = "_".join(("", *(view.title.replace(", ", "_") for view in request.views))).rstrip("_")
+        output = Path(request.output or default / f"{name}{beside}{ending}")
     files = outputs.files_of(output, moving, request.page)
     return files | ({Path(request.save_maps): outputs.save_numbers} if request.save_maps else {})
 

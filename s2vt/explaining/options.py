@@ -9,7 +9,7 @@ from s2vt.data.sources import source_of
 from s2vt.data.text import tokenize
 from s2vt.errors import UserError
 from s2vt.evaluation.protocol import Protocol
-from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection
+from s2vt.explaining.request import Excerpt, ExplanationRequest, Selection, views_of
 from s2vt.rendering.drawing import COLOUR_MAP, LAYOUTS, Look
 
 
@@ -44,27 +44,32 @@ class Options:
         """The Selection of a medium of the user's own."""
         return Selection(source_of(medium, self.fps, self.times), sentence=sentence, instead=instead)
 
-    def request(self, captioner, selection, phrases=(), map=None):
+    def request(self, captioners, selection, phrases=(), map=None):
         """The ExplanationRequest, of all kinds of map.
 
         Args:
-            captioner: of `captioners.load`.   phrases: strings.   map: a kind of map; None: the captioner's setting.
+            captioners: of `captioners.load`.   phrases: strings.   map: a kind of map, or several to stand side by
+                side; None: the captioner's setting.
         Raises:
             UserError: if an option is wrong.
         """
         if self.layout not in LAYOUTS:
             raise UserError(f"layout {self.layout!r}: expected one of {', '.join(LAYOUTS)}")
-        config, protocol = self._config(captioner.config, map)
         return ExplanationRequest(
-            captioner=captioner,
+            views=views_of([(captioner, self._look(captioner, map)) for captioner in captioners]),
             data_dir=Path("DATA"),
             selection=selection,
             phrases=tuple(tuple(tokenize(phrase)) for phrase in ([phrases] if isinstance(phrases, str) else phrases)),
             excerpt=Excerpt(self.start, self.end, self.stride),
-            look=Look(config.saliency, self.cmap, self.layout, self.size, protocol),
             seed=self.seed,
             every_kind=True,
         )
+
+    def _look(self, captioner, map):
+        """The Look of a captioner's maps; several kinds are joined by commas."""
+        kinds = map if map is None or isinstance(map, str) else ",".join(map)
+        config, protocol = self._config(captioner.config, kinds)
+        return Look(config.saliency, self.cmap, self.layout, self.size, protocol)
 
     def _config(self, config, map):
         """(the captioner's config with this protocol, settings and map; the protocol's name with what was changed)."""

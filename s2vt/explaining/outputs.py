@@ -1,8 +1,12 @@
 """The files that are made of an explanation; the endings of their names choose which."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from s2vt.data.files import atomic_path
 from s2vt.data.phrases import content_words
 from s2vt.data.video_writer import ANIMATION_SUFFIXES, VIDEO_SUFFIXES
 from s2vt.errors import UserError
@@ -49,60 +53,81 @@ def maker_of(output, moving):
 def make_video(path, explained):
     """A saliency video or animation."""
     frames, rate = explained.frames(path)
-    saliency_video(path, frames, rate, *explained.drawn)
+    saliency_video(path, frames, rate, explained.shown)
 
 
 def make_storyboard(path, explained):
     """The storyboard of a video: the phrases asked for, else its content words."""
-    explanation, phrases, look = explained.drawn
-    times = explanation.times
-    if not explained.request.phrases and explained.instead is None:
-        phrases = [phrases[t] for t in content_words(explanation.words)]
+    shown, times = explained.shown, explained.times
+    if not explained.request.phrases and explained.request.selection.instead is None:
+        chosen = content_words(explained.words)
+        shown = [dataclasses.replace(each, phrases=[each.phrases[t] for t in chosen]) for each in shown]
     span = float(times[0]), float(times[0]) + explained.sampled.duration
-    thumbnails = explained.sampled.frames["shown"]
-    storyboard.storyboard(path, explanation, phrases, thumbnails, span, look)
+    storyboard.storyboard(path, shown, explained.sampled.frames["shown"], span)
 
 
 def make_figure(path, explained):
     """The figure of a picture, with the true boxes of its phrases where they are annotated."""
-    request, medium = explained.request, explained.job.medium
-    explanation, phrases, look = explained.drawn
+    request, medium, shown = explained.request, explained.job.medium, explained.shown
     if medium.split:
         boxes = named_boxes(request.config.annotations, request.data_dir / request.config.dataset, medium)
-        phrases = [dataclasses.replace(phrase, boxes=boxes.get(phrase.name, ())) for phrase in phrases]
-    figure.picture_figure(path, explained.sampled.frames["shown"][0], explanation, phrases, look)
+        shown = [dataclasses.replace(each, phrases=_with_boxes(each.phrases, boxes)) for each in shown]
+    figure.picture_figure(path, explained.sampled.frames["shown"][0], shown)
+
+
+def _with_boxes(phrases, boxes):
+    return [dataclasses.replace(phrase, boxes=boxes.get(phrase.name, ())) for phrase in phrases]
 
 
 def make_page(path, explained):
     """The HTML page of a video or picture: all kinds of map and any words; the first phrase asked for comes first."""
-    request, explanation = explained.request, explained.explanation
-    chosen = explained.phrases[0].words if request.phrases else ()
-    words, instead = tuple(request.captioner.vocabulary.words), explained.instead
-    shown = None if instead is None else (instead.position, *instead.others)
-    content = page.PageContent(explained.job.source.name, words, chosen, _odds(explained, shown), shown)
+    request, first = explained.request, explained.findings[0]
+    chosen = first.phrases[0].words if request.phrases else ()
+    instead = None if first.instead is None else (first.instead.position, *first.instead.others)
+    content = page.PageContent(explained.job.source.name, chosen, instead)
+    panels = [page.Panel(f.explanation, f.view.look, f.view.title, said) for f, said in _said(explained, instead)]
     if explained.job.moving:
         frames, rate = explained.frames(path)
-        page.video_page(path, frames, rate, explanation, content, request.look)
+        page.video_page(path, frames, rate, panels, content)
     else:
-        page.picture_page(path, explained.sampled.frames["shown"][0], explanation, content, request.look)
+        page.picture_page(path, explained.sampled.frames["shown"][0], panels, content)
 
 
-def _odds(explained, shown):
-    """{t: Odds} against what the captioner would have said instead, and `shown`; none beside the release's maps."""
-    explanation, vocabulary = explained.explanation, explained.request.captioner.vocabulary
-    if explained.request.look.of_release:
-        return {}
-    listed = page.alternatives(explanation.log_p, explanation.words, vocabulary.words, also=shown)
-    others = {
-        t: [vocabulary.index[item["word"]] for item in items if item["word"] != explanation.words[t]]
-        for t, items in enumerate(listed)
-    }
-    return explained.odds(others)
+def _said(explained, instead):
+    """Each Finding, and what its captioner says or would have said: `page.Said`, with log-odds against all that any of
+    the captioners would have said instead, and against `instead`; none beside the release's maps."""
+    found, others, of_captioner = explained.findings, {}, {}
+    for finding in found:
+        listed = page.alternatives(
+            finding.explanation.log_p, finding.words, finding.view.captioner.vocabulary.words, also=instead
+        )
+        for t, items in enumerate(listed):
+            others.setdefault(t, {}).update((item["word"], None) for item in items if item["word"] != finding.words[t])
+    for finding in found:
+        captioner = finding.view.captioner
+        if id(captioner) not in of_captioner:
+            index = captioner.vocabulary.index
+            known = {t: [index[word] for word in words if word in index] for t, words in others.items()}
+            odds = {} if explained.request.look.of_release else finding.odds(known)
+            of_captioner[id(captioner)] = page.Said(finding.view.name, tuple(captioner.vocabulary.words), odds)
+        yield finding, of_captioner[id(captioner)]
 
 
 def save_numbers(path, explained):
-    """The raw numbers as .npz, see `Explanation.save`."""
-    explained.explanation.save(path, explained.instead)
+    """The raw numbers as .npz, see `Explanation.save`; of several captioners, each key with "NAME/" before it."""
+    by_captioner = {finding.view.name: finding for finding in reversed(explained.findings)}
+    if len(by_captioner) == 1:
+        (finding,) = by_captioner.values()
+        finding.explanation.save(path, finding.instead)
+        return
+    arrays = {}
+    for name, finding in reversed(by_captioner.items()):
+        with tempfile.TemporaryDirectory() as folder:
+            finding.explanation.save(Path(folder, "one.npz"), finding.instead)
+            with np.load(Path(folder, "one.npz")) as own:
+                arrays |= {f"{name}/{key}": own[key] for key in own.files}
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 # Whether the medium is shown as a video -> ending of the output -> the function that makes it.

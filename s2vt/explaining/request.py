@@ -1,5 +1,7 @@
 """What is asked of `explain_files`, and by the library's `explain`: frozen values, checked where they can be alone."""
 
+import collections
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,17 +65,81 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
+class View:
+    """A captioner, and the kind of map that is asked of it.
+
+    Attributes:
+        captioner: what is explained.
+        look: how it is drawn, and the kind of map.
+        name: the captioner's, with a number where another one beside it has the same.
+        heading: lines that tell it from the others beside it, such as ("Flickr30k", "nll"); empty if it is alone.
+    """
+
+    captioner: TrainedCaptioner | GivenCaptioner
+    look: Look = field(default_factory=Look)
+    name: str = ""
+    heading: tuple[str, ...] = ()
+
+    @property
+    def title(self):
+        """The heading in one line."""
+        return ", ".join(self.heading)
+
+
+MOST = 4  # explanations side by side: more are too small to be read
+
+
+def views_of(asked):
+    """The Views of captioners and their kinds of map: every captioner under each of its kinds, in this order.
+
+    Args:
+        asked: pairs of a captioner and a Look, whose kind is one kind of map or several, joined by commas.
+    Raises:
+        UserError: if there are more than MOST, or one is named twice.
+    """
+    views, kinds = [], []
+    for captioner, look in asked:
+        kinds = [kind.strip() for kind in look.kind.split(",")]
+        if len(set(kinds)) < len(kinds):
+            raise UserError(f"--map {look.kind}: expected each kind of map once")
+        views += [View(captioner, dataclasses.replace(look, saliency=dataclasses.replace(look.saliency, map=kind)))
+                  for kind in kinds]  # fmt: skip
+    names, of_captioners = _names([captioner for captioner, _ in asked]), len(asked) > 1
+    if len(views) > MOST:
+        raise UserError(
+            f"{len(views)} maps side by side ({len(asked)} captioners, {len(kinds)} kinds of map): expected at most "
+            f"{MOST}; name fewer with --name and --map"
+        )
+    return tuple(
+        dataclasses.replace(view, name=name, heading=(name,) * of_captioners + (view.look.kind,) * (len(kinds) > 1))
+        for view, name in zip(views, (names[id(view.captioner)] for view in views), strict=True)
+    )
+
+
+def _names(captioners):
+    """{id of a captioner: its name, with a number where two have the same}."""
+    if len({id(captioner) for captioner in captioners}) < len(captioners):
+        raise UserError(f"--name {','.join(c.name for c in captioners)}: expected each captioner once")
+    times, seen = collections.Counter(captioner.name for captioner in captioners), collections.Counter()
+    names = {}
+    for captioner in captioners:
+        seen[captioner.name] += 1
+        number = f" ({seen[captioner.name]})" if times[captioner.name] > 1 else ""
+        names[id(captioner)] = f"{captioner.name}{number}"
+    return names
+
+
+@dataclass(frozen=True)
 class ExplanationRequest:
     """What to explain, how, and where the files go.
 
     Attributes:
-        captioner: what is explained.
+        views: which captioners are asked for which kinds of map, side by side: see `views_of`.
         data_dir: the folder of the data sets.
         selection: which media and sentence.
         phrases: words and phrases to show, each a tuple of words; empty: every word of a video, every noun phrase of
             a picture.
         excerpt: which part of a video.
-        look: how it is drawn, and the kind of map.
         output: the file to write, whose ending chooses what is made; of many media a folder, or FOLDER/{id}.gif. None:
             in the run's folder, saliency/.
         page: write the HTML page, too.
@@ -81,16 +147,15 @@ class ExplanationRequest:
         seed: of the random subsets of `banzhaf` and `rise`.
         every_kind: find every kind of map that takes no further pass, not only the one that is drawn.
     Raises:
-        UserError: on an unknown colour map or kind of map, a kind that the captioner cannot give, a name of `save_maps`
-            with another ending, or `instead` beside what it cannot be drawn with.
+        UserError: on an unknown colour map or kind of map, a kind that a captioner cannot give, a name of `save_maps`
+            with another ending, `instead` beside what it cannot be drawn with, or views that cannot stand side by side.
     """
 
-    captioner: TrainedCaptioner | GivenCaptioner
+    views: tuple[View, ...]
     data_dir: Path
     selection: Selection
     phrases: tuple[tuple[str, ...], ...] = ()
     excerpt: Excerpt = field(default_factory=Excerpt)
-    look: Look = field(default_factory=Look)
     output: str | None = None
     page: bool = False
     save_maps: str | None = None
@@ -98,23 +163,72 @@ class ExplanationRequest:
     every_kind: bool = False
 
     def __post_init__(self):
-        palette(self.look.cmap)
-        if self.look.kind not in KINDS:
-            raise UserError(f"--map {self.look.kind}: expected one of {', '.join(KINDS)}")
-        if self.look.kind not in self.captioner.kinds:
-            raise UserError(
-                f"--map {self.look.kind}: {self.captioner.described}, which gives {', '.join(self.captioner.kinds)} of "
-                f"a {self.config.media}; choose one of these, or another run with --name"
-            )
+        for view in self.views:
+            _check_view(view)
         if self.save_maps and Path(self.save_maps).suffix.lower() != ".npz":
             raise UserError(f"--save_maps {self.save_maps}: expected a name that ends in .npz")
-
-        if self.selection.instead is not None and self.phrases:
+        _check_beside(self.views, self.selection)
+        if self.selection.instead is None:
+            return
+        if self.phrases:
             raise UserError("--instead shows the word in which two sentences part; leave out --words and --phrases")
-        if self.selection.instead is not None and self.look.of_release:
+        if self.look.of_release:
             raise UserError("--instead: the 2017 release has no such maps; choose --normalize clip or frame")
+        if len(self.captioners) < len(self.views):
+            raise UserError("--instead shows log-odds, whatever the kind of map; name one kind with --map")
+
+    @property
+    def captioners(self):
+        """The captioners, each once, in their order."""
+        return tuple({id(view.captioner): view.captioner for view in self.views}.values())
+
+    @property
+    def captioner(self):
+        """The first captioner, whose own caption is explained where no sentence is given."""
+        return self.views[0].captioner
+
+    @property
+    def look(self):
+        """The first Look; all are of one layout, size and colour map."""
+        return self.views[0].look
 
     @property
     def config(self):
-        """The Config to explain the captioner with."""
+        """The Config of the first captioner."""
         return self.captioner.config
+
+    def kinds(self, captioner):
+        """The kinds of map that are asked of a captioner."""
+        return [view.look.kind for view in self.views if view.captioner is captioner]
+
+    def of(self, captioner):
+        """What stands before a message about one captioner: its name where there are several, else nothing."""
+        return f"{captioner.name}: " if len(self.captioners) > 1 else ""
+
+
+def _check_view(view):
+    """Raises UserError on an unknown colour map or kind of map, or a kind that the captioner cannot give."""
+    palette(view.look.cmap)
+    if view.look.kind not in KINDS:
+        raise UserError(f"--map {view.look.kind}: expected one of {', '.join(KINDS)}")
+    if view.look.kind not in view.captioner.kinds:
+        raise UserError(
+            f"--map {view.look.kind}: {view.captioner.described}, which gives {', '.join(view.captioner.kinds)} of "
+            f"a {view.captioner.config.media}; choose one of these, or another run with --name"
+        )
+
+
+def _check_beside(views, selection):
+    """Raises UserError if captioners of several data sets are to explain a medium of one, or scale maps differently."""
+    first, configs = views[0].captioner, [view.captioner.config for view in views]
+    for config, view in zip(configs, views, strict=True):
+        if selection.media_id is not None and config.dataset != configs[0].dataset:
+            raise UserError(
+                f"{view.captioner.name} is of {config.dataset}, {first.name} of {configs[0].dataset}: captioners of "
+                "several data sets explain a file side by side; name it with --media"
+            )
+        if view.look.of_release != views[0].look.of_release:
+            raise UserError(
+                f"{view.captioner.name} and {first.name} scale maps in different ways (saliency.normalize="
+                f"{view.look.saliency.normalize} and {views[0].look.saliency.normalize}); choose one with --normalize"
+            )

@@ -35,6 +35,33 @@ def usual_dataset(media, name, experiments_dir, usual):
     )
 
 
+def runs_of(folder, names, weights):
+    """Which runs are meant, and for each one the network to explain it with.
+
+    Args:
+        folder: of the runs.
+        names: of one run, or None; or of several, joined by commas.
+        weights: a value of `features.weights`, or None; of several runs also several values, joined by commas.
+    Returns:
+        [(name, value of `features.weights` or None)]. Of one run as they are given; of several runs, each has the one
+        of the networks that it was trained on, by its digest, else None: it names its network itself.
+    Raises:
+        UserError: if one of several runs or networks does not exist, or none of the runs was trained on a network.
+    """
+    listed, given = (names or "").split(","), [each for each in (weights or "").split(",") if each]
+    if len(listed) == 1:
+        return [(names, weights)]
+    runs = [Run(Path(folder) / name).require() for name in listed]
+    found = [next((each for each in given if run.has_network(each)), None) for run in runs]
+    for each in given:
+        if each not in found:
+            raise UserError(
+                f"--weights {each}: none of {', '.join(listed)} was trained on it; leave it out, or name the networks "
+                "of the runs, joined by commas"
+            )
+    return list(zip(listed, found, strict=True))
+
+
 @contextlib.contextmanager
 def naming_others(run):
     """Adds to a MissingWeights that a `with` block raises which other runs of the data set could be used at once."""

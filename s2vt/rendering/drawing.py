@@ -4,12 +4,14 @@ Maps are drawn by `Look.upsample`, as they are scored: each value stands at the 
 (or in the release's place), whatever the size of the drawing. Words, times and scales stand beside the pictures, never
 over them.
 
-Letters: K words or phrases; m sampled frames, 1 for a picture; G x G grid; H, W height and width of the source, pixels;
-h, w of its drawn copy. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges, in source pixels.
+Letters: E explanations side by side; K words or phrases; m sampled frames, 1 for a picture; G x G grid; H, W height and
+width of the source, pixels; h, w of its drawn copy. Points are (x, y), boxes (x1, y1, x2, y2) with exclusive far edges,
+in source pixels.
 """
 
 import dataclasses
 import functools
+import itertools
 import math
 from pathlib import Path
 
@@ -164,6 +166,78 @@ PICTURE_NORMALIZATIONS = {  # a picture has one frame: "clip" and "frame" are th
 
 
 # --- what is drawn of an explanation ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """An explanation as it is drawn. A drawing shows one, or several of the same medium and sentence side by side.
+
+    Attributes:
+        explanation: `s2vt.saliency.explanation.Explanation`; one with `times` is of a video.
+        phrases: K of `s2vt.data.phrases.Phrase`, the same of all that stand side by side.
+        look: `Look`.
+        heading: lines that tell it from the others, such as ("Flickr30k", "nll"); not drawn of one alone.
+    """
+
+    explanation: object
+    phrases: list
+    look: Look
+    heading: tuple[str, ...] = ()
+
+    @property
+    def title(self):
+        """The heading in one line."""
+        return ", ".join(self.heading)
+
+    @property
+    def evidence(self):
+        """What is drawn of the phrases: `drawn_evidence`."""
+        return drawn_evidence(self.explanation, self.phrases, self.look)
+
+    @property
+    def geometry(self):
+        """The source's Geometry, with the grid of the kind of map that is drawn."""
+        return self.explanation.geometry_of(self.look.kind)
+
+
+def headings_of(shown):
+    """The headings of explanations side by side, E of them; none of one alone."""
+    return tuple(each.heading for each in shown) if len(shown) > 1 else ()
+
+
+def check_alike(shown):
+    """Raises ValueError unless there is an explanation, and all are of one medium, the same frames and sentence."""
+    if not shown:
+        raise ValueError("expected E >= 1 explanations, received none")
+    of_one, *of_others = (
+        (
+            each.explanation.words,
+            tuple(each.explanation.times),
+            (each.geometry.width, each.geometry.height),
+            [(phrase.name, phrase.words) for phrase in each.phrases],
+        )
+        for each in shown
+    )
+    if any(other != of_one for other in of_others):
+        raise ValueError("explanations side by side must be of the same medium, frames, sentence and phrases")
+
+
+def notes_of(shown, notes):
+    """Notes on explanations side by side: what all of them say once, the rest after the titles of those that say it.
+
+    Args:
+        shown: E of Shown.   notes: for each of them its notes, in the same order.
+    Returns:
+        {note: the note as it is drawn}.
+
+    Example:
+        >>> two = [Shown(None, [], Look(), (name,)) for name in ("A", "B")]
+        >>> list(notes_of(two, [("bars: alpha", "map: nll"), ("bars: alpha", "map: kl")]).values())
+        ['bars: alpha', 'A: map: nll', 'B: map: kl']
+    """
+    every = dict.fromkeys(note for place in itertools.zip_longest(*notes) for note in place if note is not None)
+    by = {note: [each.title for each, own in zip(shown, notes, strict=True) if note in own] for note in every}
+    return {note: note if len(by[note]) == len(shown) else f"{' and '.join(by[note])}: {note}" for note in every}
 
 
 def drawn_evidence(explanation, phrases, look):
@@ -384,6 +458,14 @@ def text_height(words, width, size, bold=False):
     return round(1.45 * size) * len(wrap(words, width, font_of(size, bold)))
 
 
+LINE = 1.45  # distance of lines, in sizes of their text
+
+
+def upright_width(headings, size):
+    """Width that `Page.upright` takes of the longest of the headings, with a gap beside it; 0 without headings."""
+    return round(LINE * size * max(map(len, headings)) + 0.4 * size) if headings else 0
+
+
 BAR = 7  # length of the small colour bar, in sizes of its text
 
 
@@ -423,6 +505,14 @@ class Page:
         points = size * 72 / self.DPI
         look = {"fontsize": points, "color": colour, "weight": weight, "family": "DejaVu Sans"}
         self.axes.text(x, y, text, ha=across, va=down, parse_math=False, zorder=4, **look)
+
+    def upright(self, x, y, lines, size, length):
+        """Bold lines from bottom to top, side by side from x on, centred on y, each fitted into `length` pixels."""
+        for k, line in enumerate(lines):
+            text, font = fit(line, length, size, bold=True)
+            look = {"fontsize": font.size * 72 / self.DPI, "color": INK, "weight": "bold", "family": "DejaVu Sans"}
+            across = {"ha": "center", "va": "center_baseline", "rotation": 90, "rotation_mode": "anchor"}
+            self.axes.text(x + (k + 0.5) * LINE * size, y, text, parse_math=False, zorder=4, **look, **across)
 
     def words(self, x, y, words, colours, width, size, bold=False):
         """Words in their colours, in as many lines as they take; returns the y below the last line."""

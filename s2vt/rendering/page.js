@@ -42,46 +42,6 @@ const ofSum = {
   },
 };
 
-/** The evidence of the words at these positions, summed, as a kind of map shows it. evidence: T arrays. */
-function ofPhrase(kind, evidence, words) {
-  return shown(maps[kind], evidence, words);
-}
-
-function shown({ content, of_sum, of_change }, evidence, words) {
-  const said = of_change && changeOf(words);
-  if (!said) return ofSum[of_sum](phraseSum(evidence, summed(content, words)));
-  const subject = said.subject.length ? said.subject : words;
-  return ofSum[of_change](phraseSum(evidence, summed(content, subject)), said.direction);
-}
-
-/** Those of a phrase's words whose evidence is summed: `Evidence.content`. */
-function summed(content, words) {
-  const kept = content ? words.filter((t) => content.includes(t)) : words;
-  return kept.length ? kept : words;
-}
-
-/** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */
-function changeOf(words) {
-  return words.map((t) => page.of_change[t]).find(Boolean);
-}
-
-function unitOf(kind, words) {
-  const { of_sum, of_change, unit } = maps[kind];
-  return of_sum === "change" || (of_change && changeOf(words)) ? "nats a frame" : unit;
-}
-
-/** Whether these words have a second curve over time: `drawing.second_curves`. */
-function hasBeside(kind, words) {
-  const { frames, beside, of_sum } = maps[kind];
-  return Boolean(page.over_time && frames && beside && (of_sum === "change" || changeOf(words)));
-}
-
-/** e of the second curve (m); null if there is none. */
-function besideOf(kind, words) {
-  if (!hasBeside(kind, words)) return null;
-  return scale(overTime(shown(maps[kind].beside, maps[kind].frames, words)));
-}
-
 /** e = (evidence - min) / (max - min), 0 everywhere if all are equal (Eq. 8). */
 function scale(evidence) {
   const [smallest, largest] = range(evidence);
@@ -111,34 +71,10 @@ function gaussian(values, length, stride, weights) {
   });
 }
 
-/** The mean of each frame's cells: m values. */
-function meanOverCells(e) {
-  return Float64Array.from(page.times, (_, i) => e.subarray(i * G * G, (i + 1) * G * G).reduce((a, b) => a + b) / (G * G));
-}
-
-/** Smoothing over the sampled frames. */
-function overTime(values) {
-  const [low] = range(values), length = values.length; // smoothing the rest keeps equal values equal
-  return values.map((_, i) => values.reduce((sum, value, k) => sum + smoothing[i * length + k] * (value - low), low));
-}
-
 /** e normalised to sum 1, uniform where all are equal. */
 function temporalAlpha(e) {
   const sum = e.reduce((a, b) => a + b);
   return e.map((value) => (sum > 0 ? value / sum : 1 / e.length));
-}
-
-/** Values on the grid (G G) -> a map over the pixels, row by row (height width): min + A_y (cells - min) A_x^T. */
-function upsample(cells, { x, y, width, height }) {
-  const [low] = range(cells); // rows of the release's A sum to less than 1: beyond the grid is a ring of its minimum
-  const map = new Float32Array(width * height).fill(low), row = new Float64Array(G);
-  for (let j = 0, pixel = 0; j < height; j++) {
-    row.fill(0);
-    for (let k = 0; k < G; k++) for (let l = 0; l < G; l++) row[l] += y[j * G + k] * (cells[k * G + l] - low);
-    for (let i = 0; i < width; i++, pixel++)
-      for (let l = 0; l < G; l++) map[pixel] += x[i * G + l] * row[l];
-  }
-  return map;
 }
 
 /** The sampled frame before a time and how far on towards the next: {before, share}. */
@@ -160,20 +96,9 @@ function atTime(values, count, { before, share }) {
 
 const $ = (id) => document.getElementById(id);
 const page = JSON.parse($("data").textContent);
-const T = page.words.length, m = page.times.length, G = page.grid;
+const T = page.words.length, m = page.times.length;
 const moving = page.medium.type.startsWith("video/");
-const evidence = Object.fromEntries(Object.entries(page.evidence).map(([name, { cells, frames }]) =>
-  [name, { cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
-const maps = Object.fromEntries(Object.entries(page.maps).map(([kind, map]) => [kind, { ...map, ...evidence[map.of] }]));
 const palettes = Object.fromEntries(Object.entries(page.colour_maps).map(([name, text]) => [name, bytes(text)]));
-const smoothing = page.over_time && floats(page.over_time);
-const geometry = interpolation("drawn"), coarse = interpolation("coarse");
-
-/** Size and matrices of one of the two sizes at which maps are made. */
-function interpolation(name) {
-  const [x, y] = page.interpolation[name].map(floats);
-  return { x, y, width: x.length / G, height: y.length / G };
-}
 
 function floats(base64) {
   return new Float32Array(bytes(base64).buffer);
@@ -189,83 +114,183 @@ function numbers({ low, step, codes }) {
   return low.map((start, t) => Float64Array.from(all.subarray(t * length, (t + 1) * length), (c) => start + step[t] * c));
 }
 
-// --- the state, and what follows from it ----------------------------------------------------------------------------
+// --- what a captioner finds -------------------------------------------------------------------------------------------
 
-const state = {
-  chosen: new Set(page.chosen), // words
-  pointed: null, // the word under the mouse, shown while it is there
-  current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
-  anchor: page.chosen[0], // where a range of words starts
-  instead: null, // { t, other }: the log-odds of word t against another one are shown
-  kind: page.kind, normalize: page.normalize, cmap: page.cmap, opacity: page.overlay.tint, time: 0,
-};
-if (page.instead) insteadOf(...page.instead);
-let scene; // of the words shown: e of all cells (m G G), e and alpha of the frames (m), meaning of the scale's ends
-
-function wordsShown() {
-  return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
-}
-
-/** Shows log q(word t) - log q(other), if the page has it; not if it is shown already. */
-function insteadOf(t, other) {
-  const same = state.instead && state.instead.t === t && state.instead.other === other;
-  state.instead = same || !page.odds[t]?.others.includes(other) ? null : { t, other };
-  if (!state.instead) return;
-  [state.chosen, state.current, state.anchor] = [new Set([t]), t, t];
-}
-
-/** The scene of log-odds: as `odds.OddsLook`, in [-1, 1], zero stays zero. */
-function oddsScene({ t, other }) {
-  const { others, cells, frames } = page.odds[t], row = others.indexOf(other);
-  const d = numbers(cells)[row], sides = drawnRanges(d).map((pair) => Math.max(...pair.map(Math.abs)));
-  const whole = Math.max(...sides), limits = state.normalize === "frame" ? sides : sides.map(() => whole);
-  const over = frames ? overTime(numbers(frames)[row]) : Float64Array.of(0), top = Math.max(...over.map(Math.abs));
-  const ends = [other, page.words[t]].map((word, side) => `${side ? "+" : "−"}${
-    state.normalize === "frame" ? "" : `${whole.toFixed(2)} nats: `}“${word}”`);
-  return {
-    signed: true, words: [t], beside: null, ends,
-    e: d.map((value, k) => value / (limits[Math.floor(k / (G * G))] || 1)),
-    frames: over.map((value) => value / (top || 1)), alpha: over,
-  };
-}
-
-function makeScene() {
-  if (state.instead && state.pointed === null) return oddsScene(state.instead);
-  const words = wordsShown();
-  const drawn = maps[state.kind].cells ? saliency(state.kind, words) : { e: null, ends: ["", ""] };
-  const e = momentsOf(state.kind, words, drawn.e);
-  return { words, frames: e, beside: besideOf(state.kind, words), alpha: temporalAlpha(e), ...drawn };
-}
-
-/** When the words have their evidence: e of the frames (m); of the release's maps, the mean of each. */
-function momentsOf(kind, words, e) {
-  if (state.normalize === "release") return scale(meanOverCells(e));
-  const { frames } = maps[kind];
-  return frames ? scale(overTime(ofPhrase(kind, frames, words))) : Float64Array.of(1);
-}
-
-/** The words' maps: scaled as `drawing.e_to_draw` does, the drawn values from 0 to 1; or the release's. */
-function saliency(kind, words) {
-  const unit = unitOf(kind, words);
-  if (state.normalize === "release") {
-    const ends = ["no evidence above the word’s mean", "most evidence for any word in the frame, before the Gaussian"];
-    return { ends, e: releaseSaliency(kind, words) };
+/** A captioner's evidence of every kind, on its own grid, and what it would have said instead. */
+class Captioner {
+  constructor({ name, evidence, maps, grid, interpolation, over_time, ...kept }) {
+    Object.assign(this, kept, { name, G: grid, ranges: {}, moments: {} });
+    const read = Object.fromEntries(Object.entries(evidence).map(([loss, { cells, frames }]) =>
+      [loss, { cells: cells && numbers(cells), frames: frames && numbers(frames) }]));
+    this.maps = Object.fromEntries(Object.entries(maps).map(([kind, map]) => [kind, { ...map, ...read[map.of] }]));
+    this.smoothing = over_time && floats(over_time);
+    [this.geometry, this.coarse] = ["drawn", "coarse"].map((size) => { // size and matrices at which maps are made
+      const [x, y] = interpolation[size].map(floats);
+      return { x, y, width: x.length / grid, height: y.length / grid };
+    });
   }
-  const evidence = ofPhrase(kind, maps[kind].cells, words), e = scale(evidence), drawn = drawnRanges(e);
-  let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
-  if (state.normalize === "clip") {
-    const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
-    limits = drawn.map(() => limit);
-    ends = limit.map((value) => described(smallest + value * (largest - smallest), unit));
+
+  /** The evidence of the words at these positions, summed, as a kind of map shows it. evidence: T arrays. */
+  ofPhrase(kind, evidence, words) {
+    return this.shown(this.maps[kind], evidence, words);
   }
-  return { ends, e: e.map((value, k) => {
-    const [low, high] = limits[Math.floor(k / (G * G))];
-    return high - low > 1e-6 ? (value - low) / (high - low) : 0;
-  }) };
+
+  shown({ content, of_sum, of_change }, evidence, words) {
+    const said = of_change && this.changeOf(words);
+    if (!said) return ofSum[of_sum](phraseSum(evidence, summed(content, words)));
+    const subject = said.subject.length ? said.subject : words;
+    return ofSum[of_change](phraseSum(evidence, summed(content, subject)), said.direction);
+  }
+
+  /** What the first verb of change among these words says: { subject, direction }; undefined if there is none. */
+  changeOf(words) {
+    return words.map((t) => this.of_change[t]).find(Boolean);
+  }
+
+  unitOf(kind, words) {
+    const { of_sum, of_change, unit } = this.maps[kind];
+    return of_sum === "change" || (of_change && this.changeOf(words)) ? "nats a frame" : unit;
+  }
+
+  /** Whether these words have a second curve over time: `drawing.second_curves`. */
+  hasBeside(kind, words) {
+    const { frames, beside, of_sum } = this.maps[kind];
+    return Boolean(this.smoothing && frames && beside && (of_sum === "change" || this.changeOf(words)));
+  }
+
+  /** e of the second curve (m); null if there is none. */
+  besideOf(kind, words) {
+    if (!this.hasBeside(kind, words)) return null;
+    return scale(this.overTime(this.shown(this.maps[kind].beside, this.maps[kind].frames, words)));
+  }
+
+  /** The mean of each frame's cells: m values. */
+  meanOverCells(e) {
+    return Float64Array.from(page.times, (_, i) => this.frame(e, i).reduce((a, b) => a + b) / (this.G * this.G));
+  }
+
+  /** Smoothing over the sampled frames. */
+  overTime(values) {
+    const [low] = range(values), length = values.length; // smoothing the rest keeps equal values equal
+    return values.map((_, i) => values.reduce((sum, value, k) => sum + this.smoothing[i * length + k] * (value - low), low));
+  }
+
+  /** Values on the grid (G G) -> a map over the pixels, row by row (height width): min + A_y (cells - min) A_x^T. */
+  upsample(cells, { x, y, width, height }) {
+    const { G } = this, [low] = range(cells); // rows of the release's A sum to less than 1: beyond the grid is a ring of its minimum
+    const map = new Float32Array(width * height).fill(low), row = new Float64Array(G);
+    for (let j = 0, pixel = 0; j < height; j++) {
+      row.fill(0);
+      for (let k = 0; k < G; k++) for (let l = 0; l < G; l++) row[l] += y[j * G + k] * (cells[k * G + l] - low);
+      for (let i = 0; i < width; i++, pixel++)
+        for (let l = 0; l < G; l++) map[pixel] += x[i * G + l] * row[l];
+    }
+    return map;
+  }
+
+  /** One frame's values of all cells (m G G): (G G). */
+  frame(e, i) {
+    return e.subarray(i * this.G * this.G, (i + 1) * this.G * this.G);
+  }
+
+  /** Whether the page has log q(word t) - log q(other) of this captioner. */
+  knows({ t, other }) {
+    return Boolean(this.odds[t]?.others.includes(other));
+  }
+
+  /** The scene of log-odds: as `odds.OddsLook`, in [-1, 1], zero stays zero. */
+  oddsScene({ t, other }) {
+    const { others, cells, frames } = this.odds[t], row = others.indexOf(other);
+    const d = numbers(cells)[row], sides = this.drawnRanges(d).map((pair) => Math.max(...pair.map(Math.abs)));
+    const whole = Math.max(...sides), limits = state.normalize === "frame" ? sides : sides.map(() => whole);
+    const over = frames ? this.overTime(numbers(frames)[row]) : Float64Array.of(0), top = Math.max(...over.map(Math.abs));
+    const ends = [other, page.words[t]].map((word, side) => `${side ? "+" : "−"}${
+      state.normalize === "frame" ? "" : `${whole.toFixed(2)} nats: `}“${word}”`);
+    return {
+      signed: true, words: [t], beside: null, ends,
+      e: d.map((value, k) => value / (limits[Math.floor(k / (this.G * this.G))] || 1)),
+      frames: over.map((value) => value / (top || 1)), alpha: over,
+    };
+  }
+
+  /** The scene of words under a kind of map: e of all cells (m G G), e and alpha of the frames (m), meaning of the scale's ends. */
+  sceneOf(kind, words) {
+    const drawn = this.maps[kind].cells ? this.saliency(kind, words) : { e: null, ends: ["", ""] };
+    const e = this.momentsOf(kind, words, drawn.e);
+    return { words, frames: e, beside: this.besideOf(kind, words), alpha: temporalAlpha(e), ...drawn };
+  }
+
+  /** When the words have their evidence: e of the frames (m); of the release's maps, the mean of each. */
+  momentsOf(kind, words, e) {
+    if (state.normalize === "release") return scale(this.meanOverCells(e));
+    const { frames } = this.maps[kind];
+    return frames ? scale(this.overTime(this.ofPhrase(kind, frames, words))) : Float64Array.of(1);
+  }
+
+  /** `momentsOf` each word by itself. */
+  momentOfWords(kind) {
+    return this.moments[kind] ??= page.words.map((_, t) =>
+      this.momentsOf(kind, [t], state.normalize === "release" && this.releaseSaliency(kind, [t])));
+  }
+
+  /** The words' maps: scaled as `drawing.e_to_draw` does, the drawn values from 0 to 1; or the release's. */
+  saliency(kind, words) {
+    const unit = this.unitOf(kind, words);
+    if (state.normalize === "release") {
+      const ends = ["no evidence above the word’s mean", "most evidence for any word in the frame, before the Gaussian"];
+      return { ends, e: this.releaseSaliency(kind, words) };
+    }
+    const evidence = this.ofPhrase(kind, this.maps[kind].cells, words), e = scale(evidence), drawn = this.drawnRanges(e);
+    let limits = drawn, ends = ["the frame’s least evidence", "the frame’s most evidence"];
+    if (state.normalize === "clip") {
+      const limit = range(drawn.flat()), [smallest, largest] = range(evidence);
+      limits = drawn.map(() => limit);
+      ends = limit.map((value) => described(smallest + value * (largest - smallest), unit, kind));
+    }
+    return { ends, e: e.map((value, k) => {
+      const [low, high] = limits[Math.floor(k / (this.G * this.G))];
+      return high - low > 1e-6 ? (value - low) / (high - low) : 0;
+    }) };
+  }
+
+  /** Smallest and largest value that is drawn of each frame: m pairs. */
+  drawnRanges(e) {
+    return page.times.map((_, i) => range(this.upsample(this.frame(e, i), this.coarse)));
+  }
+
+  /** The words' maps in the steps of the 2017 release (`Evidence.of_release`): summed words count as one word. */
+  releaseSaliency(kind, words) {
+    const { G } = this, others = this.frameRanges(kind).filter((_, t) => !words.includes(t));
+    const above = timeNormalization(this.ofPhrase(kind, this.maps[kind].cells, words));
+    const limits = this.rangesOfFrames(above).map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
+    const e = above.map((value, k) => {
+      const [low, high] = limits[Math.floor(k / (G * G))];
+      return high > low ? (value - low) / (high - low) : 0;
+    });
+    const { frames, cells } = this.gaussian;
+    return gaussian(gaussian(gaussian(e, m, G * G, frames), G, G, cells), G, 1, cells);
+  }
+
+  /** Smallest and largest value of each frame: m pairs. */
+  rangesOfFrames(e) {
+    return page.times.map((_, i) => range(this.frame(e, i)));
+  }
+
+  /** `rangesOfFrames` of each word after the release's first normalisation. */
+  frameRanges(kind) {
+    return this.ranges[kind] ??= page.words.map((_, t) =>
+      this.rangesOfFrames(timeNormalization(this.ofPhrase(kind, this.maps[kind].cells, [t]))));
+  }
+}
+
+/** Those of a phrase's words whose evidence is summed: `Evidence.content`. */
+function summed(content, words) {
+  const kept = content ? words.filter((t) => content.includes(t)) : words;
+  return kept.length ? kept : words;
 }
 
 /** Evidence in words: a loss in nats, its change, a gain, or a share of a frame's likelihood or of the attention. */
-function described(evidence, unit) {
+function described(evidence, unit, kind) {
   return {
     nats: `${(-evidence).toFixed(2)} nats lost`,
     "nats of others": `${(-evidence).toFixed(2)} nats lost beyond other words`,
@@ -273,64 +298,184 @@ function described(evidence, unit) {
     "nats a frame": `${evidence.toFixed(2)} nats a sampled frame`,
     probability: `${evidence.toFixed(3)} probability, summed over the words`,
     "share won": `${(100 * evidence).toFixed(1)} % of the winning probability`,
-    share: `${(100 * evidence).toFixed(1)} % of the ${state.kind}`,
+    share: `${(100 * evidence).toFixed(1)} % of the ${kind}`,
   }[unit];
 }
 
-/** Smallest and largest value that is drawn of each frame: m pairs. */
-function drawnRanges(e) {
-  return page.times.map((_, i) => range(upsample(e.subarray(i * G * G, (i + 1) * G * G), coarse)));
+// --- the state, and what follows from it ----------------------------------------------------------------------------
+
+const captioners = page.captioners.map((kept) => new Captioner(kept));
+const state = {
+  chosen: new Set(page.chosen), // words
+  pointed: null, // the word under the mouse, shown while it is there
+  current: page.chosen.at(-1), // the word whose alternatives are listed; the keyboard's place in the sentence
+  anchor: page.chosen[0], // where a range of words starts
+  instead: null, // { t, other }: the log-odds of word t against another one are shown
+  normalize: page.normalize, cmap: page.cmap, opacity: page.overlay.tint, time: 0,
+};
+if (page.instead) insteadOf(...page.instead);
+
+function wordsShown() {
+  return state.pointed === null ? [...state.chosen].sort((a, b) => a - b) : [state.pointed];
 }
 
-/** The words' maps in the steps of the 2017 release (`Evidence.of_release`): summed words count as one word. */
-function releaseSaliency(kind, words) {
-  const others = frameRanges(kind).filter((_, t) => !words.includes(t));
-  const above = timeNormalization(ofPhrase(kind, maps[kind].cells, words));
-  const limits = rangesOfFrames(above).map((pair, i) => range([...pair, ...others.flatMap((word) => word[i])]));
-  const e = above.map((value, k) => {
-    const [low, high] = limits[Math.floor(k / (G * G))];
-    return high > low ? (value - low) / (high - low) : 0;
-  });
-  const { frames, cells } = page.gaussian;
-  return gaussian(gaussian(gaussian(e, m, G * G, frames), G, G, cells), G, 1, cells);
+/** Shows log q(word t) - log q(other), if a captioner of the page has it; not if it is shown already. */
+function insteadOf(t, other) {
+  const same = state.instead && state.instead.t === t && state.instead.other === other;
+  state.instead = same || !captioners.some((captioner) => captioner.knows({ t, other })) ? null : { t, other };
+  if (!state.instead) return;
+  [state.chosen, state.current, state.anchor] = [new Set([t]), t, t];
 }
 
-/** Smallest and largest value of each frame: m pairs. */
-function rangesOfFrames(e) {
-  return page.times.map((_, i) => range(e.subarray(i * G * G, (i + 1) * G * G)));
+function oddsName() {
+  return `log q(${page.words[state.instead.t]}) − log q(${state.instead.other})`;
 }
 
-const kept = {};
-/** `rangesOfFrames` of each word after the release's first normalisation. */
-function frameRanges(kind) {
-  return kept[kind] ??= page.words.map((_, t) => rangesOfFrames(timeNormalization(ofPhrase(kind, maps[kind].cells, [t]))));
-}
-
-/** The current map, height x width, row by row; null where the kind of map has no values in space. */
-function mapNow() {
-  return scene.e && upsample(atTime(scene.e, G * G, between(page.times, state.time)), geometry);
-}
-
+/** The frame with the most evidence, of all panels together. */
 function peakFrame() {
-  const height = scene.frames.map(Math.abs);
+  const height = page.times.map((_, t) => panels.reduce((sum, { scene }) => sum + Math.abs(scene.frames[t]), 0));
   return height.indexOf(range(height)[1]);
 }
 
-// --- drawing --------------------------------------------------------------------------------------------------------
+// --- panels -----------------------------------------------------------------------------------------------------------
 
-/** The colours of 256 levels of e over a picture, dimmed where e is small and tinted where it is large; of log-odds,
- * from -1 to 1, by their size. */
-function layerColours() {
-  const palette = scene.signed ? bytes(page.diverging) : palettes[state.cmap], colours = new Uint8ClampedArray(4 * 256);
-  const { dimmed, tint: full, tint_power: power } = page.overlay, strength = state.opacity / full;
-  for (let level = 0; level < 256; level++) {
-    const e = scene.signed ? Math.abs(2 * level / 255 - 1) : level / 255, tint = state.opacity * e ** power, light = 1 - (1 - dimmed) * strength * (1 - e);
-    const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
-    for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
-    colours[4 * level + 3] = 255 * alpha;
+const several = page.panels.length > 1;
+const named = new Set(captioners.map(({ name }) => name)).size > 1; // panels need their captioners' names
+
+/** One of the maps that stand side by side: a captioner, a kind of map, and where they are drawn. */
+class Panel {
+  constructor({ captioner, kind }, index) {
+    Object.assign(this, { captioner: captioners[captioner], kind, index, scene: null });
+    this.figure = this.makeFigure();
+    this.canvas = this.figure.querySelector("canvas.map");
+    const scale = several ? this.figure : $("legend");
+    this.scale = [".bar", ".ends"].map((part) => scale.querySelector(part));
+    [this.canvas.width, this.canvas.height] = [page.width, page.height];
+    const curves = document.querySelector("#curve g");
+    this.curve = index ? curves.parentNode.appendChild(curves.cloneNode(true)) : curves;
+    for (const element of [this.figure, this.curve]) element.style.setProperty("--colour", this.colour);
   }
-  return colours;
+
+  /** What tells it from the others now: its captioner, its kind of map, or both. */
+  get title() {
+    const kinds = new Set(panels.map(({ kind }) => kind));
+    return [...(named ? [this.captioner.name] : []), ...(named && kinds.size === 1 ? [] : [this.kind])].join(", ");
+  }
+
+  get colour() {
+    return `var(--panel-${this.index})`;
+  }
+
+  /** The first panel's figure is part of the page; the others are copies of it, with a copy of the medium. */
+  makeFigure() {
+    const first = document.querySelector(".panel");
+    if (!several) return first;
+    const figure = this.index ? document.createElement("figure") : first;
+    if (this.index) {
+      const stage = document.createElement("div"), copy = document.createElement("canvas");
+      const map = Object.assign(document.createElement("canvas"), { className: "map" });
+      map.setAttribute("role", "img");
+      Object.assign(copy, { className: "copy", width: page.width, height: page.height });
+      [figure.className, stage.className] = ["panel", "stage"];
+      stage.append(copy, map);
+      figure.append(stage);
+      first.parentNode.append(figure);
+    }
+    const caption = document.createElement("figcaption"), name = document.createElement("strong");
+    name.textContent = named ? this.captioner.name : "";
+    caption.append(Object.assign(document.createElement("i"), { className: "swatch" }), name, this.kindMenu());
+    figure.prepend(caption);
+    const scale = document.querySelector(".scale");
+    figure.append(this.index ? scale.cloneNode(true) : scale);
+    for (const element of this.index ? figure.querySelectorAll("[id]") : []) element.removeAttribute("id");
+    return figure;
+  }
+
+  /** A menu of the captioner's kinds of map. */
+  kindMenu() {
+    const menu = document.createElement("select");
+    menu.setAttribute("aria-label", `Kind of map, ${named ? this.captioner.name : `panel ${this.index + 1}`}`);
+    for (const [kind, { title }] of Object.entries(this.captioner.maps))
+      menu.append(new Option(`${kind} ${title.replace(`${kind} `, "")}`, kind, false, kind === this.kind));
+    menu.addEventListener("change", () => { [this.kind, state.instead] = [menu.value, null]; drawAll(); });
+    return menu;
+  }
+
+  /** Of the words shown: their log-odds if these are asked for and the captioner knows both words, else their maps. */
+  makeScene() {
+    const odds = state.pointed === null && state.instead && this.captioner.knows(state.instead);
+    this.scene = odds ? this.captioner.oddsScene(state.instead) : this.captioner.sceneOf(this.kind, wordsShown());
+  }
+
+  /** The current map, height x width, row by row; null where the kind of map has no values in space. */
+  mapNow() {
+    const { captioner, scene } = this, count = captioner.G * captioner.G;
+    return scene.e && captioner.upsample(atTime(scene.e, count, between(page.times, state.time)), captioner.geometry);
+  }
+
+  /** The colours of 256 levels of e over a picture, dimmed where e is small and tinted where it is large; of log-odds,
+   * from -1 to 1, by their size. */
+  layerColours() {
+    const { signed } = this.scene, colours = new Uint8ClampedArray(4 * 256);
+    const palette = signed ? bytes(page.diverging) : palettes[state.cmap];
+    const { dimmed, tint: full, tint_power: power } = page.overlay, strength = state.opacity / full;
+    for (let level = 0; level < 256; level++) {
+      const e = signed ? Math.abs(2 * level / 255 - 1) : level / 255, tint = state.opacity * e ** power, light = 1 - (1 - dimmed) * strength * (1 - e);
+      const alpha = 1 - (1 - tint) * light; // picture -> tint colour + (1 - tint) light picture
+      for (let c = 0; c < 3; c++) colours[4 * level + c] = alpha > 0 ? palette[3 * level + c] * tint / alpha : 0;
+      colours[4 * level + 3] = 255 * alpha;
+    }
+    return colours;
+  }
+
+  drawMap() {
+    const map = this.mapNow();
+    if (map) paint(this.canvas, this.scene.signed ? map.map((d) => (d + 1) / 2) : map, this.layerColours());
+    else this.canvas.getContext("2d").clearRect(0, 0, page.width, page.height);
+  }
+
+  /** Scale, description and curve. */
+  drawScene(phrase) {
+    const { scene } = this, [bar, ends] = this.scale;
+    paint(bar.querySelector("canvas"), Float32Array.from({ length: 256 }, (_, level) => level / 255), this.layerColours());
+    bar.hidden = ends.hidden = !scene.e;
+    const texts = scene.signed ? scene.ends : scene.ends.map((end, e) => `e = ${e}: ${end}`);
+    [...ends.children].forEach((end, side) => { end.textContent = texts[side]; });
+    this.canvas.setAttribute("aria-label", `${several ? `${this.title}: ` : ""}${this.description(phrase)}`);
+    if (!moving) return;
+    const zero = scene.signed ? 50 : 100, yOf = (e) => zero - zero * e;
+    const pointsOf = (e) => page.times.map((time, t) => `${1000 * time / lastTime()} ${yOf(e[t])}`).join(" L ");
+    const points = pointsOf(scene.frames);
+    const [first, last] = [page.times[0], page.times[m - 1]].map((time) => 1000 * time / lastTime());
+    this.curve.querySelector(".line").setAttribute("d", `M ${points}`);
+    this.curve.querySelector(".area").setAttribute("d", `M ${first} ${zero} L ${points} L ${last} ${zero} Z`);
+    this.curve.querySelector(".beside").setAttribute("d", scene.beside ? `M ${pointsOf(scene.beside)}` : "");
+  }
+
+  /** What its curve is at the sampled frame that is nearest. */
+  reading(nearest) {
+    const alpha = this.scene.alpha[nearest].toFixed(3);
+    return this.scene.signed ? `${oddsName()} = ${alpha} nats` : `α ${alpha}`;
+  }
+
+  /** A description for screen readers: when and where the evidence is strongest. */
+  description(phrase) {
+    const { captioner, scene } = this, height = scene.frames.map(Math.abs);
+    const frame = moving ? height.indexOf(range(height)[1]) : 0;
+    const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
+    if (scene.signed) return `Map of ${oddsName()}`;
+    if (!scene.e) return `Saliency of “${phrase}” over time: strongest${when}`;
+    const map = captioner.upsample(Array.from(captioner.frame(scene.e, frame)), captioner.geometry);
+    const pixel = map.indexOf(range(map)[1]), third = (share, names) => names[Math.floor(3 * share)];
+    const vertical = third(Math.floor(pixel / page.width) / page.height, ["upper", "middle", "lower"]);
+    const horizontal = third((pixel % page.width) / page.width, ["left", "centre", "right"]);
+    return `Saliency map of “${phrase}”: strongest${when}, ${vertical} ${horizontal}`;
+  }
 }
+
+const panels = page.panels.map((panel, index) => new Panel(panel, index));
+
+// --- drawing --------------------------------------------------------------------------------------------------------
 
 function paint(canvas, values, colours) {
   const context = canvas.getContext("2d"), layer = context.createImageData(canvas.width, canvas.height);
@@ -341,89 +486,95 @@ function paint(canvas, values, colours) {
 
 /** Everything that changes with time. */
 function drawMoment() {
-  const map = mapNow();
-  if (map) paint($("map"), scene.signed ? map.map((d) => (d + 1) / 2) : map, layerColours());
-  else $("map").getContext("2d").clearRect(0, 0, page.width, page.height);
+  for (const panel of panels) panel.drawMap();
   if (!moving) return;
   const position = between(page.times, state.time), nearest = position.before + Math.round(position.share);
-  const seconds = (state.time + page.start).toFixed(2), alpha = scene.alpha[nearest].toFixed(3);
+  const seconds = (state.time + page.start).toFixed(2), [first] = panels;
   $("cursor").style.left = `${100 * state.time / lastTime()}%`;
   $("time").value = state.time;
-  $("time").setAttribute("aria-valuetext", `${seconds} seconds, alpha ${alpha}`);
-  $("readout").textContent = scene.signed ? `${seconds} s · ${oddsName()} = ${alpha} nats`
-    : `${seconds} s · α ${alpha} (even share ${(1 / m).toFixed(3)})`;
-  wordElements.forEach((element, t) => element.style.setProperty("--e", atTime(momentOfWord[state.kind][t], 1, position)[0]));
+  $("time").setAttribute("aria-valuetext", `${seconds} seconds, alpha ${panels.map((p) => p.scene.alpha[nearest].toFixed(3)).join(", ")}`);
+  const share = panels.some((panel) => !panel.scene.signed) ? ` (even share ${(1 / m).toFixed(3)})` : "";
+  if (several) $("readout").replaceChildren(`${seconds} s`, ...panels.map((panel) => legendOf(panel, nearest)), share);
+  else $("readout").textContent = `${seconds} s · ${first.reading(nearest)}${share}`;
+  wordElements.forEach((element, t) => panels.forEach(({ captioner, kind }, k) =>
+    element.style.setProperty(`--e${k}`, atTime(captioner.momentOfWords(kind)[t], 1, position)[0])));
 }
 
-function oddsName() {
-  return `log q(${page.words[state.instead.t]}) − log q(${state.instead.other})`;
+/** The name of a panel's curve, its colour, and its value at a sampled frame. */
+function legendOf(panel, nearest) {
+  const element = document.createElement("span");
+  element.append(Object.assign(document.createElement("i"), { className: "swatch" }), `${panel.title}: ${panel.reading(nearest)}`);
+  element.style.setProperty("--colour", panel.colour);
+  return element;
 }
 
 /** Everything that changes with the words and the kind of map. */
 function drawWords() {
-  scene = makeScene();
-  paint($("scale"), Float32Array.from({ length: 256 }, (_, level) => level / 255), layerColours());
-  const { words, frames, beside, ends } = scene, phrase = words.map((t) => page.words[t]).join(" ");
+  for (const panel of panels) panel.makeScene();
+  const { words } = panels[0].scene, phrase = words.map((t) => page.words[t]).join(" ");
   wordElements.forEach((element, t) => {
     element.setAttribute("aria-selected", state.chosen.has(t));
     element.classList.toggle("shown", words.includes(t));
     element.tabIndex = t === state.current ? 0 : -1;
   });
-  $("shown").textContent = scene.signed ? `${oddsName()} of each cell alone, after the same words`
-    : `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : "")
-    + (scene.e ? "" : `; no map: ${maps[state.kind].title} has values in time only`);
-  for (const element of document.querySelectorAll("#legend .bar, #legend .ends")) element.hidden = !scene.e;
-  [$("least").textContent, $("most").textContent] = scene.signed ? ends : ends.map((end, e) => `e = ${e}: ${end}`);
-  $("map").setAttribute("aria-label", description(phrase));
+  for (const panel of panels) panel.drawScene(phrase);
+  const flat = panels.filter(({ scene }) => !scene.e).map(({ captioner, kind }) => captioner.maps[kind].title);
+  $("shown").textContent = (panels.some(({ scene }) => scene.signed) ? `${oddsName()} of each cell alone, after the same words${unknowing()}`
+    : `Evidence for “${phrase}”` + (words.length > 1 ? `, ${words.length} words summed` : ""))
+    + [...new Set(flat)].map((title) => `; no map: ${title} has values in time only`).join("");
   if (moving) {
-    const zero = scene.signed ? 50 : 100, yOf = (e) => zero - zero * e;
-    const pointsOf = (e) => page.times.map((time, t) => `${1000 * time / lastTime()} ${yOf(e[t])}`).join(" L ");
-    const points = pointsOf(frames);
-    const [first, last] = [page.times[0], page.times[m - 1]].map((time) => 1000 * time / lastTime());
-    $("curve").querySelector(".line").setAttribute("d", `M ${points}`);
-    $("curve").querySelector(".area").setAttribute("d", `M ${first} ${zero} L ${points} L ${last} ${zero} Z`);
-    $("curve").querySelector(".beside").setAttribute("d", beside ? `M ${pointsOf(beside)}` : "");
-    $("beside-note").hidden = !hasBeside(state.kind, [...page.words.keys()]);
-    $("beside-note").style.visibility = beside ? "visible" : "hidden"; // its place is kept: words do not move when pointed at
-    $("beside-title").textContent = maps[state.kind].beside?.title ?? "";
+    const beside = ({ captioner, kind }) => captioner.hasBeside(kind, [...page.words.keys()]);
+    $("beside-note").hidden = !panels.some(beside);
+    // its place is kept: words do not move when pointed at
+    $("beside-note").style.visibility = panels.some(({ scene }) => scene.beside) ? "visible" : "hidden";
+    const titles = panels.map(({ captioner, kind }) => captioner.maps[kind].beside?.title).filter(Boolean);
+    $("beside-title").textContent = [...new Set(titles)].join("; ");
     [...$("samples").children].forEach((dot, t) => dot.classList.toggle("peak", t === peakFrame()));
   }
   drawAlternatives();
   drawMoment();
 }
 
-/** A description for screen readers: when and where the evidence is strongest. */
-function description(phrase) {
-  const frame = moving ? peakFrame() : 0;
-  const when = moving ? ` at ${(page.times[frame] + page.start).toFixed(1)} seconds` : "";
-  if (scene.signed) return `Map of ${oddsName()}`;
-  if (!scene.e) return `Saliency of “${phrase}” over time: strongest${when}`;
-  const map = upsample(Array.from(scene.e.subarray(frame * G * G, (frame + 1) * G * G)), geometry);
-  const pixel = map.indexOf(range(map)[1]), third = (share, names) => names[Math.floor(3 * share)];
-  const vertical = third(Math.floor(pixel / page.width) / page.height, ["upper", "middle", "lower"]);
-  const horizontal = third((pixel % page.width) / page.width, ["left", "centre", "right"]);
-  return `Saliency map of “${phrase}”: strongest${when}, ${vertical} ${horizontal}`;
+/** Which captioners do not know the other word, whose panels show their usual maps. */
+function unknowing() {
+  const names = captioners.filter((captioner) => !captioner.knows(state.instead)).map(({ name }) => name);
+  return names.length ? `; “${state.instead.other}” is no word of ${names.join(", ")}, whose evidence for “${page.words[state.instead.t]}” is shown` : "";
 }
 
+/** The captioners' lists of what they would have said: of each one, however many maps it has. */
+const lists = captioners.filter(({ name }, k) => captioners.findIndex((other) => other.name === name) === k).map((captioner, k) => {
+  const list = k ? $("alternatives").cloneNode() : $("alternatives");
+  if (k) {
+    list.removeAttribute("id");
+    $("choose-other").before(list);
+  }
+  return { captioner, list };
+});
+if (lists.length > 1)
+  for (const { captioner, list } of lists) list.before(Object.assign(document.createElement("h3"), { textContent: captioner.name }));
+
 function drawAlternatives() {
-  if (!page.alternatives) return;
   const t = state.pointed ?? state.current;
   $("instead-title").textContent = `Instead of “${page.words[t]}”`;
   $("context").textContent = `Most probable after “${["", ...page.words.slice(0, t)].join(" ").trim() || "(start)"}”:`;
-  $("alternatives").replaceChildren(...page.alternatives[t].map(({ word, probability, rank }) => {
-    const item = document.createElement("li"), name = document.createElement("span"), share = document.createElement("span");
-    item.style.setProperty("--p", probability);
-    item.classList.toggle("said", word === page.words[t]);
-    name.textContent = `${rank}. ${word}`;
-    share.textContent = percent(probability);
-    item.append(name, share);
-    if (!page.odds[t]?.others.includes(word)) return item;
-    Object.assign(item, { className: "other", tabIndex: 0, title: `Why “${page.words[t]}” and not “${word}”` });
-    item.setAttribute("role", "button");
-    item.setAttribute("aria-pressed", state.instead?.t === t && state.instead.other === word);
-    item.dataset.word = word;
-    return item;
-  }));
+  for (const { captioner, list } of lists)
+    list.replaceChildren(...(captioner.alternatives?.[t] ?? []).map((said) => alternative(captioner, t, said)));
+}
+
+/** An entry of a list of what a captioner would have said at position t. */
+function alternative(captioner, t, { word, probability, rank }) {
+  const item = document.createElement("li"), name = document.createElement("span"), share = document.createElement("span");
+  item.style.setProperty("--p", probability);
+  item.classList.toggle("said", word === page.words[t]);
+  name.textContent = `${rank}. ${word}`;
+  share.textContent = percent(probability);
+  item.append(name, share);
+  if (!captioner.knows({ t, other: word })) return item;
+  Object.assign(item, { className: "other", tabIndex: 0, title: `Why “${page.words[t]}” and not “${word}”` });
+  item.setAttribute("role", "button");
+  item.setAttribute("aria-pressed", state.instead?.t === t && state.instead.other === word);
+  item.dataset.word = word;
+  return item;
 }
 
 function percent(probability) {
@@ -443,18 +594,25 @@ const wordElements = page.words.map((word, t) => {
   element.setAttribute("role", "option");
   element.textContent = word;
   element.dataset.position = t;
+  for (const { index, colour } of panels) { // a bar for each panel: its evidence at this moment
+    const bar = element.appendChild(document.createElement("i"));
+    bar.style.setProperty("--e", `var(--e${index}, 0)`);
+    if (several) for (const [name, value] of [["--colour", colour], ["--row", index]]) bar.style.setProperty(name, value);
+  }
   return element;
 });
-const momentOfWord = Object.fromEntries(Object.keys(maps).map((kind) => [kind, page.words.map((_, t) =>
-  momentsOf(kind, [t], state.normalize === "release" && releaseSaliency(kind, [t])))]));
-
 function choose(words, current) {
   if (words.length === 0) return; // something is always shown
   state.chosen = new Set(words);
   state.current = current;
   state.pointed = state.instead = null;
   drawWords();
-  $("spoken").textContent = $("map").getAttribute("aria-label");
+  tell();
+}
+
+/** Tells screen readers what is shown. */
+function tell() {
+  $("spoken").textContent = panels.map(({ canvas }) => canvas.getAttribute("aria-label")).join("; ");
 }
 
 function chooseRange(from, to) {
@@ -554,6 +712,7 @@ function play() {
 function drawPlaying() {
   if (video.paused) return;
   state.time = Math.min(video.currentTime, lastTime());
+  copyMedium();
   drawMoment();
   requestAnimationFrame(drawPlaying);
 }
@@ -589,6 +748,7 @@ function listenToTime() {
     stepFrames(step);
   });
   for (const kind of ["play", "pause"]) video.addEventListener(kind, showPlaying);
+  for (const kind of ["seeked", "loadeddata"]) video.addEventListener(kind, copyMedium);
   video.addEventListener("seeked", () => { if (video.paused) seek(); });
   video.addEventListener("loadedmetadata", seek);
   document.addEventListener("keydown", (event) => {
@@ -603,6 +763,12 @@ function listenToTime() {
   });
 }
 
+/** The medium of all panels but the first, which has the medium itself: there is one clock. */
+function copyMedium() {
+  for (const copy of document.querySelectorAll(".copy"))
+    copy.getContext("2d").drawImage(moving ? video : $("picture"), 0, 0, page.width, page.height);
+}
+
 function stepFrames(count) {
   video.pause();
   goTo((Math.round(state.time * page.frame_rate) + count) / page.frame_rate);
@@ -611,9 +777,9 @@ function stepFrames(count) {
 /** A radio button that chooses a kind of map. */
 function kindButton(kind, title) {
   const label = document.createElement("label"), button = document.createElement("input");
-  const name = document.createElement("span"), small = document.createElement("small");
-  Object.assign(button, { type: "radio", name: "kind", value: kind, checked: kind === state.kind });
-  button.addEventListener("change", () => { [state.kind, state.instead] = [button.value, null]; drawAll(); });
+  const name = document.createElement("span"), small = document.createElement("small"), [panel] = panels;
+  Object.assign(button, { type: "radio", name: "kind", value: kind, checked: kind === panel.kind });
+  button.addEventListener("change", () => { [panel.kind, state.instead] = [button.value, null]; drawAll(); });
   small.textContent = title.replace(`${kind} `, ""); // "attention (Eq. 5)" names its kind
   name.append(`${kind} `, small);
   label.append(button, name);
@@ -628,28 +794,28 @@ function showMedium() {
     $("trouble").textContent = `This browser cannot show ${page.medium.type}; the maps are drawn without it.`;
     $("trouble").hidden = false;
   });
+  if (!moving) element.addEventListener("load", copyMedium);
   element.src = URL.createObjectURL(new Blob([bytes(page.medium.data)], { type: page.medium.type }));
   element.hidden = false;
   $("viewer").style.setProperty("--aspect", page.width / page.height);
-  $("viewer").classList.toggle("portrait", page.height >= page.width);
-  $("map").width = page.width;
-  $("map").height = page.height;
+  $("viewer").classList.toggle("portrait", page.height >= page.width && !several);
+  document.body.classList.toggle("several", several);
 }
 
 /** Words that would have been said instead: a click, or Enter, shows why the sentence's word is not one of them. */
 function listenToAlternatives() {
   const press = (event) => {
-    const word = event.target.closest("[data-word]")?.dataset.word;
+    const item = event.target.closest("[data-word]"), word = item?.dataset.word, list = item?.parentNode;
     if (word === undefined) return;
     insteadOf(state.pointed ?? state.current, word);
     state.pointed = null;
     drawWords();
-    $("spoken").textContent = $("map").getAttribute("aria-label");
-    [...$("alternatives").children].find((item) => item.dataset.word === word)?.focus();
+    tell();
+    [...list.children].find((entry) => entry.dataset.word === word)?.focus();
     event.preventDefault();
   };
-  $("alternatives").addEventListener("click", press);
-  $("alternatives").addEventListener("keydown", (event) => {
+  $("instead").addEventListener("click", press);
+  $("instead").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     press(event);
     event.stopPropagation();
@@ -667,10 +833,11 @@ function start() {
   $("cmap").addEventListener("change", () => { state.cmap = $("cmap").value; drawAll(); });
   $("opacity").value = state.opacity;
   $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); drawAll(); });
-  $("kinds").append(...Object.entries(maps).map(([kind, { title }]) => kindButton(kind, title)));
-  $("kinds").hidden = Object.keys(maps).length < 2;
-  $("instead").hidden = !page.alternatives;
-  $("choose-other").hidden = !Object.keys(page.odds).length;
+  const { maps } = captioners[0];
+  if (!several) $("kinds").append(...Object.entries(maps).map(([kind, { title }]) => kindButton(kind, title)));
+  $("kinds").hidden = several || Object.keys(maps).length < 2;
+  $("instead").hidden = !captioners.some(({ alternatives }) => alternatives);
+  $("choose-other").hidden = !captioners.some(({ odds }) => Object.keys(odds).length);
   $("player").hidden = $("curve-note").hidden = !moving;
   for (const element of document.querySelectorAll(".moving")) element.hidden = !moving;
   $("scaled").hidden = Object.keys(page.normalizations).length < 2;
@@ -680,7 +847,7 @@ function start() {
   if (moving) {
     listenToTime();
     showPlaying();
-    scene = makeScene();
+    for (const panel of panels) panel.makeScene();
     state.time = page.times[peakFrame()];
   }
   drawAll();

@@ -9,7 +9,11 @@ picture as WebP) and the evidence of every kind of map of the explanation on the
 Evidence is kept in 16 bits, word by word: off by at most (max - min) / 131070 of the word. A phrase of q words is off
 by at most the sum of its words' errors.
 
-Letters: T words; m sampled frames, 1 for a picture; G x G grid; V vocabulary; H, W height and width of the source.
+Several explanations of the same medium and sentence are panels of one page, with one time line and one choice of words.
+What two panels share, two kinds of map of one captioner, is kept once.
+
+Letters: E panels; T words; m sampled frames, 1 for a picture; G x G grid; V vocabulary; H, W height and width of the
+source.
 """
 
 import base64
@@ -37,8 +41,10 @@ from s2vt.rendering.drawing import (
     PICTURE_NORMALIZATIONS,
     TINT,
     TINT_POWER,
+    Shown,
+    check_alike,
     coarse,
-    drawn_evidence,
+    notes_of,
     palette,
     resized,
     shrunk,
@@ -58,42 +64,76 @@ SCALED = {"clip": "per clip", "frame": "per frame", "release": "release"}  # tex
 
 
 @dataclasses.dataclass(frozen=True)
+class Said:
+    """What a captioner says beside its maps.
+
+    Attributes:
+        captioner: its name, needed only beside others.
+        vocabulary: the V words that `explanation.log_p` runs over, needed only with it.
+        odds: {t: Odds of the word against what it would have said instead}; clicking one of these words shows them. Of
+            at most ODDS_BYTES in all, else left out.
+    """
+
+    captioner: str = ""
+    vocabulary: tuple[str, ...] = ()
+    odds: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A map on a page.
+
+    Attributes:
+        explanation: `s2vt.saliency.explanation.Explanation`; any of its kinds of map can be chosen.
+        look: `Look`, whose kind is shown first.
+        title: what tells it from the others, for the description of what is drawn.
+        said: what the captioner says.
+    """
+
+    explanation: object
+    look: object
+    title: str = ""
+    said: Said = dataclasses.field(default_factory=Said)
+
+    @property
+    def key(self):
+        """What panels with the same evidence share: the explanation, and the grid of the kind that is shown first."""
+        return id(self.explanation), self.explanation.geometry_of(self.look.kind).grid
+
+
+@dataclasses.dataclass(frozen=True)
 class PageContent:
     """What a page says beside the maps.
 
     Attributes:
         title: heading of the page, any text (a file's name, a caption).
-        vocabulary: the V words that `explanation.log_p` runs over, needed only with it.
         chosen: positions of the words shown at first; empty: the first noun phrase.
-        odds: {t: Odds of the word against what the captioner would have said instead}; clicking one of these words
-            shows them. Of at most ODDS_BYTES in all, else left out.
         instead: (t, the other word) whose log-odds are shown at first; None: the chosen words' map.
     """
 
     title: str = ""
-    vocabulary: tuple[str, ...] = ()
     chosen: tuple[int, ...] = ()
-    odds: dict = dataclasses.field(default_factory=dict)
     instead: tuple[int, str] | None = None
 
 
-def video_page(path, frames, frame_rate, explanation, content, look):
-    """The page of a video: any words or phrases of the sentence, any of `explanation.maps`; `look.kind` is shown first.
+def video_page(path, frames, frame_rate, panels, content):
+    """The page of a video: any words or phrases of the sentence, any kinds of map of its panels.
 
     Args:
         path: the file to write, *.html.
-        frames, frame_rate, explanation, look: as of `video.saliency_video`.
+        frames, frame_rate: as of `video.saliency_video`.
+        panels: E of Panel, explanations of the same video, frames and sentence.
         content: `PageContent`.
     Raises:
-        UserError: if path cannot be written or does not end in .html, there is no such colour map, or the kind of map
+        UserError: if path cannot be written or does not end in .html, there is no such colour map, or a kind of map
             has no values for such a medium; nothing is left behind then, nor after any other error.
-        ValueError: if shapes disagree, evidence is not finite, the kind of map or the normalization is missing, or
-            there is no frame.
+        ValueError: if shapes disagree, evidence is not finite, a kind of map or the normalization is missing, there is
+            no panel or no frame, or the panels are not alike.
     """
+    fields, explanation = _fields(path, panels, content), panels[0].explanation
     times = np.asarray(explanation.times, float)
     if times.ndim != 1 or not len(times):
         raise ValueError(f"a video's explanation has times (m,), received {times.shape}")
-    fields = _fields(path, explanation, content, look)
     clip, size, start, num_frames = _clip(frames, frame_rate, explanation.geometry)
     medium = {
         "medium": {"type": "video/mp4", "data": _base64(clip)},
@@ -102,14 +142,14 @@ def video_page(path, frames, frame_rate, explanation, content, look):
         "duration": num_frames / float(frame_rate),
         "frame_rate": float(frame_rate),
     }
-    _write(path, content.title, fields | medium | _drawn(explanation, look, size))
+    _write(path, content.title, fields | medium | _placed(fields, panels, size))
 
 
-def picture_page(path, picture, explanation, content, look):
+def picture_page(path, picture, panels, content):
     """The page of a picture, (H, W, 3) uint8. The other arguments and errors: as of `video_page`."""
+    fields, explanation = _fields(path, panels, content), panels[0].explanation
     if len(explanation.times):
         raise ValueError(f"a picture has one frame, received evidence for {len(explanation.times)}")
-    fields = _fields(path, explanation, content, look)
     _check_frame(picture, explanation.geometry)
     size, file = _size(explanation.geometry, PICTURE_SIDE), io.BytesIO()
     shrunk(picture, size).save(file, "WEBP", quality=88)
@@ -120,7 +160,7 @@ def picture_page(path, picture, explanation, content, look):
         "duration": 0.0,
         "frame_rate": 1.0,
     }
-    _write(path, content.title, fields | medium | _drawn(explanation, look, size))
+    _write(path, content.title, fields | medium | _placed(fields, panels, size))
 
 
 def alternatives(log_p, words, vocabulary, count=6, also=None):
@@ -163,32 +203,29 @@ def alternatives(log_p, words, vocabulary, count=6, also=None):
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def _fields(path, explanation, content, look):
+def _fields(path, panels, content):
     """What the pages of videos and pictures have in common, after checking it; nothing is written yet."""
     if Path(path).suffix.lower() != ".html":
         raise UserError(f"cannot write {path}: expected a name that ends in .html; name another output")
-    moving, words = bool(len(explanation.times)), [str(word) for word in explanation.words]
-    colour_maps = {name: _base64(palette(name)) for name in dict.fromkeys((look.cmap, *COLOUR_MAPS))}
-    texts = _scalings(look, moving)
+    words = [str(word) for word in panels[0].explanation.words] if panels else []
+    every = phrases_at(words, [(t,) for t in range(len(words))])
+    shown = [Shown(panel.explanation, every, panel.look, (panel.title,)) for panel in panels]
+    for one in shown:
+        _ = one.evidence  # checks the kind shown
+    check_alike(shown)
+    look, moving = panels[0].look, bool(len(panels[0].explanation.times))
+    texts = _scalings(panels, moving)
     chosen = sorted(set(content.chosen or (noun_phrases(words) or [range(len(words))])[0]))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < len(words):
         raise ValueError(f"chosen are positions 0..{len(words) - 1} of the sentence, received {chosen}")
-    drawn_evidence(explanation, phrases_at(words, [(t,) for t in range(len(words))]), look)  # checks the kind shown
-    found = {  # kinds that have values for such a medium, on the grid of the one that is shown first
-        kind: evidence
-        for kind, evidence in explanation.maps.items()
-        if (evidence.frames if moving else evidence.cells) is not None and _is_on_grid(kind, explanation, look)
-    }
-    # Several kinds are made of one loss, which is kept once.
-    kept = {KINDS[kind].source(kind): _kept(evidence, words, moving) for kind, evidence in found.items()}
-    steps = [max(part["step"]) for one in kept.values() for part in one.values() if part]
+    captioners = {key: _captioner(panel, words, moving, content.instead) for key, panel in _distinct(panels).items()}
+    steps = [max(part["step"]) for each in captioners.values() for one in each["evidence"].values()
+             for part in one.values() if part]  # fmt: skip
     return {
         "title": content.title,
         "words": words,
-        "evidence": kept,
-        "maps": {kind: _map(kind, evidence.content) for kind, evidence in found.items()},
-        "of_change": {t: change._asdict() for t, change in found[look.kind].of_change.items()},
-        "kind": look.kind,
+        "captioners": list(captioners.values()),
+        "panels": [{"captioner": list(captioners).index(panel.key), "kind": panel.look.kind} for panel in panels],
         "error": max(steps) / 2,
         "normalize": look.saliency.normalize if look.saliency.normalize in texts else "clip",
         "normalizations": {  # the control's text, and the whole description
@@ -196,29 +233,69 @@ def _fields(path, explanation, content, look):
             for how, text in texts.items()
         },
         "chosen": chosen,
-        "alternatives": _alternatives(explanation, words, content),
-        "odds": _odds(content.odds),
         "instead": content.instead,
         "diverging": _base64(palette(DIVERGING)),
         "overlay": {"dimmed": DIMMED, "tint": TINT, "tint_power": TINT_POWER},
         "cmap": look.cmap,
-        "colour_maps": colour_maps,
+        "colour_maps": {name: _base64(palette(name)) for name in dict.fromkeys((look.cmap, *COLOUR_MAPS))},
+        "placement": _together(panels, [_placement(panel) for panel in panels]),
+        "smoothing": _together(panels, [panel.look.smoothing() for panel in panels]),
     }
 
 
-def _scalings(look, moving):
+def _together(panels, texts):
+    """What is said of each panel, in one text."""
+    shown = [Shown(None, [], panel.look, (panel.title,)) for panel in panels]
+    return " ".join(notes_of(shown, [(text,) for text in texts]).values())
+
+
+def _distinct(panels):
+    """{what panels with the same evidence share: the first of them}."""
+    first = {}
+    for panel in panels:
+        first.setdefault(panel.key, panel)
+    return first
+
+
+def _captioner(panel, words, moving, instead):
+    """What the page keeps of a captioner's explanation: evidence of each kind, and what it would have said instead.
+
+    Of the kinds that have values for such a medium, on the grid of the one that is shown first.
+    """
+    explanation, look, said = panel.explanation, panel.look, panel.said
+    found = {
+        kind: evidence
+        for kind, evidence in explanation.maps.items()
+        if (evidence.frames if moving else evidence.cells) is not None and _is_on_grid(kind, explanation, look)
+    }
+    return {
+        "name": said.captioner,
+        # Several kinds are made of one loss, which is kept once.
+        "evidence": {KINDS[kind].source(kind): _kept(evidence, words, moving) for kind, evidence in found.items()},
+        "maps": {kind: _map(kind, evidence.content) for kind, evidence in found.items()},
+        "of_change": {t: change._asdict() for t, change in found[look.kind].of_change.items()},
+        "alternatives": _alternatives(explanation, words, said.vocabulary, instead),
+        "odds": _odds(said.odds),
+    }
+
+
+def _scalings(panels, moving):
     """{how saliency can be scaled on the page: its description}; the release's maps have evidence of their own."""
-    if look.saliency.normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(NORMALIZATIONS)}, not {look.saliency.normalize!r}")
+    for panel in panels:
+        if panel.look.saliency.normalize not in NORMALIZATIONS:
+            expected = ", ".join(NORMALIZATIONS)
+            raise ValueError(f"normalize is one of {expected}, not {panel.look.saliency.normalize!r}")
+        if panel.look.of_release != panels[0].look.of_release:
+            raise ValueError("panels side by side must all be of the release's maps, or none")
     texts = NORMALIZATIONS if moving else PICTURE_NORMALIZATIONS
-    offered = ("release",) if look.of_release else ("clip", "frame") if moving else ("clip",)
+    offered = ("release",) if panels[0].look.of_release else ("clip", "frame") if moving else ("clip",)
     return {how: texts[how] for how in offered}
 
 
-def _alternatives(explanation, words, content):
+def _alternatives(explanation, words, vocabulary, instead):
     if explanation.log_p is None:
         return None
-    return alternatives(explanation.log_p, words, content.vocabulary, also=content.instead)
+    return alternatives(explanation.log_p, words, vocabulary, also=instead)
 
 
 def _odds(odds):
@@ -300,15 +377,25 @@ def quantised(values):
     return {"low": low.tolist(), "step": step.tolist(), "codes": _base64(codes.astype("<u2").tobytes())}
 
 
-def _drawn(explanation, look, size):
-    """The geometry of the copy that is drawn, and the matrices that make maps and curves (`heatmaps`)."""
+def _placed(fields, panels, size):
+    """The fields of a page that depend on the (width, height) of the copy that is drawn: its geometry, and for each
+    captioner the matrices that make its maps and curves (`heatmaps`)."""
+    placed = [_matrices(panel, size) for panel in _distinct(panels).values()]
+    captioners = [kept | matrices for kept, matrices in zip(fields["captioners"], placed, strict=True)]
+    geometry = panels[0].explanation.geometry_of(panels[0].look.kind)
+    return resized(geometry, *size).to_json() | {"captioners": captioners}
+
+
+def _matrices(panel, size):
+    """The grid on which a captioner's maps lie, and the matrices that interpolate and smooth them."""
+    explanation, look = panel.explanation, panel.look
     geometry = resized(explanation.geometry_of(look.kind), *size)
     here = {kind: each.cells for kind, each in explanation.maps.items() if _is_on_grid(kind, explanation, look)}
     grids = {np.shape(cells)[-1] for cells in here.values() if cells is not None}
     if len(grids) > 1:
         raise ValueError(f"expected maps of one grid, received G = {sorted(grids)}")
     grid, m = max(grids, default=2), max(len(explanation.times), 1)
-    return geometry.to_json() | {
+    return {
         "grid": grid,
         "interpolation": {
             name: [_matrix(A) for A in look.interpolation(of, grid)]
@@ -316,8 +403,6 @@ def _drawn(explanation, look, size):
         },
         "gaussian": release.gaussian_weights() if look.of_release else None,
         "over_time": None if look.of_release else _matrix(over_time(np.eye(m), look.sigma_frames).T),
-        "placement": f"{_placement(look)} Protocol {look.protocol}.{_left_out(explanation, look)}",
-        "smoothing": look.smoothing(),
     }
 
 
@@ -332,7 +417,14 @@ def _left_out(explanation, look):
     return f" On another grid, and so on a page of their own: {', '.join(others)}." if others else ""
 
 
-def _placement(look):
+def _placement(panel):
+    """Where values belong and what stands between them, what the ends of the scale are, the protocol, and what is not
+    on the page."""
+    look = panel.look
+    return f"{_interpolation(look)} Protocol {look.protocol}.{_left_out(panel.explanation, look)}"
+
+
+def _interpolation(look):
     """Where values belong and what stands between them, and what the ends of the scale are."""
     if look.of_release:
         return (

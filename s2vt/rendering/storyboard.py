@@ -1,6 +1,6 @@
 """The storyboard of a video: each word's saliency over time and its most salient frames, after the paper's Fig. 5.
 
-Letters: K words or phrases; m sampled frames; G x G grid.
+Letters: E explanations side by side; K words or phrases; m sampled frames; G x G grid.
 """
 
 import dataclasses
@@ -15,9 +15,11 @@ from s2vt.rendering.drawing import (
     INK,
     Backdrop,
     Page,
-    drawn_evidence,
+    check_alike,
     fit,
     font_of,
+    headings_of,
+    notes_of,
     resized,
     scale_width,
     second_curves,
@@ -31,57 +33,85 @@ ROWS = 12  # at most
 TITLE, LABEL, SMALL = 31, 28, 17  # sizes of text, pixels; 28 and 17: 8 and 5 points on a page of a paper
 MARGIN, GAP, PLOT, STAMP = 28, 14, 640, 32  # pixels; width of a curve; height of the line with rank and time
 NOTE = 28  # height of a line of the legend
+HEADING = 19  # size of the names of explanations side by side
+DASHES = "--"  # style of a second curve, matplotlib's
 
 # Dark and far apart on white; neighbours differ in hue and in lightness.
 WORD_COLOURS = ("#c4342d", "#1f6fb4", "#2a8a3e", "#8b3fa8", "#d07a00", "#0f8b8d", "#a03a6b", "#5b5bd6", "#7a5230")
 
 
-def storyboard(path, explanation, phrases, thumbnails, span, look):
+def storyboard(path, shown, thumbnails, span):
     """Each phrase's saliency over time and its most salient frames, after the paper's Fig. 5.
 
     One row per phrase: e over the sampled frames (`heatmaps.temporal_saliency`) as a curve and as greys (darker = more
     salient), linear in [0, 1] and not normalised to sum 1; its three most salient frames, numbered by rank and marked
     on the curve, with their maps and times. Of a kind of map without values in space, the frames are drawn without a
-    map. Phrases with a second curve (`Evidence.beside`) have it dashed.
+    map. Phrases with a second curve (`Evidence.beside`) have it dashed. Of several explanations, a phrase has a row for
+    each, one below the other.
 
     Args:
         path: the file to write, *.png, *.pdf or *.svg.
-        explanation: `s2vt.saliency.explanation.Explanation` of a video.
-        phrases: K of `s2vt.data.phrases.Phrase`. Of more than ROWS, those with the largest alpha_t are drawn,
-            in their order, and the others are named below.
+        shown: E of `drawing.Shown` of a video. Of more than ROWS / E phrases, those with the largest alpha_t are
+            drawn, in their order, and the others are named below.
         thumbnails: the m sampled frames, a sequence of (h, w, 3) uint8 of any one size.
         span: (first, last) second of the time axis.
-        look: `Look`.
     Raises:
-        UserError: if path cannot be written, or the kind of map has no values in time.
-        ValueError: if the shapes disagree.
+        UserError: if path cannot be written, or a kind of map has no values in time.
+        ValueError: if there is no explanation, the shapes disagree, or the explanations are not alike.
     """
+    check_alike(shown)
+    explanation, phrases = shown[0].explanation, shown[0].phrases
     if len(thumbnails) != len(explanation.times):
         raise ValueError(f"expected m = {len(explanation.times)} thumbnails, received {len(thumbnails)}")
-    cells, frames = drawn_evidence(explanation, phrases, look)
-    e_cells = None if cells is None else look.to_draw(cells, explanation.geometry_of(look.kind))
-    e_frames = look.curves(frames)
-    drawn = most_concentrated(look.bars(frames), ROWS)
-    beside = second_curves(explanation, phrases, look)
-    notes, omitted = _notes(look, cells, beside.keys() & drawn), _omitted(phrases, drawn)
-    board = Board.of(explanation, [phrases[k] for k in drawn], notes, omitted)
+    series = [_Series.of(each) for each in shown]
+    drawn = most_concentrated(np.max([one.alpha for one in series], axis=0), max(1, ROWS // len(shown)))
+    notes, omitted = _legend_of(series, set(drawn)), _omitted(phrases, drawn)
+    board = Board.of(explanation, [phrases[k] for k in drawn], list(notes.values()), omitted, headings_of(shown))
     axis = TimeAxis(board.left, board.left + PLOT, *span, np.asarray(explanation.times, float))
-    geometry = resized(explanation.geometry_of(look.kind), *board.size)
 
     page = Page(board.width, board.height)
     _draw_sentence(page, board, explanation.words)
-    for row, k in enumerate(drawn):
-        plot = Plot(axis, e_frames[k], (board.y(row), board.y(row) + board.row), board.colour(row), look, beside.get(k))
+    for row, (k, one) in enumerate((k, one) for k in drawn for one in series):
+        reach = board.y(row), board.y(row) + board.row
+        plot = Plot(axis, one.e[k], reach, board.colour(row), one.shown.look, one.beside.get(k))
         _draw_row(page, board, row, plot)
         for rank, i in enumerate(plot.ranks):
-            e_map = None
-            if e_cells is not None:
-                e_map = look.upsample(e_cells[k, i], geometry)
-            picture = look.overlay(Backdrop(shrunk(thumbnails[i], board.size)), e_map)
+            picture = one.picture(k, i, shrunk(thumbnails[i], board.size))
             _draw_frame(page, board, row, rank, axis.times[i], picture)
-    _draw_time_axis(page, axis, board.y(len(drawn)) - GAP // 2)
-    _draw_legend(page, board, notes, omitted, look)
+    _draw_time_axis(page, axis, board.y(board.num_rows) - GAP // 2)
+    _draw_legend(page, board, notes, omitted, shown[0].look)
     page.save(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Series:
+    """What is drawn of one explanation.
+
+    Attributes:
+        e_cells: saliency on the grid, (K, m, G, G), or None.   e: of the frames, (K, m).   alpha: (K, m).
+        beside: second curves, {index of a phrase: (m,)}.
+    """
+
+    shown: object
+    e_cells: np.ndarray | None
+    e: np.ndarray
+    alpha: np.ndarray
+    beside: dict
+
+    @classmethod
+    def of(cls, shown):
+        """The series of a `drawing.Shown`."""
+        (cells, frames), look = shown.evidence, shown.look
+        e_cells = None if cells is None else look.to_draw(cells, shown.geometry)
+        beside = second_curves(shown.explanation, shown.phrases, look)
+        return cls(shown, e_cells, look.curves(frames), look.bars(frames), beside)
+
+    def picture(self, k, i, frame):
+        """Sampled frame i, a Pillow image, with the map of phrase k."""
+        look, e_map = self.shown.look, None
+        if self.e_cells is not None:
+            e_map = look.upsample(self.e_cells[k, i], resized(self.shown.geometry, *frame.size))
+        return look.overlay(Backdrop(frame), e_map)
 
 
 def most_concentrated(alpha, count):
@@ -121,8 +151,9 @@ class Board:
     """Where the parts of a storyboard lie, in pixels.
 
     Attributes:
-        phrases: K that have a row.   size: (width, height) of a frame.   label: width of the rows' names.
+        phrases: those that are drawn.   size: (width, height) of a frame.   label: width of the rows' names.
         width, height: of the page.   top: y of the first row.
+        headings: of explanations side by side, each of which has a row of every phrase; see `drawing.headings_of`.
     """
 
     phrases: tuple
@@ -131,24 +162,37 @@ class Board:
     width: int
     top: int
     height: int
+    headings: tuple = ()
 
     @classmethod
-    def of(cls, explanation, phrases, notes, omitted):
+    def of(cls, explanation, phrases, notes, omitted, headings=()):
         """Lays out a storyboard, with as much room for the sentence and the legend as they take.
 
         Args:
-            phrases: those with a row.   notes, omitted: of the legend, lines and words.
+            phrases: those that are drawn.   notes, omitted: of the legend, lines and words.   headings: as above.
         """
         # Up to six rows fit on a page of a paper; the frames of more are drawn smaller.
-        size = size_of(explanation.geometry, 46_000 * min(1.0, 6 / len(phrases)), longest=420)
-        longest = max(font_of(LABEL, True).getlength(phrase.name) for phrase in phrases)
+        rows = len(phrases) * max(1, len(headings))
+        size = size_of(explanation.geometry, 46_000 * min(1.0, 6 / rows), longest=420)
+        names = [font_of(LABEL, True).getlength(phrase.name) for phrase in phrases]
+        longest = max(*names, 0, *(font_of(HEADING).getlength(line) for heading in headings for line in heading))
         label = int(np.clip(longest + 40, 120, 340))
         frames = min(3, len(explanation.times)) * (max(size[0], 120) + GAP) - GAP
         inside = max(label + PLOT + 24 + frames, *(scale_width(note, SMALL) for note in notes))
         top = MARGIN + text_height(explanation.words, inside, TITLE, bold=True) + 18
-        board = cls(tuple(phrases), size, label, inside + 2 * MARGIN, top, 0)
+        board = cls(tuple(phrases), size, label, inside + 2 * MARGIN, top, 0, headings)
         more = text_height(omitted, board.legend, SMALL) if omitted else 0
-        return dataclasses.replace(board, height=board.y(len(phrases)) + 48 + NOTE * len(notes) + more)
+        return dataclasses.replace(board, height=board.y(rows) + 48 + NOTE * len(notes) + more)
+
+    @property
+    def stack(self):
+        """How many rows each phrase has."""
+        return max(1, len(self.headings))
+
+    @property
+    def num_rows(self):
+        """How many rows there are."""
+        return len(self.phrases) * self.stack
 
     @property
     def left(self):
@@ -174,7 +218,7 @@ class Board:
         return self.left + PLOT + 24 + rank * (max(self.size[0], 120) + GAP)  # room for rank and time above it
 
     def colour(self, row):
-        return WORD_COLOURS[row % len(WORD_COLOURS)]
+        return WORD_COLOURS[row // self.stack % len(WORD_COLOURS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,14 +293,28 @@ class Plot:
         return np.stack([self.axis.x(self.axis.times), self.y(e)], axis=1)
 
 
-def _notes(look, cells, beside):
-    """What curves and maps mean: of the curve, of the map and, if any row has one, of the second curve."""
-    curve = look.curve_note()
-    of_map = f"map: {look.legend()}"
-    if cells is None:
-        of_map = f"frames without a map: {look.title} has values in time only"
-    second = (f"dashed: {look.beside()}",) if beside else ()
-    return curve, of_map, *second
+def _notes(series, drawn):
+    """What curves and maps of an explanation mean: of the curve, of the map and, if any row has one, of the second
+    curve: {note: what stands before it}.
+
+    Args:
+        drawn: indices of the phrases that have a row.
+    """
+    look = series.shown.look
+    notes = {look.curve_note(): look.shades}
+    if series.e_cells is None:
+        notes[f"frames without a map: {look.title} has values in time only"] = None
+    else:
+        notes[f"map: {look.legend()}"] = look.scale_colours
+    return notes | ({f"dashed: {look.beside()}": DASHES} if series.beside.keys() & drawn else {})
+
+
+def _legend_of(series, drawn):
+    """The legend of all explanations: {(note, what stands before it): the note as it is drawn}. drawn: as `_notes`."""
+    own = [_notes(one, drawn) for one in series]
+    samples = {note: sample for notes in own for note, sample in notes.items()}
+    together = notes_of([one.shown for one in series], [list(notes) for notes in own])
+    return {(note, samples[note]): text for note, text in together.items()}
 
 
 def _omitted(phrases, drawn):
@@ -274,26 +332,33 @@ def _draw_sentence(page, board, words):
     shades = ["#8a8a8a"] * len(words)
     for row, phrase in enumerate(board.phrases):
         for k in phrase.words:
-            shades[k] = board.colour(row)
+            shades[k] = board.colour(row * board.stack)
     page.words(MARGIN, MARGIN, words, shades, board.width - 2 * MARGIN, TITLE, bold=True)
 
 
 def _draw_row(page, board, row, plot):
-    """A row without its frames: a rule above it, the phrase, its curve and greys."""
-    y = board.y(row)
-    page.line([(MARGIN, y - GAP // 2 - 0.5), (board.width - MARGIN, y - GAP // 2 - 0.5)], "#e2e2e2")
-    _draw_label(page, y + board.row / 2, board.phrases[row].name, board.label - 38, plot.colour)
+    """A row without its frames: a rule above a phrase's first, the phrase, its curve and greys."""
+    y, (phrase, of) = board.y(row), divmod(row, board.stack)
+    left = MARGIN if of == 0 else board.left
+    page.line([(left, y - GAP // 2 - 0.5), (board.width - MARGIN, y - GAP // 2 - 0.5)], "#e2e2e2")
+    heading = board.headings[of] if board.headings else ()
+    _draw_label(page, y + board.row / 2, board.phrases[phrase].name, heading, board.label - 38, plot.colour)
     _draw_curve(page, plot)
     _draw_greys(page, plot)
 
 
-def _draw_label(page, y, name, width, colour):
-    """A row's name, centred on y, in as many lines as it takes."""
+def _draw_label(page, y, name, heading, width, colour):
+    """A row's name and, below it, the explanation's heading, centred on y, in as many lines as they take."""
     words = name.split()
     lines = wrap(words, width, font_of(LABEL, True))
+    y -= 0.65 * HEADING * len(heading)
     for k, line in enumerate(lines):
         text, font = fit(" ".join(words[j] for j in line), width, LABEL, bold=True)
         page.text(MARGIN, y + (k - (len(lines) - 1) / 2) * 1.3 * LABEL, text, font.size, colour, bold=True)
+    y += (len(lines) + 1) / 2 * 1.3 * LABEL
+    for k, line in enumerate(heading):
+        text, font = fit(line, width, HEADING)
+        page.text(MARGIN, y + k * 1.3 * HEADING, text, font.size)
 
 
 def _draw_curve(page, plot):
@@ -308,7 +373,7 @@ def _draw_curve(page, plot):
     page.line(points, plot.colour, 2.2)
     page.dots(points, plot.colour, 4.5)
     if plot.beside is not None:
-        page.line(plot.points(plot.beside), INK, 2.2, "--")
+        page.line(plot.points(plot.beside), INK, 2.2, DASHES)
     for y, text in ((plot.high, plot.look.ends[1]), (plot.low, plot.look.ends[0])):
         page.text(axis.left - 7, y, text, SMALL, FAINT_INK, anchor="rm")
     for rank, i in reversed(list(enumerate(plot.ranks))):
@@ -351,16 +416,17 @@ def _draw_time_axis(page, axis, y):
 
 
 def _draw_legend(page, board, notes, omitted, look):
-    """What curves and maps mean and, where rows are omitted, of which phrases."""
-    x, y = MARGIN + SMALL, board.y(len(board.phrases)) + 56
-    page.scale(MARGIN, y, look.shades, notes[0], SMALL, look.ends)
-    if notes[1].startswith("frames without"):
-        page.text(x, y + NOTE, notes[1], SMALL, FAINT_INK)
-    else:
-        page.scale(MARGIN, y + NOTE, look.scale_colours, notes[1], SMALL, look.ends)
-    if notes[2:]:
-        page.line([(x, y + 2 * NOTE), (x + BAR * SMALL, y + 2 * NOTE)], INK, 2.2, "--")
-        page.text(x + (BAR + 2) * SMALL, y + 2 * NOTE, notes[2], SMALL, FAINT_INK)
+    """What curves and maps mean and, where rows are omitted, of which phrases. notes: of `_legend_of`."""
+    x, y = MARGIN + SMALL, board.y(board.num_rows) + 56
+    for k, ((_, sample), note) in enumerate(notes.items()):
+        at = y + k * NOTE
+        if sample is None:
+            page.text(x, at, note, SMALL, FAINT_INK)
+        elif sample is DASHES:
+            page.line([(x, at), (x + BAR * SMALL, at)], INK, 2.2, DASHES)
+            page.text(x + (BAR + 2) * SMALL, at, note, SMALL, FAINT_INK)
+        else:
+            page.scale(MARGIN, at, sample, note, SMALL, look.ends)
     page.words(x, y + NOTE * len(notes) - SMALL // 2, omitted, [FAINT_INK] * len(omitted), board.legend, SMALL)
 
 

@@ -2,7 +2,8 @@
 
 Frames are composed with numpy and Pillow, one at a time, and encoded as they come: memory does not grow with the clip.
 
-Letters: K words or phrases; m sampled frames; G x G grid; H, W height and width of the source.
+Letters: E explanations side by side; K words or phrases; m sampled frames; G x G grid; H, W height and width of the
+source.
 """
 
 import dataclasses
@@ -13,16 +14,20 @@ from PIL import Image, ImageColor, ImageDraw
 
 from s2vt.data.video_writer import ANIMATION_SUFFIXES, VideoWriter
 from s2vt.rendering.drawing import (
+    LINE,
     Backdrop,
+    check_alike,
     colour_bar,
     content_phrases,
-    drawn_evidence,
     fit,
     font_of,
+    headings_of,
+    notes_of,
     palette,
     resized,
     second_curves,
     shrunk,
+    upright_width,
     wrap,
 )
 
@@ -35,12 +40,13 @@ WIDEST = 4096  # of a strip; H.264 goes no further in common players
 NARROWEST, SMALLEST = 110, 72  # pixels: of a tile, a label of ten letters; of a picture's longer side
 SCALE = 130  # pixels that the scale takes of the small print
 NARROW_CANVAS = 640  # pixels: a narrower one is widened, for the sentence and the small print
+HEADING = 16  # size of the headings of explanations side by side, pixels
 
 
 # --- the video --------------------------------------------------------------------------------------------------------
 
 
-def saliency_video(path, frames, frame_rate, explanation, phrases, look):
+def saliency_video(path, frames, frame_rate, shown):
     """Writes `saliency_frames` as a video or animation.
 
     Args:
@@ -50,64 +56,85 @@ def saliency_video(path, frames, frame_rate, explanation, phrases, look):
     Raises:
         UserError: if path cannot be written or there is no such colour map; nothing is left behind then, nor after any
             other error.
-        ValueError: if the shapes disagree or there is no frame.
+        ValueError: as `saliency_frames`, or if there is no frame.
     """
     notes, suffix = (), Path(path).suffix.lower()
     if suffix in ANIMATION_SUFFIXES:
-        look = dataclasses.replace(look, limit=look.limit or ANIMATION_LIMIT)
-        notes = (f"{suffix[1:].upper()}: {float(frame_rate):.3g} frames/s, within {look.limit[0]}x{look.limit[1]}",)
-    canvas, pictures = saliency_frames(frames, frame_rate, explanation, phrases, look, notes)
+        limit = shown[0].look.limit or ANIMATION_LIMIT
+        shown = [dataclasses.replace(each, look=dataclasses.replace(each.look, limit=limit)) for each in shown]
+        notes = (f"{suffix[1:].upper()}: {float(frame_rate):.3g} frames/s, within {limit[0]}x{limit[1]}",)
+    canvas, pictures = saliency_frames(frames, frame_rate, shown, notes)
     with VideoWriter(path, *canvas, frame_rate, preset="veryfast") as video:
         for picture in pictures:
             video.write(picture)
 
 
-def saliency_frames(frames, frame_rate, explanation, phrases, look, notes=()):
+def saliency_frames(frames, frame_rate, shown, notes=()):
     """Where and when each phrase of a sentence has its evidence, frame by frame.
 
     "grid" and "strip": the source comes first, then a tile for each phrase, its saliency over the moving picture and
     below it alpha_t over the sampled frames with a cursor. "single": one picture with the map of the phrase that leads
     at the moment (`Leader`). Above stands the sentence; the leading phrase is marked in it. Between two sampled frames
     the map is interpolated linearly in time. Of a kind of map without values in space, the tiles have no map.
-    Phrases with a second curve (`Evidence.beside`) have it as a line over the bars.
+    Phrases with a second curve (`Evidence.beside`) have it as a line over the bars. Several explanations are rows of
+    the same tiles, each with its own leading phrase; the source stands once, at the left, in the middle of them.
 
     Args:
         frames: iterable of (time in seconds, (H, W, 3) uint8), one for each frame of the video, evenly spaced; the
             clock is that of `explanation.times`.
         frame_rate: of the video, frames per second, a Fraction.
-        explanation: `s2vt.saliency.explanation.Explanation` of the video, its times not decreasing.
-        phrases: K of `s2vt.data.phrases.Phrase`.
-        look: `Look`.
+        shown: E of `drawing.Shown` of the video; the explanations' times do not decrease.
         notes: more lines of small print.
     Returns:
         (width, height) of the canvas, and a generator of its pictures, (height, width, 3) uint8, one held at a time.
     Raises:
-        UserError: if there is no such colour map, or the kind of map has no values in time.
-        ValueError: if the shapes disagree.
+        UserError: if there is no such colour map, or a kind of map has no values in time.
+        ValueError: if there is no explanation, the shapes disagree, or the explanations are not alike.
     """
-    cells, evidence = drawn_evidence(explanation, phrases, look)
-    e = None if cells is None else look.to_draw(cells, explanation.geometry_of(look.kind))
-    alpha = look.bars(evidence)
-    leader = Leader(alpha, explanation.times, content_phrases(phrases) or range(len(phrases)))
-    beside = second_curves(explanation, phrases, look)
-    if beside:
-        notes = f"orange line: {look.beside()}", *notes
-    notes = *small_print(alpha.shape[1], phrases, look, e is None), *notes
-    bars = _Bars(alpha, beside, look.baseline)
-    scene = _Scene(explanation, phrases, bars, look, notes, with_maps=e is not None)
-    fade = _Fade(len(phrases), frame_rate)
-    # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
-    knots, positions = np.unique(explanation.times, return_index=True)
+    check_alike(shown)
+    rows = [_Row(each, frame_rate) for each in shown]
+    scene = _Scene(rows, (*notes_of(shown, [row.notes for row in rows]).values(), *notes))
 
     def pictures():
         for time, frame in frames:
-            position, lead = float(np.interp(time, knots, positions)), leader.at(time)
-            maps = None if e is None else _at(e, position)
-            if look.layout == "single":
-                maps = fade.mix(maps, lead)
-            yield scene.compose(frame, maps, lead, time, (position + 0.5) / alpha.shape[1])
+            yield scene.compose(frame, [row.at(time) for row in rows], time)
 
     return scene.tiles.canvas, pictures()
+
+
+class _Row:
+    """One explanation of a video: what its tiles show at each moment.
+
+    Args:
+        shown: `drawing.Shown`.   frame_rate: of the video, frames per second.
+    Attributes:
+        e: saliency on the grid, (K, m, G, G); None of a kind of map without values in space.
+        bars: `_Bars` of the phrases.   notes: small print.
+    """
+
+    def __init__(self, shown, frame_rate):
+        self.shown, look, phrases = shown, shown.look, shown.phrases
+        cells, evidence = shown.evidence
+        self.e = None if cells is None else look.to_draw(cells, shown.geometry)
+        alpha, beside = look.bars(evidence), second_curves(shown.explanation, phrases, look)
+        self.bars, self.num_sampled = _Bars(alpha, beside, look.baseline), alpha.shape[1]
+        self.notes = small_print(alpha.shape[1], phrases, look, self.e is None)
+        if beside:
+            self.notes += (f"orange line: {look.beside()}",)
+        times = shown.explanation.times
+        self.leader = Leader(alpha, times, content_phrases(phrases) or range(len(phrases)))
+        self.fade = _Fade(len(phrases), frame_rate) if look.layout == "single" else None
+        # A clip of fewer than m frames is sampled repeatedly; frames of equal times have equal maps.
+        self.knots, self.positions = np.unique(times, return_index=True)
+
+    def at(self, time):
+        """(maps of its tiles, (K or 1, G, G) or None; index of the leading phrase; share of the bars' width that has
+        passed) at a time, seconds; call it with increasing times."""
+        position, lead = float(np.interp(time, self.knots, self.positions)), self.leader.at(time)
+        maps = None if self.e is None else _at(self.e, position)
+        if self.fade is not None:
+            maps = self.fade.mix(maps, lead)
+        return maps, lead, (position + 0.5) / self.num_sampled
 
 
 def _at(e, position):
@@ -201,7 +228,7 @@ class Tiling:
     """Where a video's tiles lie, row by row; all in pixels. A tile is a label, a picture and the bars over time."""
 
     columns: int
-    rows: int
+    rows: int  # of each explanation
     cell: int  # width of a tile; more than its picture's where that is too narrow for a label
     width: int  # of the picture in a tile
     height: int
@@ -209,6 +236,8 @@ class Tiling:
     canvas: tuple[int, int]  # width, height of the whole, even
     header: int  # height of the sentence above
     footer: int  # height of the small print
+    side: int = 0  # width of the headings of explanations side by side
+    stack: int = 1  # how many explanations stand below each other, each with a row of tiles
     gap: int = 8
 
     @property
@@ -221,20 +250,29 @@ class Tiling:
         """Height of the bars."""
         return round(1.6 * self.text)
 
+    @property
+    def line(self):
+        """Height of a row of tiles."""
+        return self.band + self.height + self.strip + 2 * self.gap
+
     def label(self, index):
         """Left end of one tile's label and bars, both `cell` wide, x."""
         return self.corner(index)[0] - (self.cell - self.width) // 2
 
-    def corner(self, index):
-        """Upper left corner of one tile's picture, (x, y)."""
+    def corner(self, index, of=0):
+        """Upper left corner of one tile's picture, (x, y); of: which explanation's."""
         row, column = divmod(index, self.columns)
-        across = self.columns * (self.cell + self.gap) - self.gap
-        x = (self.canvas[0] - across) // 2 + column * (self.cell + self.gap) + (self.cell - self.width) // 2
-        y = self.header + self.gap + row * (self.band + self.height + self.strip + 2 * self.gap) + self.band
-        return x, y
+        across = self.side + self.columns * (self.cell + self.gap) - self.gap
+        x = (self.canvas[0] - across) // 2 + self.side + column * (self.cell + self.gap) + (self.cell - self.width) // 2
+        return x, self.header + self.gap + (row * self.stack + of) * self.line + self.band
+
+    def middle(self):
+        """`corner` of a first tile that all explanations share, before their headings, in the middle of their rows."""
+        x, y = self.corner(0)
+        return x - self.side, y + (self.stack - 1) * self.line // 2
 
 
-def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=False):
+def tiling(num_tiles, width, height, limit=LIMIT, room=(0, 34, 0), one_row=False, stack=1):
     """The grid with the largest tiles of the source's shape that fit into `limit`, which is also its rough shape.
 
     Small sources are enlarged until their shorter side has 480 pixels, no further; larger ones never are. Where the
@@ -242,7 +280,8 @@ def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=F
 
     Args:
         num_tiles: how many.   width, height: of the source, pixels.   limit: of the whole canvas, (width, height).
-        header, footer: heights kept above and below, pixels.   one_row: all tiles side by side.
+        room: kept above, below and at the left, pixels.   one_row: all tiles side by side.
+        stack: how many explanations have such tiles, row below row.
     Returns:
         A Tiling.
 
@@ -250,31 +289,32 @@ def tiling(num_tiles, width, height, limit=LIMIT, header=0, footer=34, one_row=F
         >>> [(t.columns, t.rows) for t in (tiling(n, 320, 240) for n in (2, 6, 11, 25))]
         [(2, 1), (3, 2), (4, 3), (7, 4)]
     """
-    gap, limit = Tiling.gap, tuple(limit)
+    gap, limit, (header, footer, side) = Tiling.gap, tuple(limit), room
     if one_row:
-        limit = (min(max(limit[0], num_tiles * (2 * NARROWEST + gap) + gap), WIDEST), limit[1])
+        limit = (min(max(limit[0], side + num_tiles * (2 * NARROWEST + gap) + gap), WIDEST), limit[1])
     largest = max(1, int(width * max(1.0, 480 / min(width, height))))
     smallest = min(largest, SMALLEST * min(1.0, width / height))
     best = (1, 1, num_tiles)
     for rows in range(1, 2 if one_row else num_tiles + 1):
         columns = -(-num_tiles // rows)
-        across = (limit[0] - gap) / columns - gap
+        across = (limit[0] - side - gap) / columns - gap
         if across < NARROWEST and rows < num_tiles and not one_row:
             continue
         tile = int(min(across, largest))
         for _ in range(3):  # the text's size depends on the tile's width and takes height from it
             around = _around(_label_size(tile), gap)
-            tile = int(min(tile, ((limit[1] - header - footer - gap) / rows - around) * width / height))
+            tile = int(min(tile, ((limit[1] - header - footer - gap) / (rows * stack) - around) * width / height))
         if tile > best[0]:
             best = (tile, columns, rows)
     tile, columns, rows = best
     if tile < int(smallest) and limit[1] < WIDEST:
-        return tiling(num_tiles, width, height, [round(1.2 * side) for side in limit], header, footer, one_row)
+        return tiling(num_tiles, width, height, [round(1.2 * side) for side in limit], room, one_row, stack)
     text = _label_size(tile)
     cell, tile_height = max(tile, NARROWEST), max(1, round(tile * height / width))
-    across = max(columns * (cell + gap) + gap, min(NARROW_CANVAS, limit[0]))
-    down = header + rows * (tile_height + _around(text, gap)) + gap + footer
-    return Tiling(columns, rows, cell, tile, tile_height, text, (across + across % 2, down + down % 2), header, footer)
+    across = max(side + columns * (cell + gap) + gap, min(NARROW_CANVAS, limit[0]))
+    down = header + rows * stack * (tile_height + _around(text, gap)) + gap + footer
+    canvas = across + across % 2, down + down % 2
+    return Tiling(columns, rows, cell, tile, tile_height, text, canvas, header, footer, side, stack)
 
 
 def _label_size(tile):
@@ -286,18 +326,20 @@ def _around(text, gap):
     return round(1.75 * text) + round(1.6 * text) + 2 * gap
 
 
-def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT):
+def arrange(sentence, num_phrases, geometry, notes, layout="grid", limit=LIMIT, headings=()):
     """The tiling of a saliency video, with as much room above and below as sentence and small print take.
 
     Args:
         sentence, notes: words of either.   num_phrases: K.   layout: one of `drawing.LAYOUTS`.
-        limit: as of `tiling`.
+        limit: as of `tiling`.   headings: of explanations side by side, see `drawing.headings_of`.
     """
     num_tiles = 1 if layout == "single" else 1 + num_phrases
+    side, stack = upright_width(headings, HEADING), max(1, len(headings))
     heights, needed = (0, 0), (50, 34)  # the width depends on the room that is left, lines on the width
     while needed[0] > heights[0] or needed[1] > heights[1]:
         heights = tuple(map(max, needed, heights))
-        tiles = tiling(num_tiles, geometry.width, geometry.height, limit, *heights, one_row=layout == "strip")
+        room = (*heights, side)
+        tiles = tiling(num_tiles, geometry.width, geometry.height, limit, room, layout == "strip", stack)
         size, pad = _sentence_size(tiles), _pad(tiles)
         lines = wrap(sentence, tiles.canvas[0] - 2 * pad - size, font_of(size, True))
         small = wrap(notes, tiles.canvas[0] - 2 * pad - SCALE, font_of(13))
@@ -312,90 +354,123 @@ def _sentence_size(tiles):
 
 
 def _pad(tiles):
-    return max(tiles.gap, min(tiles.label(0), 24))
+    return max(tiles.gap, min(tiles.label(0) - tiles.side, 24))
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
 class _Scene:
-    """What the frames of a video are composed of: labels, bars and text, drawn once, over them pictures and maps."""
+    """What the frames of a video are composed of: labels, bars and text, drawn once, over them pictures and maps.
 
-    def __init__(self, explanation, phrases, bars, look, notes, with_maps):
-        self.sentence, self.phrases, self.bars, self.look = explanation.words, phrases, bars, look
-        palette(look.cmap)  # refuses an unknown name before anything is written
-        self.notes, self.with_maps, self.single = _words_of(notes), with_maps, look.layout == "single"
-        geometry = explanation.geometry_of(look.kind)
-        self.tiles = arrange(self.sentence, len(phrases), geometry, self.notes, look.layout, look.limit or LIMIT)
+    Args:
+        rows: E of _Row.   notes: lines of small print.
+    """
+
+    def __init__(self, rows, notes):
+        self.rows, first = rows, rows[0].shown
+        self.sentence, self.phrases, self.look = first.explanation.words, first.phrases, first.look
+        for row in rows:
+            palette(row.shown.look.cmap)  # refuses an unknown name before anything is written
+        self.notes, self.single = _words_of(notes), self.look.layout == "single"
+        self.with_maps = any(row.e is not None for row in rows)
+        of, headings = first.geometry, headings_of([row.shown for row in rows])
+        limit = self.look.limit or LIMIT
+        self.tiles = arrange(self.sentence, len(self.phrases), of, self.notes, self.look.layout, limit, headings)
         self.size = (self.tiles.width, self.tiles.height)
-        self.geometry = resized(geometry, *self.size)
-        self.canvas = np.asarray(self._page(None))
-        self.patches = [self._patches(k) for k in range(len(phrases))]
+        self.geometries = [resized(row.shown.geometry, *self.size) for row in rows]
+        self.canvas = np.asarray(self._page([None] * len(rows)))
+        self.patches = {}  # by the phrases that lead in the rows
 
-    def compose(self, frame, maps, lead, time, share):
+    def compose(self, frame, moments, time):
         """One frame of the video, (h, w, 3) uint8.
 
         Args:
-            frame: of the source.   maps: e of each tile, (K or 1, G, G), or None.   lead: the leading phrase.
-            time: seconds.   share: of the bars' width, where the cursor is.
+            frame: of the source.   moments: of each row, `_Row.at`.   time: seconds.
         """
-        tiles, picture = self.tiles, self.canvas.copy()
-        for (x, y), patch in self.patches[lead]:
+        tiles, picture, backdrop = self.tiles, self.canvas.copy(), Backdrop(shrunk(frame, self.size))
+        leads = tuple(lead for _, lead, _ in moments)
+        if leads not in self.patches:
+            self.patches[leads] = self._patches(leads)
+        for (x, y), patch in self.patches[leads]:
             picture[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
-        for tile, image in enumerate(self._pictures(frame, maps)):
-            x, y = tiles.corner(tile)
-            picture[y : y + tiles.height, x : x + tiles.width] = image
-            if self.single or tile:
+        if not self.single:
+            x, y = tiles.middle()
+            picture[y : y + tiles.height, x : x + tiles.width] = backdrop.lit
+        for row, (maps, _, share) in enumerate(moments):
+            for tile, image in enumerate(self._pictures(backdrop, row, maps), start=not self.single):
+                x, y = tiles.corner(tile, row)
+                picture[y : y + tiles.height, x : x + tiles.width] = image
                 self._draw_cursor(picture, tiles.label(tile), y + tiles.height, share)
         self._draw_time(picture, time)
         return picture
 
-    def _pictures(self, frame, maps):
-        """The pictures of the tiles."""
-        backdrop = Backdrop(shrunk(frame, self.size))
+    def _pictures(self, backdrop, row, maps):
+        """The pictures of one row's tiles."""
         if maps is None:
-            shown = [backdrop.lit] * (1 if self.single else len(self.phrases))
-        else:
-            maps = self.look.upsample(maps, self.geometry)
-            shown = [self.look.overlay(backdrop, e_map) for e_map in maps]
-        return shown if self.single else [backdrop.lit, *shown]
+            return [backdrop.lit] * (1 if self.single else len(self.phrases))
+        look = self.rows[row].shown.look
+        return [look.overlay(backdrop, e_map) for e_map in look.upsample(maps, self.geometries[row])]
 
-    def _patches(self, lead):
-        """Parts that differ where phrase `lead` leads: sentence, the tile's label and, of a single tile, its bars."""
-        tiles, page = self.tiles, self._page(lead)
-        tile = 0 if self.single else lead + 1
-        x, y = tiles.label(tile), tiles.corner(tile)[1]
-        boxes = [(0, 0, tiles.canvas[0], tiles.header), (x, y - tiles.band, x + tiles.cell, y)]
-        if self.single:
-            boxes.append((x, y + tiles.height, x + tiles.cell, y + tiles.height + tiles.strip))
+    def _patches(self, leads):
+        """Parts that differ where these phrases lead: sentence, their tiles' labels and, of a single tile, its bars."""
+        tiles, page = self.tiles, self._page(leads)
+        boxes = [(0, 0, tiles.canvas[0], tiles.header)]
+        for row, lead in enumerate(leads):
+            tile = 0 if self.single else lead + 1
+            x, y = tiles.label(tile), tiles.corner(tile, row)[1]
+            boxes.append((x, y - tiles.band, x + tiles.cell, y))
+            if self.single:
+                boxes.append((x, y + tiles.height, x + tiles.cell, y + tiles.height + tiles.strip))
         return [(box[:2], np.asarray(page.crop(box))) for box in boxes]
 
-    def _page(self, lead):
-        """Labels, strips, sentence and small print, with phrase `lead` marked."""
+    def _page(self, leads):
+        """Labels, strips, headings, sentence and small print, with each row's leading phrase marked."""
         tiles = self.tiles
         page = Image.new("RGB", tiles.canvas, NIGHT)
         draw = ImageDraw.Draw(page)
-        self._draw_sentence(draw, self.phrases[lead].words if lead is not None else ())
-        if self.single:
-            lead = lead or 0
-            self._draw_tile(page, draw, 0, lead, marked=True)
-        else:
-            self._draw_label(draw, 0, "source", "", NIGHT, NIGHT_FAINT, bold=False)
-            for k in range(len(self.phrases)):
-                self._draw_tile(page, draw, k + 1, k, marked=k == lead)
+        self._draw_sentence(draw, {k for lead in leads if lead is not None for k in self.phrases[lead].words})
+        if not self.single:
+            self._draw_label(
+                draw, (tiles.label(0) - tiles.side, tiles.middle()[1]), "source", "", (NIGHT, NIGHT_FAINT), bold=False
+            )
+        for row, lead in enumerate(leads):
+            if self.single:
+                self._draw_tile(page, draw, (0, row), lead or 0, marked=True)
+            else:
+                for k in range(len(self.phrases)):
+                    self._draw_tile(page, draw, (k + 1, row), k, marked=k == lead)
+            if tiles.side:
+                self._draw_heading(page, row)
         self._draw_footer(page, draw)
         return page
 
-    def _draw_tile(self, page, draw, tile, k, marked):
+    def _draw_heading(self, page, row):
+        """What tells an explanation from the others, from bottom to top at the left of its tiles."""
+        tiles, heading = self.tiles, self.rows[row].shown.heading
+        step = round(LINE * HEADING)
+        for block in range(tiles.rows):
+            first = block * tiles.columns + (block == 0 and not self.single)
+            left, top = tiles.label(first) - tiles.side, tiles.corner(first, row)[1]
+            for k, line in enumerate(heading):
+                text, font = fit(line, tiles.height, HEADING, bold=True)
+                strip = Image.new("RGB", (tiles.height, step), NIGHT)
+                ImageDraw.Draw(strip).text((tiles.height // 2, step // 2), text, NIGHT_INK, font, "mm")
+                page.paste(strip.rotate(90, expand=True), (left + k * step, top))
+
+    def _draw_tile(self, page, draw, place, k, marked):
+        """Label and bars of phrase k; place: its tile and row."""
+        (tile, row), tiles = place, self.tiles
         number = f"{k + 1}/{len(self.phrases)}" if len(self.phrases) > 1 else ""
         colours = (MARK, MARK_INK) if marked else (NIGHT_BAND, NIGHT_INK)
-        self._draw_label(draw, tile, self.phrases[k].name, "" if self.single else number, *colours)
-        bars = self.bars.draw(k, self.tiles.cell, self.tiles.strip)
-        page.paste(bars, (self.tiles.label(tile), self.tiles.corner(tile)[1] + self.tiles.height))
+        x, y = tiles.label(tile), tiles.corner(tile, row)[1]
+        self._draw_label(draw, (x, y), self.phrases[k].name, "" if self.single else number, colours)
+        page.paste(self.rows[row].bars.draw(k, tiles.cell, tiles.strip), (x, y + tiles.height))
 
-    def _draw_label(self, draw, tile, name, number, paper, ink, bold=True):
-        tiles = self.tiles
-        pad, x, y = round(0.45 * tiles.text), tiles.label(tile), tiles.corner(tile)[1]
+    def _draw_label(self, draw, place, name, number, colours, bold=True):
+        """A label; place: its lower left corner; colours: of its background and text."""
+        tiles, (x, y), (paper, ink) = self.tiles, place, colours
+        pad = round(0.45 * tiles.text)
         draw.rectangle((x, y - tiles.band, x + tiles.cell - 1, y - 1), fill=paper)
         middle, small = y - tiles.band // 2, font_of(max(12, round(0.65 * tiles.text)))
         room = tiles.cell - 2 * pad
@@ -453,7 +528,8 @@ class _Scene:
         name = max(self.phrases, key=lambda p: len(p.name)).name if self.single else "source"
         if font_of(tiles.text, self.single).getlength(name) + length + 3 * pad > tiles.cell:
             return
-        x, y = tiles.label(0) + tiles.cell - pad - length, tiles.corner(0)[1] - tiles.band
+        left, top = (0, tiles.corner(0)[1]) if self.single else (-tiles.side, tiles.middle()[1])
+        x, y = left + tiles.label(0) + tiles.cell - pad - length, top - tiles.band
         image = Image.new("RGB", (length, tiles.band), MARK if self.single else NIGHT)
         ink = MARK_INK if self.single else NIGHT_FAINT
         ImageDraw.Draw(image).text((length, tiles.band // 2), text, fill=ink, font=font, anchor="rm")

@@ -99,30 +99,29 @@ class Explainer:
         descriptors = dataclasses.replace(descriptors, pictures=lambda: sampled.frames["input"])
         if warning := self.captioner.warning(job.source.name, descriptors.v):
             print(warning, file=sys.stderr)
-        sentences = [self._indices(job, descriptors.v) for job in jobs]
-        asked = [y for y in sentences if y]
+        sentences = [self._sentence(job, descriptors.v) for job in jobs]
+        asked = [sentence for sentence in sentences if sentence.words]
         if not asked:
             return sampled, [None] * len(jobs)
         explained, first, descriptors = self._explained(job, sampled, descriptors, progress)
         evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
-        if any(job.has_page for job in jobs) or self.request.every_kind:
+        if self.vocabulary.whole_words and (any(job.has_page for job in jobs) or self.request.every_kind):
             from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
             model = self.captioner.model
-            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
+            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, [y.indices for y in asked])
         cells = descriptors.cells  # a memory map if they are of every frame
         distinct = descriptors if len(first) == len(cells) else dataclasses.replace(descriptors, cells=cells[first])
         geometry = self.captioner.geometry(*sampled.size, cells.shape[1])
 
         def of_sentence(y, maps, log_p):
-            words = tuple(self.vocabulary.words[i] for i in y)
-            explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
-            odds = functools.partial(find_odds, self.captioner.model, distinct, y, asking=self._asking(job))
+            explanation = Explanation(y.words, maps, geometry, explained.indices, explained.times, log_p)
+            odds = functools.partial(find_odds, self.captioner.model, distinct, y.indices, asking=self._asking(job))
             return Found(explanation, odds)
 
         found = map(of_sentence, asked, evidence, log_p)
-        return explained, [next(found) if y else None for y in sentences]
+        return explained, [next(found) if y.words else None for y in sentences]
 
     def _explained(self, job, sampled, descriptors, progress):
         """The frames that are explained.
@@ -150,20 +149,21 @@ class Explainer:
             cells = self.captioner.stored_cells(job.medium, self.request.data_dir)
         return self.captioner.cells(sampled.frames["input"]) if cells is None else cells
 
-    def _indices(self, job, v):
-        """Word indices of the sentence to explain."""
+    def _sentence(self, job, v):
+        """The Sentence to explain: the one that is asked for, or the captioner's own caption."""
         from s2vt.captioning import decoding  # imports the engine
 
         max_words = self.config.text.max_words
         if job.sentence is None:
-            return decoding.greedy(self.captioner.model, v[None], max_words)[0]
-        return self.vocabulary.encode(job.sentence, max_words).tolist()
+            return self.vocabulary.said(decoding.greedy(self.captioner.model, v[None], max_words)[0])
+        return self.vocabulary.read(job.sentence, max_words)
 
     def _evidence(self, jobs, descriptors, first, sentences):
         """{kind: Evidence} of each sentence, of the m' frames that are explained.
 
         Args:
             first: which of the frames whose cells the descriptors have each one is, (m',).
+            sentences: of `data.text.Sentence`.
         """
         moving, asking = jobs[0].moving, self._asking(jobs[0])
         chosen, has_page = self.request.look.kind, self.request.every_kind or any(job.has_page for job in jobs)
@@ -174,7 +174,8 @@ class Explainer:
         over_frames = descriptors.order is None
         if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        found = find_evidence(self.captioner.model, descriptors, sentences, kinds, asking)
+        indices = [sentence.indices for sentence in sentences]
+        found = find_evidence(self.captioner.model, descriptors, indices, kinds, asking, sentences)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
     def _asking(self, job):

@@ -90,7 +90,7 @@ def make_page(path, explained):
 def _odds(explained, shown):
     """{t: Odds} against what the captioner would have said instead, and `shown`; none beside the release's maps."""
     explanation, vocabulary = explained.explanation, explained.request.captioner.vocabulary
-    if explained.request.look.of_release:
+    if explained.request.look.of_release or explanation.log_p is None:
         return {}
     listed = page.alternatives(explanation.log_p, explanation.words, vocabulary.words, also=shown)
     others = {

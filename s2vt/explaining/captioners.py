@@ -15,6 +15,7 @@ and, where it has them,
 
     geometry(width, height)     -> `s2vt.data.geometry.Geometry` of a source picture; without it the whole picture is
                                 divided into G x G equal cells, each with its value at its centre
+    name                        for titles and messages; without it that of its class
     max_words                   the longest sentence, 25 without it
     vocabulary                  of a captioner that says words in pieces: an object with `words`, of all pieces,
                                 `whole_words` (False), `encode`, `read` and `said`, as `s2vt.data.text.Vocabulary`;
@@ -147,7 +148,7 @@ class GivenCaptioner:
     checkpoint = None
 
     def __init__(self, captioner, name=None):
-        self.model, self.name = captioner, name or type(captioner).__name__
+        self.model, self.name = captioner, name or getattr(captioner, "name", type(captioner).__name__)
         missing = [needed for needed in NEEDED if not hasattr(captioner, needed)]
         if missing:
             raise UserError(

@@ -6,10 +6,14 @@ Letters: T words, K pieces, G*G patches, D channels.
 """
 
 import re
+import sys
+import tempfile
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the extra hugging-face is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra hugging-face is not installed")
@@ -299,9 +303,7 @@ def test_ten_lines_of_the_docs(tmp_path, monkeypatch):
     for part in (model, *processor):
         part.save_pretrained(tmp_path / "blip")
     monkeypatch.chdir(tmp_path)
-    import PIL.Image
-
-    PIL.Image.fromarray(PICTURE).save("photo.jpg", quality=95)
+    Image.fromarray(PICTURE).save("photo.jpg")
     for of_docs, here in (
         ("Salesforce/blip-image-captioning-base", "blip"),
         ("a dog runs on the beach", SENTENCE),
@@ -351,6 +353,16 @@ def oblong():
     return captioner(model, (processor, tokenizer))
 
 
+def slow_tokenizer():
+    return types.SimpleNamespace(is_fast=False, eos_token_id=3, sep_token_id=3)
+
+
+def of_another_kind():
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.ViTConfig(**tiny.vision(24, 6, 10)).save_pretrained(folder)
+        captioner(folder)
+
+
 def padding():
     model, (_, tokenizer) = tiny.vit_bert()
     return explain(captioner(model, (tiny.crop(18, 24), tokenizer)), PICTURE, "a ring")
@@ -363,6 +375,8 @@ def padding():
         (lambda: captioner(tiny.vit_bert()[0]), ["VisionEncoderDecoderModel", "captioner(model, processor)"]),
         (lambda: captioner(tiny.vit_bert()[0], object()), ["object", "image_processor and tokenizer"]),
         (lambda: captioner(torch.nn.Linear(2, 3), tiny.blip()[1]), ["Linear", "BlipForConditionalGeneration"]),
+        (lambda: captioner(tiny.blip()[0], (tiny.squash(20), slow_tokenizer())), ["fast tokenizer"]),
+        (of_another_kind, ["is of the kind 'vit'", "vision-encoder-decoder, blip, git"]),
         (lambda: captioner(*tiny.blip(), alone="both"), ["alone='both'", "'decoder', 'encoder'"]),
         (lambda: captioner(*tiny.llava()), ["the image once", "prompt="]),
         (lambda: swin("encoder"), ["alone='decoder'"]),
@@ -385,8 +399,6 @@ def test_a_mistake_is_one_clear_line(call, facts):
 
 
 def test_without_the_packages_the_message_says_what_to_install(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UserError, match="transformers is not installed.*requirements-hugging-face.txt"):
         captioner("name")

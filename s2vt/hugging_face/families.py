@@ -7,6 +7,7 @@ that makes tokens of pixels gives those tokens instead (`giving`).
 """
 
 import contextlib
+from pathlib import Path
 
 from s2vt.errors import UserError
 
@@ -48,8 +49,8 @@ class Family:
 
     @property
     def name(self):
-        """For titles and messages: the model's name, else its class."""
-        return self.model.name_or_path or type(self.model).__name__
+        """For titles and messages: the model's name or folder, without what is before it, else its class."""
+        return Path(self.model.name_or_path).name or type(self.model).__name__
 
     @property
     def vision(self):

@@ -281,6 +281,23 @@ def test_a_processor_says_itself_where_its_pixels_come_from(processor, side, siz
         assert abs(error).max() < 1.5 and abs(error.mean()) < 0.6
 
 
+@pytest.mark.parametrize("name", ["vit_bert", "vit_gpt2", "blip"])
+def test_a_cells_centre_is_the_middle_of_the_pixels_that_its_patch_reads(name):
+    """Each column of pixels is changed, and the patches of the first row whose embeddings change are noted."""
+    plain = Plain(name)
+    grid, embeddings = plain.captioner().grid, plain.vision.embeddings
+    read = {k: [] for k in range(grid.side)}
+    with torch.no_grad():
+        before = embeddings(torch.zeros(1, 3, grid.input_size, grid.input_size))
+        for column in range(grid.input_size):
+            pixels = torch.zeros(1, 3, grid.input_size, grid.input_size)
+            pixels[..., column] = 1
+            changed = (embeddings(pixels) - before).abs().amax(dim=-1)[0, 1 : 1 + grid.side] > 1e-3
+            for k in np.flatnonzero(changed):
+                read[k].append(column)
+    np.testing.assert_array_equal([np.mean(columns) for columns in read.values()], grid.centres())
+
+
 def test_the_map_lies_where_the_patch_is():
     plain = Plain("vit_gpt2")
     found = explain(plain.captioner(), PICTURE, "a red")

@@ -91,7 +91,8 @@ def pointing(adapter, folder, media, kinds=("nll", "logit"), captions=1):
     """Shares of phrases whose map points at their object, {kind, "centre" and "random": share}."""
     hits = {name: [] for name in (*kinds, "centre", "random")}
     for medium in media:
-        width, height = Image.open(medium.path).size
+        with Image.open(medium.path) as picture:
+            width, height = picture.size
         for caption, annotated in zip(medium.captions[:captions], entities_mentions(folder, medium), strict=False):
             found = explain(adapter, medium.path, caption)
             for mention in (each for each in annotated.mentions if each.boxes and len(each.boxes[0])):
@@ -124,9 +125,11 @@ def main():
         tokenizer = tokenizer_of(caption for medium in select(every, "train") for caption in medium.captions)
         model = new_model(len(tokenizer))
         image_processor = transformers.ViTImageProcessor(size={"height": SIDE, "width": SIDE})
-    train(model.to(device), tokenizer, image_processor, media, options.epochs, options.learning_rate)
-    for part in (model, tokenizer, image_processor) if options.epochs else ():
-        part.save_pretrained(options.folder)
+    model.to(device)
+    if options.epochs:
+        train(model, tokenizer, image_processor, media, options.epochs, options.learning_rate)
+        for part in (model, tokenizer, image_processor):
+            part.save_pretrained(options.folder)
     adapter = captioner(model, (image_processor, tokenizer), alone=options.alone)
     scores = pointing(adapter, options.data_dir / "StillShapes", tested)
     print(json.dumps({"alone": options.alone, **scores}, indent=1))

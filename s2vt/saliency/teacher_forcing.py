@@ -32,8 +32,9 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
     """The logits of every word of every sentence, from each descriptor (or group of descriptors) read alone.
 
     Chunks of R rows are read from the zero state, then decoded along the prefix tree of the sentences: one step for
-    each distinct prefix. Only the current step's logits of one chunk exist. R is at most `MAX_ROWS` and what the budget
-    holds of rows of `bytes_per_row`, so memory does not grow with N.
+    each distinct prefix, or with `along` one pass for each sentence. Only the current step's logits of one chunk exist,
+    or the current sentence's. R is at most `MAX_ROWS` and what the budget holds of rows of `bytes_per_row` (or
+    `bytes_per_row_along`), so memory does not grow with N.
 
     Args:
         encode, step: the captioner, see the top of the module.

@@ -19,19 +19,25 @@ STAGES = (
     "saliency", "maps", "every_map", "sentences", "scaling", "training", "extraction", "decoding", "scoring",
     "rendering", "start", "first_map", "grouping", "rounding", "precision", "ablations",
 )  # fmt: skip
+OF_EXTRAS = ("hugging_face",)  # run by name only: they need packages that requirements.txt has not
 
 
 def main():
     from s2vt.data.files import write_json
 
     parser = command_line.Parser("python -m benchmarks", __doc__.split("\n")[0])
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (default: all)")
+    parser.add_argument(
+        "stages",
+        nargs="*",
+        metavar="STAGE",
+        help=f"{', '.join(STAGES)} (default: all of these), {', '.join(OF_EXTRAS)}",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="change an argument of the stage's measure; may be repeated")  # fmt: skip
     options = parser.parse_args()
     for stage in options.stages:
-        if stage not in STAGES:
-            raise UserError(f"no stage {stage!r}; expected some of {', '.join(STAGES)}")
+        if stage not in STAGES + OF_EXTRAS:
+            raise UserError(f"no stage {stage!r}; expected some of {', '.join(STAGES + OF_EXTRAS)}")
     modules = {stage: importlib.import_module(f"benchmarks.{stage}") for stage in options.stages or STAGES}
     sizes = {stage: _sizes(stage, module.measure, options.assignments) for stage, module in modules.items()}
     for stage, module in modules.items():

@@ -3,8 +3,9 @@
     from s2vt import explain, load
 
 Rooms, in the direction in which data flows: `data` -> `features` -> `captioning` -> `saliency` -> `evaluation` and
-`rendering` -> `explaining`. `config` holds all settings, `synthetic` renders data sets with known boxes. Importing this
-package loads no engine; each room is imported by name, such as `from s2vt.saliency import heatmaps`.
+`rendering` -> `explaining`. `config` holds all settings, `synthetic` renders data sets with known boxes, `hugging_face`
+brings captioners of transformers. Importing this package loads no engine; each room is imported by name, such as `from
+s2vt.saliency import heatmaps`.
 """
 
 from s2vt.library import explain, load

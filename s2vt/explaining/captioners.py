@@ -15,10 +15,16 @@ and, where it has them,
 
     geometry(width, height)     -> `s2vt.data.geometry.Geometry` of a source picture; without it the whole picture is
                                 divided into G x G equal cells, each with its value at its centre
+    name                        for titles and messages; without it that of its class
     max_words                   the longest sentence, 25 without it
+    vocabulary                  of a captioner that says words in pieces: an object with `words`, of all pieces,
+                                `whole_words` (False), `encode`, `read` and `said`, as `s2vt.data.text.Vocabulary`;
+                                a word's evidence is the sum over its pieces
+    kinds                       names of the kinds of map that it can give, of those that its methods allow
     attention(inputs), rollout(inputs), alignment(v, words)     further kinds of map (docs/architecture.md, Contracts)
 
-A sentence is split by `s2vt.data.text.tokenize`, and each of its words must be one of `words`. A video is read frame by
+A sentence is split by `s2vt.data.text.tokenize`, and each of its words must be one of `words`. `step` may have a method
+`along` that scores all words in one pass (`s2vt.saliency.teacher_forcing`). A video is read frame by
 frame, as a captioner of pictures reads it.
 
 Letters: S input side, G*G cells and D channels of the network; m frames, N descriptors.
@@ -150,26 +156,33 @@ class GivenCaptioner:
     checkpoint = None
 
     def __init__(self, captioner, name=None):
-        self.model, self.name = captioner, name or type(captioner).__name__
+        self.model, self.name = captioner, name or getattr(captioner, "name", type(captioner).__name__)
         missing = [needed for needed in NEEDED if not hasattr(captioner, needed)]
         if missing:
             raise UserError(
                 f"cannot explain {self.name}: it has no {', '.join(missing)}; expected the name or folder of a run, or "
                 f"an object with {', '.join(NEEDED)} (s2vt.explaining.captioners says what each does)"
             )
-        words, self.folder = list(captioner.words), Path(self.name)
-        try:
-            self.vocabulary = Vocabulary([END_WORD, *words[1:]], np.ones(len(words)))
-        except ValueError:
-            raise UserError(f"the words of {self.name}: expected V strings, each once, the first for the end") from None
+        self.vocabulary, self.folder = self._vocabulary(), Path(self.name)
         text = TextConfig(max_words=getattr(captioner, "max_words", TextConfig.max_words))
         picture = FeatureConfig(layer="mixed_10")
         self.config = Config(self.name, "coco", "picture", "none", "", features=picture, text=text)
 
+    def _vocabulary(self):
+        """Its own vocabulary if it has one, else that of its words."""
+        if hasattr(self.model, "vocabulary"):
+            return self.model.vocabulary
+        words = list(self.model.words)
+        try:
+            return Vocabulary([END_WORD, *words[1:]], np.ones(len(words)))
+        except ValueError:
+            raise UserError(f"the words of {self.name}: expected V strings, each once, the first for the end") from None
+
     @property
     def kinds(self):
         """The kinds of map that it can give of a picture."""
-        return kinds_with([name for name in MAPS if hasattr(self.model, name)], "picture")
+        possible = kinds_with([name for name in MAPS if hasattr(self.model, name)], "picture")
+        return [kind for kind in possible if kind in getattr(self.model, "kinds", possible)]
 
     @property
     def sees(self):

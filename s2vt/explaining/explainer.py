@@ -148,11 +148,11 @@ class Explainer:
             asked = _Asked(self.request, captioner, seen[captioner.sees])
             if sentences is None:
                 sentences = asked.sentences(jobs)
-                if not any(sentences):
+                if not any(sentence.words for sentence in sentences):
                     return asked.seen.sampled, [None] * len(jobs)
-            found.append(iter(asked.find(jobs, [words for words in sentences if words])))
+            found.append(iter(asked.find(jobs, [asked.reads(sentence) for sentence in sentences if sentence.words])))
         explained, _, _ = seen[self.request.captioner.sees].explained
-        return explained, [tuple(next(of_captioner) for of_captioner in found) if y else None for y in sentences]
+        return explained, [tuple(next(of_captioner) for of_captioner in found) if y.words else None for y in sentences]
 
 
 class _Asked:
@@ -175,63 +175,64 @@ class _Asked:
         return dataclasses.replace(descriptors, pictures=lambda: self.seen.sampled.frames["input"])
 
     def sentences(self, jobs):
-        """The words of each job's sentence, else of the captioner's own caption, which may have none."""
+        """The Sentence of each job, else the captioner's own caption, which may have no words."""
         from s2vt.captioning import decoding  # imports the engine
 
         v, max_words = self.descriptors.v, self.config.text.max_words
-        indices = [
-            decoding.greedy(self.captioner.model, v[None], max_words)[0]
+        return [
+            self.vocabulary.said(decoding.greedy(self.captioner.model, v[None], max_words)[0])
             if job.sentence is None
-            else self.vocabulary.encode(job.sentence, max_words)
+            else self.vocabulary.read(job.sentence, max_words)
             for job in jobs
         ]
-        return [tuple(self.vocabulary.words[i] for i in y) for y in indices]
 
-    def _indices(self, words):
-        """The word indices of a sentence.
+    def reads(self, sentence):
+        """A Sentence of the request's first captioner, as this one reads it.
 
         Raises:
-            UserError: if the captioner does not know a word of another one's caption.
+            UserError: if the captioner does not know a word of the other one's caption.
         """
+        first = self.request.captioner
+        if self.captioner is first:
+            return sentence
         try:
-            return [self.vocabulary.index[word] for word in words]
-        except KeyError as error:
-            first = self.request.captioner
+            return self.vocabulary.read(" ".join(sentence.words), self.config.text.max_words)
+        except UserError as error:
             raise UserError(
-                f"{self.captioner.name} does not know the word {error} of {first.name}'s own caption "
-                f"{' '.join(words)!r}; give a sentence that both know with --sentence"
+                f"{self.captioner.name} cannot read {first.name}'s own caption {' '.join(sentence.words)!r}: {error}; "
+                "or give a sentence that both know with --sentence"
             ) from None
 
-    def find(self, jobs, sentences):
-        """A Found of each sentence, a tuple of words. Raises: UserError as `Explainer.explain`."""
-        asked = [self._indices(words) for words in sentences]
+    def find(self, jobs, asked):
+        """A Found of each Sentence."""
         explained, first, of_every_frame = self.seen.explained
         descriptors = self.descriptors
         if of_every_frame is not None:
             descriptors = dataclasses.replace(descriptors, cells=of_every_frame, pictures=None)
         evidence = self._evidence(jobs, descriptors, first, asked)
         log_p = [None] * len(asked)
-        if any(job.has_page for job in jobs) or self.request.every_kind:
+        if self.vocabulary.whole_words and (any(job.has_page for job in jobs) or self.request.every_kind):
             from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
             model = self.captioner.model
-            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, asked)
+            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, [y.indices for y in asked])
         cells = descriptors.cells  # a memory map if they are of every frame
         distinct = descriptors if len(first) == len(cells) else dataclasses.replace(descriptors, cells=cells[first])
         geometry = self.captioner.geometry(*self.seen.sampled.size, cells.shape[1])
 
-        def of_sentence(words, y, maps, log_p):
-            explanation = Explanation(words, maps, geometry, explained.indices, explained.times, log_p)
-            odds = functools.partial(find_odds, self.captioner.model, distinct, y, asking=self._asking(jobs[0]))
+        def of_sentence(y, maps, log_p):
+            explanation = Explanation(y.words, maps, geometry, explained.indices, explained.times, log_p)
+            odds = functools.partial(find_odds, self.captioner.model, distinct, y.indices, asking=self._asking(jobs[0]))
             return Found(explanation, odds)
 
-        return list(map(of_sentence, sentences, asked, evidence, log_p))
+        return list(map(of_sentence, asked, evidence, log_p))
 
     def _evidence(self, jobs, descriptors, first, sentences):
         """{kind: Evidence} of each sentence, of the m' frames that are explained.
 
         Args:
             first: which of the frames whose cells the descriptors have each one is, (m',).
+            sentences: of `data.text.Sentence`.
         """
         moving, asking = jobs[0].moving, self._asking(jobs[0])
         chosen = self.request.kinds(self.captioner)
@@ -243,7 +244,8 @@ class _Asked:
         over_frames = descriptors.order is None
         if over_frames != moving or over_frames and self.request.look.of_release:
             kinds = [kind for kind in kinds if KINDS[kind].alone]
-        found = find_evidence(self.captioner.model, descriptors, sentences, kinds, asking)
+        indices = [sentence.indices for sentence in sentences]
+        found = find_evidence(self.captioner.model, descriptors, indices, kinds, asking, sentences)
         return [{kind: _of_distinct(evidence, first) for kind, evidence in maps.items()} for maps in found]
 
     def _asking(self, job):

@@ -167,6 +167,8 @@ def _check_sentence(sentence, place, request, captioner):
         for given in (sentence, *[instead] * (instead is not None)):
             vocabulary.encode(given, captioner.config.text.max_words)
         if instead is not None:
+            if not vocabulary.whole_words:
+                raise UserError(f"--instead {instead!r}: {request.captioner.name} says words in pieces; leave it out")
             parting(tokenize(sentence), tokenize(instead))
         find_phrases(tokenize(sentence), request.phrases)
     except UserError as error:

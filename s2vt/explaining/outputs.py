@@ -98,6 +98,8 @@ def _said(explained, instead):
     the captioners would have said instead, and against `instead`; none beside the release's maps."""
     found, others, of_captioner = explained.findings, {}, {}
     for finding in found:
+        if finding.explanation.log_p is None:  # its words are said in pieces
+            continue
         listed = page.alternatives(
             finding.explanation.log_p, finding.words, finding.view.captioner.vocabulary.words, also=instead
         )
@@ -106,10 +108,15 @@ def _said(explained, instead):
     for finding in found:
         captioner = finding.view.captioner
         if id(captioner) not in of_captioner:
-            index = captioner.vocabulary.index
-            known = {t: [index[word] for word in words if word in index] for t, words in others.items()}
-            odds = {} if explained.request.look.of_release else finding.odds(known)
-            of_captioner[id(captioner)] = page.Said(finding.view.name, tuple(captioner.vocabulary.words), odds)
+            odds, vocabulary = {}, captioner.vocabulary
+            if finding.explanation.log_p is not None and not explained.request.look.of_release:
+                odds = finding.odds(
+                    {
+                        t: [vocabulary.index[word] for word in words if word in vocabulary.index]
+                        for t, words in others.items()
+                    }
+                )
+            of_captioner[id(captioner)] = page.Said(finding.view.name, tuple(vocabulary.words), odds)
         yield finding, of_captioner[id(captioner)]
 
 

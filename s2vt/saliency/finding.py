@@ -61,6 +61,19 @@ class Values(NamedTuple):
     frames: np.ndarray | None = None
     grid: Grid | None = None
 
+    def of_words(self, starts):
+        """The Values of words that are said in pieces: each the sum over its pieces, as a phrase is over words (Eq. 9).
+
+        Args:
+            starts: the position of each word's first piece, (T,), rising, the first 0.
+
+        Example:
+            >>> Values(None, np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]])).of_words((0, 1)).frames.tolist()
+            [[1.0, 2.0], [110.0, 220.0]]
+        """
+        summed = (None if each is None else np.add.reduceat(each, starts, axis=0) for each in self[:2])
+        return self._replace(**dict(zip(("cells", "frames"), summed, strict=True)))
+
 
 def of_read(values, order):
     """Values of the descriptors that the captioner reads: of a picture's cells, or of a video's frames.

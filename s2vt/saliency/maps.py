@@ -274,7 +274,7 @@ def parse_kinds(text):
     return names
 
 
-def find_evidence(captioner, descriptors, sentences, kinds, asking: Asking):
+def find_evidence(captioner, descriptors, sentences, kinds, asking: Asking, spelled=None):
     """Evidence for all sentences about one medium; what kinds of map share is computed once.
 
     Args:
@@ -285,6 +285,8 @@ def find_evidence(captioner, descriptors, sentences, kinds, asking: Asking):
         sentences: S of them, each word indices (T,).
         kinds: names in KINDS.
         asking: an Asking.
+        spelled: of a captioner that says words in pieces, for each sentence its `s2vt.data.text.Sentence`: the pieces'
+            evidence is summed to that of the words. None: each index is a word of the vocabulary.
     Returns:
         list of S {kind: Evidence}.
     Raises:
@@ -305,7 +307,14 @@ def find_evidence(captioner, descriptors, sentences, kinds, asking: Asking):
         names = list(dict.fromkeys(KINDS[kind].source(kind) for kind in kinds if KINDS[kind].find is find))
         for of_sentence, more in zip(found, find(captioner, descriptors, sentences, asking, names), strict=True):
             of_sentence.update(more)
-    texts = [[asking.vocabulary[w] for w in y] if asking.vocabulary else [] for y in sentences]
+    if spelled is None:
+        texts = [[asking.vocabulary[w] for w in y] if asking.vocabulary else [] for y in sentences]
+    else:
+        texts = [sentence.words for sentence in spelled]
+        found = [
+            {name: values.of_words(sentence.starts) for name, values in of_sentence.items()}
+            for of_sentence, sentence in zip(found, spelled, strict=True)
+        ]
 
     def evidence(kind, values: Values, words):
         kept = tuple(content_words(words)) if kind in content else None

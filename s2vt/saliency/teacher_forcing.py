@@ -9,6 +9,10 @@ The captioner is two callables, so that any encoder-decoder can be explained:
     step(state, word) -> logits (R, V), state        word y_{t-1}: (1,), the same for every row; None for y_0
 
 `gradients` also calls `step` with a word for each row, (R,).
+A captioner that reads all words of a sentence in one pass, such as a transformer, may give `step` a method for it,
+which is then called in the place of `step` itself:
+
+    step.along(state, words (K,)) -> logits (R, 1 + K, V)        of the word after each of 0..K first words
 
 All sentences about one medium are decoded together: equal prefixes give equal states, so the sentences form a tree of
 which each distinct prefix is stepped once.
@@ -29,8 +33,9 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
     """The logits of every word of every sentence, from each descriptor (or group of descriptors) read alone.
 
     Chunks of R rows are read from the zero state, then decoded along the prefix tree of the sentences: one step for
-    each distinct prefix. Only the current step's logits of one chunk exist. R is at most `MAX_ROWS` and what the budget
-    holds of rows of `bytes_per_row`, so memory does not grow with N.
+    each distinct prefix, or with `along` one pass for each sentence. Only the current step's logits of one chunk exist,
+    or the current sentence's. R is at most `MAX_ROWS` and what the budget holds of rows of `bytes_per_row` (or
+    `bytes_per_row_along`), so memory does not grow with N.
 
     Args:
         encode, step: the captioner, see the top of the module.
@@ -48,6 +53,7 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
         ValueError: if v or a sentence has another rank or no entries; on iteration, if a word is outside 0..V-1.
     """
     sentences, N = _checked(v, sentences), v.shape[0]
+    decode = decode_along if hasattr(step, "along") else decode_prefixes
     tree = prefixes(sentences)
     max_rows = 1 if N == 1 else _max_rows(encode, step, v, tree, memory_budget)
     num_chunks = math.ceil(N / max_rows)
@@ -55,7 +61,7 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
 
     def stream():
         for rows in map(slice, edges, edges[1:]):
-            for prefix, logits in decode_prefixes(step, encode(_sequences(v, rows)), tree):
+            for prefix, logits in decode(step, encode(_sequences(v, rows)), tree):
                 t, which = len(prefix), tree[prefix]
                 _check_words([sentences[s][t] for s in which], logits.shape[-1])
                 yield rows, t, which, logits
@@ -65,9 +71,13 @@ def teacher_forcing(encode, step, v, sentences, memory_budget=MEMORY_BUDGET):
 
 
 def _max_rows(encode, step, v, tree, memory_budget):
-    """The largest R, from a trial step of one row."""
-    logits, state = step(encode(_sequences(v, slice(0, 1))), None)
-    return min(MAX_ROWS, max(1, memory_budget // bytes_per_row(v.shape[1:], logits, state, states_held(tree))))
+    """The largest R, from a trial of one row."""
+    state = encode(_sequences(v, slice(0, 1)))
+    if hasattr(step, "along"):
+        of_row = bytes_per_row_along(v.shape[1:], step.along(state, _array(max(tree, key=len))), state)
+    else:
+        of_row = bytes_per_row(v.shape[1:], *step(state, None), states_held(tree))
+    return min(MAX_ROWS, max(1, memory_budget // of_row))
 
 
 def _sequences(v, rows):
@@ -130,12 +140,30 @@ def decode_prefixes(step, state, tree):
         if prefix:
             continued[parent] -= 1
             state = states[parent] if continued[parent] else states.pop(parent)
-        logits, state = step(state, np.array(prefix[-1:], "int32") if prefix else None)
+        logits, state = step(state, _array(prefix[-1:]) if prefix else None)
         state = keras.tree.map_structure(ops.stop_gradient, state)  # on torch, past steps are freed
         if continued[prefix]:
             states[prefix] = state
         yield prefix, logits
         del logits  # before the next step makes its own
+
+
+def decode_along(step, state, tree):
+    """`decode_prefixes` with one pass for each of the longest prefixes, which gives those that it begins with, too.
+
+    Args:
+        step: the captioner's, with `along`.   state, tree: as `decode_prefixes`.
+    Yields:
+        as `decode_prefixes`, each prefix once.
+    """
+    continued, left = _continued(tree), set(tree)
+    for longest in (prefix for prefix in tree if not continued[prefix]):
+        every = step.along(state, _array(longest))
+        for t in range(len(longest) + 1):
+            if longest[:t] in left:
+                left.remove(longest[:t])
+                yield longest[:t], every[:, t]
+        del every  # before the next pass makes its own
 
 
 def states_held(tree):
@@ -147,6 +175,10 @@ def states_held(tree):
     """
     continued = _continued(tree)
     return max((sum(continued[prefix[:t]] > 1 for t in range(len(prefix))) for prefix in tree), default=0)
+
+
+def _array(words):
+    return np.array(words, "int32")
 
 
 def _continued(tree):
@@ -168,3 +200,16 @@ def bytes_per_row(v_shape, logits, state, states=0):
     Z = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
     length = math.prod(v_shape[:-1])
     return 4 * (math.prod(v_shape) + 4 * (length - 1) * Z + 2 * logits.shape[-1] + (4 + states) * Z)
+
+
+def bytes_per_row_along(v_shape, logits, state):
+    """Memory of one row of a chunk of `decode_along`: 4 (2 L D + 4 Z + 3 T V) bytes, for float32.
+
+    L D numbers of descriptors, twice where the captioner keeps a copy; Z numbers of state, and of the layers that read
+    it; T V logits as they are made and as they are handed over, and as many numbers again for the layers below them.
+
+    Args:
+        v_shape: (D,) or (L, D).   logits, state: of one row, (1, T, V), which give T V and Z.
+    """
+    Z = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
+    return 4 * (2 * math.prod(v_shape) + 4 * Z + 3 * math.prod(logits.shape))

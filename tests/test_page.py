@@ -101,7 +101,7 @@ class Elements(HTMLParser):
     def data(self):
         """What the page holds, and beside it what it holds of the first captioner and panel."""
         data = json.loads(self.texts["data"])
-        return data["captioners"][0] | {"kind": data["panels"][0]["kind"]} | data
+        return data | data["captioners"][0] | {"kind": data["panels"][0]["kind"]}
 
 
 # --- numbers

@@ -399,7 +399,7 @@ def line(result):
 def page_data(path):
     """The numbers and texts that an HTML page holds, with those of its first captioner and panel."""
     data = json.loads(path.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
-    return data["captioners"][0] | {"kind": data["panels"][0]["kind"]} | data
+    return data | data["captioners"][0] | {"kind": data["panels"][0]["kind"]}
 
 
 def test_a_page_by_its_ending_or_beside_the_output(show, tmp_path):

@@ -457,8 +457,8 @@ TABLES = (
     ),
     ByCategory(
         name="Flickr30k_plain_by_category",
-        corner="pointing game, protocol paper, S2VT",
-        cell=Cell("Flickr30k-s2vt", "paper", "space", own),
+        corner="pointing game, protocol paper, S2VT, 1,300 units",
+        cell=Cell("Flickr30k-s2vt-1300", "paper", "space", own),
         beside={f"{row} (published)": values for row, values in published.TABLE_1.items()},
     ),
     *(

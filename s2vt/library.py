@@ -4,7 +4,7 @@ Importing this module loads nothing heavy; the first call does.
 """
 
 
-def load(captioner, checkpoint="best", experiments_dir=None):
+def load(captioner, checkpoint="best", experiments_dir=None, weights=None):
     """A captioner to keep: its weights and its network are loaded once, when they are first needed.
 
     Args:
@@ -13,6 +13,8 @@ def load(captioner, checkpoint="best", experiments_dir=None):
         checkpoint: of a run: a number, "best" (by validation METEOR) or "last".
         experiments_dir: the folder of the runs; None: experiments/ under the current folder if it has the run, else in
             the repository that this package lies in.
+        weights: of a run's network: "imagenet", "inception-2015", "efficientnet-lite0" or a file, as the scripts'
+            `--weights`; None: those that its config names.
     Returns:
         What `explain` takes as its captioner.
     Raises:
@@ -20,7 +22,7 @@ def load(captioner, checkpoint="best", experiments_dir=None):
     """
     from s2vt.explaining import captioners
 
-    return captioners.load(captioner, checkpoint, experiments_dir)
+    return captioners.load(captioner, checkpoint, experiments_dir, weights)
 
 
 def explain(captioner, medium, sentence=None, *, instead=None, phrases=(), map=None, **options):

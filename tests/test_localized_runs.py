@@ -65,6 +65,11 @@ def phrases_path(scores):
     return scores.path.with_suffix(".phrases.tsv")
 
 
+def lines_of(scores):
+    with open(phrases_path(scores), encoding="utf-8") as file:
+        return list(csv.DictReader(file, dialect="excel-tab"))
+
+
 def test_scores_of_one_run_and_their_file(data, run):
     (scores,) = localize(request(data, run))
     assert scores.path == run.folder / "scores" / "localization_colours_test_7_ours.json"
@@ -202,10 +207,9 @@ def test_the_scores_of_each_phrase_have_the_averages_of_the_tables(data, run):
     protocols = tuple(Protocol.of(CONFIG.with_settings(PROTOCOLS[name]), name) for name in ("ours", "paper"))
     ours, paper = localize(request(data, run, kinds=("nll", "likelihood"), protocols=protocols))
     for scores in (ours, paper):
-        with open(phrases_path(scores), encoding="utf-8") as file:
-            lines = list(csv.DictReader(file, dialect="excel-tab"))
-        assert [*lines[0]][:4] == ["medium", "sentence", "phrase", "categories"]
-        assert len(lines) == scores.tallies["space"].scored
+        lines = lines_of(scores)
+        assert [*lines[0]][:5] == ["medium", "sentence", "phrase", "categories", "unread"]
+        assert {line["unread"] for line in lines} == {""} and len(lines) == scores.tallies["space"].scored
         for name in scores.tallies:
             for row, average in averages(scores, name).items():
                 column = [float(line[f"{name}: {row}"]) for line in lines]
@@ -215,6 +219,16 @@ def test_the_scores_of_each_phrase_have_the_averages_of_the_tables(data, run):
         media = [line["medium"] for line in lines]
         assert list(dict.fromkeys(media)) == sorted(set(media)) and len(set(media)) == 6
     assert phrases_path(ours).read_text() != phrases_path(paper).read_text()
+
+
+def test_phrases_that_a_captioner_cannot_read_say_why(data, run):
+    unknown = set(lines_of(*localize(request(data, run)))[0]["phrase"].split())
+    words = Vocabulary.from_captions([word for word in run.words.words[1:] if word not in unknown], 1)
+    (scores,) = localize(request(data, dataclasses.replace(run, words=words)))
+    reasons = {line["unread"] for line in lines_of(scores) if not set(line["phrase"].split()) - unknown}
+    assert reasons == {"not in the vocabulary"}
+    read = [line for line in lines_of(scores) if not line["unread"]]
+    assert len(read) == scores.tallies["space"].scored
 
 
 @pytest.mark.parametrize("damage", [b"\xff\n", b'{"key": 1\n', b"[]\nnot JSON\n"])

@@ -1,26 +1,28 @@
 """The scores of every single phrase, as a table of tab-separated values: which phrases are found, which are not?
 
-    awk -F'\t' 'NR > 1 { print $5 - $6 "\t" $0 }' FILE.phrases.tsv | sort -g | head
+    awk -F'\t' 'NR > 1 && $5 == "" { print $6 - $7 "\t" $0 }' FILE.phrases.tsv | sort -g | head
 
-Columns: the medium, the caption, the phrase, its categories, then each row of each table, such as "space: nll" and
-"space: center"; empty where a table does not ask about a phrase.
+Columns: the medium, the caption, the phrase, its categories, why a captioner cannot read it (else empty), then each row
+of each table, such as "space: nll" and "space: center"; empty where a table does not ask about a phrase.
 """
 
 import csv
 
 from s2vt.data.files import atomic_path
 
-PHRASE = ("medium", "sentence", "phrase", "categories")
+PHRASE = ("medium", "sentence", "phrase", "categories", "unread")
 
 
 def entry(question):
-    """What names a phrase, with no scores yet: {"sentence", "phrase", "categories", "scores": {}}, as JSON values.
+    """What names a phrase, with no scores yet, as JSON values: the last columns of `PHRASE`, and "scores", {}.
 
     Args:
         question: a `scorer.Question`.
     """
     phrase = question.mention.phrase
-    return {"sentence": question.sentence, "phrase": phrase.name, "categories": list(phrase.categories), "scores": {}}
+    categories = " ".join(phrase.categories)
+    named = (question.sentence, phrase.name, categories, question.unread)
+    return dict(zip(PHRASE[1:], named, strict=True)) | {"scores": {}}
 
 
 def write(path, media):
@@ -39,7 +41,7 @@ def write(path, media):
             for each in entries:
                 scores = _scores(each)
                 cells = [f"{scores[name]:.6g}" if name in scores else "" for name in columns]
-                table.writerow([medium, each["sentence"], each["phrase"], " ".join(each["categories"]), *cells])
+                table.writerow([medium, *(each[name] for name in PHRASE[1:]), *cells])
 
 
 def _scores(each):

@@ -233,7 +233,7 @@ class GivenCaptioner:
         """None: the media that it was trained on are not known."""
 
 
-def load(captioner, checkpoint="best", experiments_dir=None):
+def load(captioner, checkpoint="best", experiments_dir=None, weights=None):
     """A captioner to keep, which loads its weights and its network once.
 
     Args:
@@ -242,6 +242,7 @@ def load(captioner, checkpoint="best", experiments_dir=None):
         checkpoint: of a run: a number, "best" (by validation METEOR) or "last".
         experiments_dir: the folder of the runs; None: experiments/ under the current folder if it has the run, else in
             the repository that this package lies in.
+        weights: of a run's network, as `--weights`; None: those that its config names.
     Raises:
         UserError: if there is no such run or checkpoint, its network is not here, or the object is no captioner.
     """
@@ -252,7 +253,7 @@ def load(captioner, checkpoint="best", experiments_dir=None):
     run = _run(captioner, experiments_dir).require()
     config = run.config()
     with naming_others(run):
-        weights = run.weights(config.features.weights, False)
+        weights = run.weights(weights or config.features.weights, weights is not None)
     return TrainedCaptioner(run, run.checkpoint(checkpoint), config.with_settings({"features.weights": weights}))
 
 

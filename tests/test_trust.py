@@ -32,7 +32,8 @@ CODE = [
 # --- the code
 
 
-MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "yaml"}
+MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
+OF_TORCH = {"load", "hub", "jit", "package"}  # what reads pickles or code; the rest of PyTorch computes
 CALLS = {"eval", "exec", "compile", "__import__"}
 METHODS = {"system", "popen", "extractall", "load_model", "unpack_archive", "execv", "execvp", "getoutput"}
 
@@ -43,14 +44,16 @@ def distrusted(source):
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                found += [(node.lineno, name.name) for name in names if name.name.split(".")[0] in MODULES]
-            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in MODULES:
-                found.append((node.lineno, module))
+                found += [(node.lineno, name.name) for name in names if _reads_code(name.name)]
+            case ast.ImportFrom(module=str(module), names=names):
+                found += [(node.lineno, module) for name in names if _reads_code(f"{module}.{name.name}")]
+            case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OF_TORCH:
+                found.append((node.lineno, f"torch.{name}"))
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
                 found.append((node.lineno, name))
             case ast.Call(func=ast.Attribute(attr=name)) if name in METHODS:
                 found.append((node.lineno, name))
-            case ast.keyword(arg="shell" | "allow_pickle" as name, value=value):
+            case ast.keyword(arg="shell" | "allow_pickle" | "trust_remote_code" as name, value=value):
                 if not (isinstance(value, ast.Constant) and value.value is False):
                     found.append((node.lineno, name))
         match node:
@@ -58,6 +61,12 @@ def distrusted(source):
                 if "allow_pickle" not in {keyword.arg for keyword in given}:
                     found.append((node.lineno, f"np.{name} without allow_pickle=False"))
     return found
+
+
+def _reads_code(module):
+    """Whether a module, by its full name, reads pickles or code."""
+    first, *rest = module.split(".")
+    return first in MODULES or first == "torch" and bool(OF_TORCH.intersection(rest[:1]))
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
@@ -72,6 +81,7 @@ def test_no_code_runs_what_files_say(path):
         "[exec(x) for x in y]", "os.system('ls')", "subprocess.run('ls', shell=True)", "run(x, shell=yes)",
         "np.load(path)", "np.load(path, allow_pickle=True)", "np.save(path, x)", "keras.models.load_model(path)",
         "archive.extractall()", "__import__(name)", "shutil.unpack_archive(path)",
+        "torch.load(path)", "from torch import load", "from torch.hub import x", "model(name, trust_remote_code=True)",
     ],
 )  # fmt: skip
 def test_what_would_be_found(source):

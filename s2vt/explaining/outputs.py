@@ -131,7 +131,7 @@ def save_numbers(path, explained):
     for name, finding in reversed(by_captioner.items()):
         with tempfile.TemporaryDirectory() as folder:
             finding.explanation.save(Path(folder, "one.npz"), finding.instead)
-            with np.load(Path(folder, "one.npz")) as own:
+            with np.load(Path(folder, "one.npz"), allow_pickle=False) as own:
                 arrays |= {f"{name}/{key}": own[key] for key in own.files}
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)

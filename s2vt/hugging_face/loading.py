@@ -46,7 +46,7 @@ def _model(name):
     if kind not in CLASSES:
         raise UserError(f"{name} is of the kind {kind!r}; expected one of {', '.join(CLASSES)}")
     with _readable(name):
-        return getattr(transformers, CLASSES[kind]).from_pretrained(name)
+        return getattr(transformers, CLASSES[kind]).from_pretrained(name, use_safetensors=True)  # no pickle
 
 
 def _processors(name):

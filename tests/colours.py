@@ -100,8 +100,9 @@ def killed_and_resumed(score):
         score: progress -> [LocalizationScores]; of three media.
     """
     (whole,) = score(iter)
-    expected = read_json(whole.path)
-    whole.path.unlink()
+    phrases = whole.path.with_suffix(".phrases.tsv")
+    expected, expected_phrases = read_json(whole.path), phrases.read_bytes()
+    whole.path.unlink(), phrases.unlink()
 
     def stop_after_one(media):
         yield media[0]
@@ -113,5 +114,6 @@ def killed_and_resumed(score):
         pass
     seen = []
     (resumed,) = score(lambda media: seen.extend(media) or media)
-    assert len(seen) == 2 and list(resumed.path.parent.iterdir()) == [resumed.path]
+    assert len(seen) == 2 and set(resumed.path.parent.iterdir()) == {resumed.path, phrases}
+    assert phrases.read_bytes() == expected_phrases
     return expected, read_json(resumed.path)

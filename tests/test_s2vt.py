@@ -194,7 +194,8 @@ class StepByStep(S2VT):
             h, (_, c) = self.lstm.cell(gates[:, i], [h, c])
         state = h, c
         for t in range(inputs["y"].shape[1]):
-            step_logits, state = self.step(state, inputs["y"][:, t - 1] if t else None)
+            word = inputs["y"][:, t - 1] if t else None  # `step` is a graph, with no gradient of the variables
+            step_logits, state = self._step(state, self._gates_of_word(word))
             logits.append(step_logits)
         return ops.stack(logits, axis=1)
 

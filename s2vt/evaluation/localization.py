@@ -381,7 +381,7 @@ class Record:
     """
 
     def __init__(self, path, key):
-        self.path, self.key = Path(path), json.loads(json.dumps(key))
+        self.path, self.key, self._phrases = Path(path), json.loads(json.dumps(key)), []
 
     def resume(self, media, scorers):
         """Adds the scores of the media that are done to the scorers, and returns the number of those media."""
@@ -391,6 +391,7 @@ class Record:
             done = []
         with atomic_path(self.path) as temporary:
             temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in [self.key, *done]), "utf-8")
+        self._phrases = [(entry["medium"], json.dumps(entry["phrases"])) for entry in done]
         for entry in done:
             for scorer, tables in zip(scorers, entry["tables"], strict=False):
                 scorer.merge({name: Tally.from_sums(sums) for name, sums in tables.items()})
@@ -404,11 +405,15 @@ class Record:
             return []
 
     def phrases(self, k):
-        """The scores of each phrase under the k-th scorer. Yields: id of a medium, list of `phrase_scores.entry`."""
-        with open(self.path, encoding="utf-8") as lines:
-            next(lines)
-            for entry in map(json.loads, lines):
-                yield entry["medium"], entry["phrases"][k]
+        """The scores of each phrase under the k-th scorer, of the media that this process knows to be done.
+
+        The file is not read: another process may have the same question and the same file.
+
+        Yields:
+            The id of a medium, list of `phrase_scores.entry`.
+        """
+        for medium, phrases in self._phrases:
+            yield medium, json.loads(phrases)[k]
 
     def add(self, medium, tallies, phrases):
         """Appends a medium.
@@ -417,6 +422,7 @@ class Record:
             tallies: of each scorer, {name of a table: Tally}.   phrases: of each scorer, list of `phrase_scores.entry`.
         """
         tables = [{name: tally.sums() for name, tally in of_scorer.items()} for of_scorer in tallies]
+        self._phrases.append((medium.id, json.dumps(phrases)))  # as text, which is small
         append_text(self.path, json.dumps({"medium": medium.id, "tables": tables, "phrases": phrases}) + "\n")
 
     def remove(self):

@@ -31,7 +31,7 @@ def write(path, media):
     Args:
         path: the file.
         media: () -> iterator of (id of a medium, list of entries whose "scores" are {table: {row: number}}).
-            It is called twice, so that no more than one medium is held in memory.
+            It is called twice.
     """
     columns = list(dict.fromkeys(name for _, entries in media() for each in entries for name in _scores(each)))
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:

@@ -150,9 +150,10 @@ class Explainer:
                 sentences = asked.sentences(jobs)
                 if not any(sentence.words for sentence in sentences):
                     return asked.seen.sampled, [None] * len(jobs)
-            found.append(iter(asked.find(jobs, [asked.reads(sentence) for sentence in sentences if sentence.words])))
+            found.append(asked.find(jobs, [asked.reads(sentence) for sentence in sentences if sentence.words]))
         explained, _, _ = seen[self.request.captioner.sees].explained
-        return explained, [tuple(next(of_captioner) for of_captioner in found) if y.words else None for y in sentences]
+        of_sentences = zip(*found, strict=True)
+        return explained, [next(of_sentences) if sentence.words else None for sentence in sentences]
 
 
 class _Asked:
@@ -203,19 +204,24 @@ class _Asked:
                 "or give a sentence that both know with --sentence"
             ) from None
 
-    def find(self, jobs, asked):
-        """A Found of each Sentence."""
+    def find(self, jobs, sentences):
+        """What the captioner finds for each sentence, list of Found.
+
+        Args:
+            jobs: of the medium: whether it moves, and whether a page is made of it.
+            sentences: of `data.text.Sentence`, each with at least one word.
+        """
         explained, first, of_every_frame = self.seen.explained
         descriptors = self.descriptors
         if of_every_frame is not None:
             descriptors = dataclasses.replace(descriptors, cells=of_every_frame, pictures=None)
-        evidence = self._evidence(jobs, descriptors, first, asked)
-        log_p = [None] * len(asked)
+        evidence = self._evidence(jobs, descriptors, first, sentences)
+        log_p = [None] * len(sentences)
         if self.vocabulary.whole_words and (any(job.has_page for job in jobs) or self.request.every_kind):
             from s2vt.saliency.information_loss import sentence_log_probabilities  # imports the engine
 
             model = self.captioner.model
-            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, [y.indices for y in asked])
+            log_p = sentence_log_probabilities(model.encode, model.step, descriptors.v, [y.indices for y in sentences])
         cells = descriptors.cells  # a memory map if they are of every frame
         distinct = descriptors if len(first) == len(cells) else dataclasses.replace(descriptors, cells=cells[first])
         geometry = self.captioner.geometry(*self.seen.sampled.size, cells.shape[1])
@@ -225,7 +231,7 @@ class _Asked:
             odds = functools.partial(find_odds, self.captioner.model, distinct, y.indices, asking=self._asking(jobs[0]))
             return Found(explanation, odds)
 
-        return list(map(of_sentence, asked, evidence, log_p))
+        return list(map(of_sentence, sentences, evidence, log_p))
 
     def _evidence(self, jobs, descriptors, first, sentences):
         """{kind: Evidence} of each sentence, of the m' frames that are explained.

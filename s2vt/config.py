@@ -43,8 +43,9 @@ class FeatureConfig:
     scan: Literal["raster", "snake"] = "raster"  # a picture's cells: row by row (paper) | boustrophedon (release)
     input_size: InputSize = 0  # side of the network's input, pixels; 0: the network's own (299, 256). 448: 12x12 cells
     # How a cell sees its picture. plain: within the whole (paper) | mirrored: the mean of this and of the mirror image
-    # | region: the network sees the cell's surroundings alone, "replacing the input by a single region"
-    view: Literal["plain", "mirrored", "region"] = "plain"
+    # | two_scales: the mean of this and of the network's own input size | region: the network sees the cell's
+    # surroundings alone, "replacing the input by a single region"
+    view: Literal["plain", "mirrored", "two_scales", "region"] = "plain"
     num_frames: int = 26  # evenly spaced frames of a video (paper)
     batch_size: int = 26  # pictures a forward pass (ours)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the CNN (ours)

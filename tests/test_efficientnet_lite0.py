@@ -5,10 +5,12 @@ model.extract_features((picture - 127) / 128).
 """
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.interpolate import RegularGridInterpolator
 
 from s2vt.config import FeatureConfig
 from s2vt.errors import UserError
@@ -90,6 +92,36 @@ def test_views_of_a_picture():
     square = Image.fromarray(picture[:128, x : x + 128]).resize((256, 256), Image.Resampling.BILINEAR)
     close(of_regions[1, 5], on_grid(plain, np.asarray(square)).mean(axis=(0, 1)))
     close(of_regions[0, 5], of_regions[1, 5])
+
+
+@needs_weights
+def test_two_scales_are_averaged_at_the_same_places():
+    """A second road: SciPy's interpolation between the centres of the receptive fields."""
+    pytest.importorskip("keras")
+    picture = np.random.default_rng(1).integers(0, 256, (7, 7, 3), np.uint8)
+    large, small = (Image.fromarray(picture).resize((side, side)) for side in (320, 256))
+    small = large.resize(small.size, Image.Resampling.BILINEAR)
+    features = FeatureConfig(weights="efficientnet-lite0", view="two_scales", input_size=320, batch_size=4)
+    both = networks.FeatureExtractor(features)
+    one, other = (networks.FeatureExtractor(replace(features, view="plain", input_size=size)) for size in (320, 0))
+
+    def on_grid(extractor, picture):
+        cells = extractor.cells(np.asarray(picture)[None])[0].astype(np.float32)
+        return cells.reshape(extractor.described.grid.side, -1, 1280)
+
+    def places(extractor):
+        grid = extractor.described.grid
+        return (grid.centres() + 0.5) / grid.input_size
+
+    at = np.clip(places(one), places(other)[0], places(other)[-1])
+    moved = RegularGridInterpolator((places(other),) * 2, on_grid(other, small))(
+        np.stack(np.meshgrid(at, at, indexing="ij"), -1)
+    )
+    assert len(at) > 8
+    np.testing.assert_allclose(on_grid(both, large), (on_grid(one, large) + moved) / 2, atol=4e-3)
+    assert both.cells(np.zeros((0, 320, 320, 3), np.uint8)).shape == (0, len(at) ** 2, 1280)
+    with pytest.raises(UserError, match="two input sizes, 256 pixels and features.input_size; received .*=256"):
+        networks.FeatureExtractor(replace(features, input_size=256))
 
 
 @needs_weights

@@ -540,11 +540,14 @@ TABLES = (
         columns=tuple((metric, {"table": metric}) for metric in ("METEOR", "CIDEr", "BLEU-4")),
         common={"part": "captions"},
     ),
-    Grid(
-        name="StillShapes_crop",
-        corner="protocol paper, centre-cropped inputs (Table 2)",
-        rows=CORRECTNESS_ROWS,
-        columns=((RUN, {"show": own}), ("uniform", {"show": baseline("uniform")}), ("phrases", {"show": phrases})),
-        common={"captioner": "StillShapes_crop", "part": "paper"},
+    *(
+        Grid(
+            name=f"{dataset}_crop",
+            corner="protocol paper, centre-cropped inputs (Table 2)",
+            rows=CORRECTNESS_ROWS,
+            columns=((RUN, {"show": own}), ("uniform", {"show": baseline("uniform")}), ("phrases", {"show": phrases})),
+            common={"captioner": f"{dataset}_crop", "part": "paper"},
+        )
+        for dataset in ("StillShapes", "Flickr30k")
     ),
 )  # fmt: skip

@@ -174,6 +174,7 @@ class FeatureExtractor:
 
         self.batch_size, self.described = features.batch_size, network_for(features)
         self.view = getattr(self, f"_{features.view}")
+        self.usual = _at_usual_size(features) if features.view == "two_scales" else None
         network, preprocess = load(features.weights, features.precision, features.input_size)
         grid, D = self.described.grid, self.described.num_channels
         pictures = keras.Input((grid.input_size, grid.input_size, 3), dtype="uint8")
@@ -210,11 +211,52 @@ class FeatureExtractor:
         back = there.reshape(B, G, G, D)[:, :, ::-1].reshape(B, N, D)
         return np.mean([self._plain(pictures), back], axis=0, dtype=np.float32).astype(np.float16)
 
+    def _two_scales(self, pictures):
+        """The mean of the cells and of those of the network's own input size, at the same places of the picture."""
+        S = self.usual.described.grid.input_size
+        small = [np.asarray(Image.fromarray(p).resize((S, S), Image.Resampling.BILINEAR)) for p in pictures]
+        there = self.usual.cells(np.array(small, np.uint8).reshape(-1, S, S, 3))
+        W = grid_weights(self.usual.described.grid, self.described.grid)
+        side = self.usual.described.grid.side
+        there = there.reshape(-1, side, side, self.described.num_channels).astype(np.float32)
+        there = np.einsum("yk,xl,bkld->byxd", W, W, there, optimize=True)
+        here = self._plain(pictures)
+        return ((here + there.reshape(here.shape)) / 2).astype(np.float16)
+
     def _region(self, pictures):
         """For each cell pool_3 of its surroundings alone, as if they were the picture."""
         grid = self.described.grid
         found = [self._plain(regions(picture, grid)).mean(axis=1, dtype=np.float32) for picture in pictures]
         return np.array(found, np.float16).reshape(-1, grid.num_cells, self.described.num_channels)
+
+
+def _at_usual_size(features):
+    """The FeatureExtractor of the network's own input size, for `_two_scales`.
+
+    Raises:
+        UserError: if that is the size of the config, too.
+    """
+    usual = dataclasses.replace(features, input_size=0, view="plain")
+    if network_for(usual).grid == network_for(features).grid:
+        S = network_for(usual).grid.input_size
+        raise UserError(
+            f"features.view=two_scales is the mean of cells of two input sizes, {S} pixels and features.input_size; "
+            f"received features.input_size={features.input_size}, expected another size, such as {S * 3 // 2}"
+        )
+    return FeatureExtractor(usual)
+
+
+def grid_weights(grid, other):
+    """Linear interpolation along one side from a grid's cells to the places of another's: W (G', G), rows sum to 1.
+
+    Args: grid, other: Grids of one picture at two input sizes; beyond the outer cells' centres their values continue.
+
+    Example:
+        >>> grid_weights(Grid(2, 4, 2, 8), Grid(4, 4, 2, 16)).tolist()
+        [[1.0, 0.0], [0.8125, 0.1875], [0.3125, 0.6875], [0.0, 1.0]]
+    """
+    places, wanted = ((g.centres() + 0.5) / g.input_size for g in (grid, other))
+    return np.stack([np.interp(wanted, places, row) for row in np.eye(grid.side)], axis=1)
 
 
 REGION = 4  # strides along a side of the surroundings of a cell that are seen alone (ours)

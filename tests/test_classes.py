@@ -7,12 +7,14 @@ it excites both classes more than their own squares do, and each class has the o
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from s2vt import explain, load
 from s2vt.data import datasets
 from s2vt.data.files import file_digest, read_json
 from s2vt.data.geometry import Geometry, Grid
@@ -244,3 +246,46 @@ def test_labels_that_are_wrong_are_one_line(tmp_path, record, message):
         (tmp_path / FILE).write_text(json.dumps(record))
     with pytest.raises(UserError, match=message):
         read_labels(tmp_path, ["p"])
+
+
+# A classifier in the place of a captioner
+
+
+def test_a_classifier_is_explained_by_its_classes(place, toy_layer, tmp_path):
+    """Maps that the library draws are those that the pointing game scores, at the cells and below them."""
+    data, weights, network = place
+    head = head_of(weights)
+    head.save(file_beside(str(weights)))
+    classifier = load(file_beside(str(weights)))
+    classifier.network = SimpleNamespace(
+        cells=lambda p: network.predict_on_batch(p / np.float32(255)).reshape(-1, 64, 2048)
+    )
+    config = config_of(weights)
+    store, (medium,) = DescriptorStore(config, data), datasets.select(datasets.read_media(config, data), "val")
+    picture = write_picture(tmp_path, "again", ["red"])  # as its descriptors saw it, without JPEG's traces of blue
+    for layer in ("mixed_10", "17x17"):
+        maps, _ = classes._maps_at(layer, config, store)(medium, head.on_cells(("red", "blue")))
+        for kind in ("ceb", "eb"):
+            explained = explain(classifier, picture, "blue red", map=kind, settings={"saliency.eb_layer": layer})
+            assert explained.words == ("blue", "red")
+            (finding,) = explained.findings
+            drawn = finding.explanation.maps[kind].cells[::-1, 0]
+            np.testing.assert_allclose(np.maximum(drawn, 0), maps[kind], atol=1e-4)
+            y, x = np.unravel_index(finding.map("red").argmax(), picture.shape[:2])
+            assert 10 <= x < 100 and 20 <= y < 110
+    with pytest.raises(UserError, match="nll.* is a classifier, which gives ceb, eb"):
+        explain(classifier, medium.path, "red", map="nll")
+    with pytest.raises(UserError, match="not in the vocabulary of 2 words: .green"):
+        explain(classifier, medium.path, "green", map="eb")
+
+
+def test_a_classifier_reads_the_network_that_it_was_fitted_to(place, tmp_path):
+    _, weights, _ = place
+    path = tmp_path / "other.labels.npz"
+    head_of(weights).save(path)
+    assert load(path, weights=str(weights)).config.features.weights == str(weights)
+    (tmp_path / "other.npz").write_bytes(b"another network")
+    with pytest.raises(UserError, match="reads the network .*, not .*other.npz"):
+        load(path)
+    with pytest.raises(UserError, match="no such file; fit a head"):
+        load(tmp_path / "none.labels.npz", weights=str(weights))

@@ -17,8 +17,9 @@ import cfg
 import preprocessing
 from s2vt import command_line
 from s2vt.errors import UserError
-from s2vt.features import inception, inception_2015, networks
+from s2vt.features import imagenet, inception, inception_2015, networks
 from s2vt.features.inception_2015 import AVERAGE, HALVE, MAX, NETWORK, Conv, Mixed
+from s2vt.features.label_head import LabelHead
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 SIZE = 21
@@ -137,11 +138,12 @@ def small(monkeypatch, tmp_path):
     return tmp_path / "models"
 
 
-def write_archive(folder, content, name="classify_image_graph_def.pb"):
+def write_archive(folder, content, name="classify_image_graph_def.pb", **others):
     with tarfile.open(folder / "inception-2015-12-05.tgz", "w:gz") as archive:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+        for each, its in {name: content, **others}.items():
+            member = tarfile.TarInfo(each)
+            member.size = len(its)
+            archive.addfile(member, io.BytesIO(its))
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -161,6 +163,32 @@ def test_a_frozen_graph_and_its_conversion_give_the_same_numbers(small, pictures
     assert sorted(path.name for path in small.iterdir()) == ["inception-2015.npz"]
     with np.load(small / "inception-2015.npz") as arrays:
         assert arrays["graph_sha256"] == inception_2015.GRAPH_DIGEST
+
+
+def test_the_classes_of_the_published_archive(small, monkeypatch, capsys):
+    """The columns of outputs that have a name, in the order of the outputs."""
+    frozen = FrozenGraph()
+    kernel, bias = np.random.default_rng(1).normal(size=(18, 6)).astype(np.float32), np.arange(6, dtype=np.float32)
+    frozen.constant("softmax/weights", kernel)
+    frozen.constant("softmax/biases", bias)
+    graph = frozen.graph.SerializeToString()
+    monkeypatch.setattr(inception_2015, "GRAPH_DIGEST", hashlib.sha256(graph).hexdigest())
+    entries = {4: "n03", 1: "n01", 2: "n02"}
+    synsets = "".join(f'entry {{\n  target_class: {k}\n  target_class_string: "{n}"\n}}\n' for k, n in entries.items())
+    names = "n01\tcrane\nn02\tblack-and-tan coonhound\nn03\tcrane, tower\nn09\tunused\n"
+    write_archive(small, graph, **{imagenet.SYNSETS: synsets.encode(), imagenet.NAMES: names.encode()})
+    assert imagenet.main([]) == 0
+    assert "inception-2015.labels.npz: 3 classes" in capsys.readouterr().out
+    head = LabelHead.load(small / "inception-2015.labels.npz", "inception-2015")
+    assert head.classes == ("crane", "black_and_tan_coonhound", "crane_2")
+    np.testing.assert_allclose(head.kernel, kernel[:, [1, 2, 4]], atol=2e-3)
+    np.testing.assert_array_equal(head.bias, bias[[1, 2, 4]])
+    write_archive(small, graph, **{imagenet.SYNSETS: b"", imagenet.NAMES: b""})
+    with pytest.raises(UserError, match="no readable classes: none is named"):
+        imagenet.head()
+    write_archive(small, graph)
+    with pytest.raises(UserError, match="does not hold imagenet_2012_challenge_label_map_proto.pbtxt"):
+        imagenet.head()
 
 
 def test_another_graph_is_refused_by_name_and_read_as_a_file(small, pictures):

@@ -1,6 +1,6 @@
-"""What is explained: a trained run with its network, or any captioner of a user's own.
+"""What is explained: a trained run with its network, a classifier on one, or any captioner of a user's own.
 
-Both have the same attributes for the rest of this room. A captioner of a user's own is any object with
+All have the same attributes for the rest of this room. A captioner of a user's own is any object with
 
     words                   V strings, the word of each index; index 0 ends a sentence
     descriptors(picture)    (H, W, 3) uint8 -> (G*G, D), numbers of the cells of a square grid, row by row from the
@@ -39,22 +39,22 @@ import numpy as np
 
 from s2vt.captioning.runs import Run
 from s2vt.config import Config, FeatureConfig, TextConfig
-from s2vt.data.geometry import Geometry, Grid, resize
+from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.text import END_WORD, Vocabulary
 from s2vt.errors import UserError
 from s2vt.evaluation.protocol import Protocol
+from s2vt.explaining.classifiers import Classifier
+from s2vt.explaining.on_network import OnNetwork
 from s2vt.explaining.usual import naming_others
-from s2vt.features import networks
-from s2vt.features.descriptors import DescriptorStore, descriptors_of
-from s2vt.features.every_frame import every_frame
-from s2vt.features.middle_layer import middle_layer
+from s2vt.features import label_head
+from s2vt.features.descriptors import descriptors_of
 from s2vt.saliency.maps import kinds_with
 
 NEEDED = ("words", "descriptors", "encode", "step")
 MAPS = ("encode", "step", "attention", "rollout", "alignment")  # the methods that kinds of map call
 
 
-class TrainedCaptioner:
+class TrainedCaptioner(OnNetwork):
     """A captioner of a run and its network. Each is loaded once, when it is first needed, and kept.
 
     Args:
@@ -62,7 +62,8 @@ class TrainedCaptioner:
     """
 
     def __init__(self, run, checkpoint, config):
-        self.run, self.checkpoint, self.config = run, checkpoint, config
+        super().__init__(config)
+        self.run, self.checkpoint = run, checkpoint
         self.name, self.folder = run.name, run.folder
 
     @functools.cached_property
@@ -77,25 +78,13 @@ class TrainedCaptioner:
 
     @functools.cached_property
     def network(self):
-        """The network that makes descriptors.
+        """As `OnNetwork.network`.
 
         Raises:
-            UserError: if its weights cannot be read.
             MissingWeights: if they cannot be had; names the runs whose network is at hand.
         """
         with naming_others(self.run):
-            return networks.FeatureExtractor(self.config.features)
-
-    @property
-    def sees(self):
-        """What its cells depend on: captioners with an equal value see a medium alike, by one network."""
-        features = self.config.features
-        return dataclasses.replace(features, layer=FeatureConfig.layer, scan=FeatureConfig.scan)
-
-    @property
-    def grid(self):
-        """The network's Grid."""
-        return networks.network_for(self.config.features).grid
+            return self.extractor()
 
     @property
     def kinds(self):
@@ -106,38 +95,6 @@ class TrainedCaptioner:
     def described(self):
         """What it is, for messages."""
         return f"{self.folder} is of the kind {self.config.model.name}"
-
-    def geometry(self, width, height, cells=None):
-        """Geometry between a source and the network's input."""
-        return Geometry.of(width, height, self.config.features.resize, self.grid)
-
-    def prepare(self, frame):
-        """What is kept of a frame, (H, W, 3) uint8, to describe it: the network's input, (S, S, 3) uint8."""
-        return resize(frame, self.geometry(frame.shape[1], frame.shape[0]))
-
-    def cells(self, prepared):
-        """Cells (m, G*G, D) of m prepared frames."""
-        return self.network.cells(prepared)
-
-    def stored_cells(self, medium, data_dir):
-        """Cells (m, G*G, D) of a medium of the data set, from its descriptor file; None if it has none."""
-        store = DescriptorStore(self.config, data_dir, layer="mixed_10")
-        if medium.id not in store:
-            return None
-        store.check()
-        return store.descriptors(medium).cells
-
-    def every_frame(self, frames, keep):
-        """EveryFrame of a video, for the release's maps."""
-        return every_frame(frames, self.network, self.config.features, keep)
-
-    def middle_layer(self, where):
-        """A layer of the network below its last one, a MiddleLayer: see `s2vt.features.middle_layer`."""
-        return middle_layer(self.config.features, where)
-
-    def read(self, cells):
-        """Descriptors: what it reads of a medium with these cells, (m, G*G, D)."""
-        return descriptors_of(cells, self.config)
 
     def warning(self, name, v):
         """A line to print if a medium is unlike those of its training, else None: `Run.warning`."""
@@ -237,19 +194,22 @@ def load(captioner, checkpoint="best", experiments_dir=None, weights=None):
     """A captioner to keep, which loads its weights and its network once.
 
     Args:
-        captioner: the name of a run; a run's folder; an object as the top of this module describes it; or what this
-            function returned, which comes back.
+        captioner: the name of a run; a run's folder; the file of a classifier's head, NAME.labels.npz; an object as
+            the top of this module describes it; or what this function returned, which comes back.
         checkpoint: of a run: a number, "best" (by validation METEOR) or "last".
         experiments_dir: the folder of the runs; None: experiments/ under the current folder if it has the run, else in
             the repository that this package lies in.
-        weights: of a run's network, as `--weights`; None: those that its config names.
+        weights: of a run's network, as `--weights`; None: those that its config names, or the file that the head lies
+            beside.
     Raises:
-        UserError: if there is no such run or checkpoint, its network is not here, or the object is no captioner.
+        UserError: if there is no such run, checkpoint or head, its network is not here, or the object is no captioner.
     """
-    if isinstance(captioner, TrainedCaptioner | GivenCaptioner):
+    if isinstance(captioner, OnNetwork | GivenCaptioner):
         return captioner
     if not isinstance(captioner, str | Path):
         return GivenCaptioner(captioner)
+    if str(captioner).endswith(label_head.ENDING):
+        return Classifier.load(captioner, weights)
     run = _run(captioner, experiments_dir).require()
     config = run.config()
     with naming_others(run):

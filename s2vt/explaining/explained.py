@@ -38,7 +38,7 @@ class Finding:
     Attributes:
         view: the View that asked.
         explanation: the Explanation.
-        odds: as `Found.odds` of the Explainer.
+        odds: as `SentenceEvidence.odds` of the Explainer.
         request: the ExplanationRequest.   job: the Job.
     """
 

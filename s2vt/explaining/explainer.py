@@ -42,7 +42,7 @@ class Thumbnails:
 
 
 @dataclass(frozen=True)
-class Found:
+class SentenceEvidence:
     """What a captioner finds for one sentence.
 
     Attributes:
@@ -134,8 +134,8 @@ class Explainer:
             progress: (iterable of a video's frames, their number) -> iterable, where every frame is read.
         Returns:
             SampledMedium of the m' frames that are explained, with `frames["shown"]`: the distinct ones, or every one
-            (`saliency.normalize=release`); for each job a Found of each of `request.captioners`, None for an empty
-            caption.
+            (`saliency.normalize=release`); for each job a SentenceEvidence of each of `request.captioners`, None for an
+            empty caption.
         Raises:
             MediaError: if the medium cannot be decoded.
             UserError: if a captioner does not know a word of the first one's own caption.
@@ -205,7 +205,7 @@ class _Asked:
             ) from None
 
     def find(self, jobs, sentences):
-        """What the captioner finds for each sentence, list of Found.
+        """What the captioner finds for each sentence, list of SentenceEvidence.
 
         Args:
             jobs: of the medium: whether it moves, and whether a page is made of it.
@@ -229,7 +229,7 @@ class _Asked:
         def of_sentence(y, maps, log_p):
             explanation = Explanation(y.words, maps, geometry, explained.indices, explained.times, log_p)
             odds = functools.partial(find_odds, self.captioner.model, distinct, y.indices, asking=self._asking(jobs[0]))
-            return Found(explanation, odds)
+            return SentenceEvidence(explanation, odds)
 
         return list(map(of_sentence, sentences, evidence, log_p))
 
@@ -257,7 +257,7 @@ class _Asked:
     def _asking(self, job):
         media = "video" if job.moving else "picture"
         words, layers = tuple(self.vocabulary.words), self.captioner.middle_layer
-        return Asking(media, self.config.saliency, words, self.request.seed, layers)
+        return Asking(media, self.request.saliency(self.captioner), words, self.request.seed, layers)
 
 
 def _of_distinct(evidence, first):

@@ -201,6 +201,10 @@ class ExplanationRequest:
         """The kinds of map that are asked of a captioner."""
         return [view.look.kind for view in self.views if view.captioner is captioner]
 
+    def saliency(self, captioner):
+        """The settings under which a captioner is asked: a SaliencyConfig, of all of its views but for the kind."""
+        return next(view.look.saliency for view in self.views if view.captioner is captioner)
+
     def of(self, captioner):
         """What stands before a message about one captioner: its name where there are several, else nothing."""
         return f"{captioner.name}: " if len(self.captioners) > 1 else ""

@@ -176,16 +176,13 @@ def convert(graph):
     Raises:
         ValueError: if it is no such graph.
     """
-    import tensorflow as tf  # the only code that reads TensorFlow's own format
-
     try:
-        nodes = {node.name: node for node in tf.compat.v1.GraphDef.FromString(graph).node}
-        arrays = {}
+        nodes, arrays = _nodes(graph), {}
         for node in nodes.values():
             if node.op != "BatchNormWithGlobalNormalization":
                 continue
             names = [nodes[node.input[0]].input[1], *node.input[1:]]
-            kernel, mean, variance, beta, gamma = (tf.make_ndarray(nodes[n].attr["value"].tensor) for n in names)
+            kernel, mean, variance, beta, gamma = (_constant(nodes[name]) for name in names)
             scope = node.name.rpartition("/")[0].replace("/", "_")
             arrays[f"{scope}/kernel"], arrays[f"{scope}/bias"] = fold(
                 kernel, mean, variance, beta,
@@ -194,6 +191,33 @@ def convert(graph):
     except Exception as error:  # protobuf's DecodeError, or a node that is missing
         raise ValueError(f"not the frozen graph of 2015: {type(error).__name__} {error}") from error
     return arrays
+
+
+def classifier(graph):
+    """The last layer of the frozen graph, from pool_3 to its classes: kernel (D, L) and bias (L,), float32.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    try:
+        nodes = _nodes(graph)
+        return _constant(nodes["softmax/weights"]), _constant(nodes["softmax/biases"])
+    except Exception as error:
+        raise ValueError(f"no softmax of the frozen graph of 2015: {type(error).__name__} {error}") from error
+
+
+def _nodes(graph):
+    """{name: node} of a serialised GraphDef."""
+    import tensorflow as tf
+
+    return {node.name: node for node in tf.compat.v1.GraphDef.FromString(graph).node}
+
+
+def _constant(node):
+    """The array of a constant of the graph."""
+    import tensorflow as tf  # with `_nodes` the only code that reads TensorFlow's own format
+
+    return tf.make_ndarray(node.attr["value"].tensor)
 
 
 def write_converted(path):
@@ -221,9 +245,25 @@ def download():
         MissingWeights: if the archive can neither be found nor downloaded.
         UserError: if it is damaged, or holds another graph.
     """
+    graph = read_member(GRAPH)
+    if (digest := hashlib.sha256(graph).hexdigest()) == GRAPH_DIGEST:
+        return graph
+    raise UserError(
+        f"{_archive()} holds another graph (SHA-256 {digest}, expected {GRAPH_DIGEST}); delete it and run again, or, "
+        f"if you trust it, take {GRAPH} out of it and give it to --weights"
+    )
+
+
+def _archive():
+    """Where the archive is kept."""
+    return models_folder() / PurePosixPath(URL).name
+
+
+def read_member(name):
+    """A file of the archive in Keras' folder, as bytes. Raises: as `download`."""
     import keras
 
-    archive = models_folder() / PurePosixPath(URL).name
+    archive = _archive()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar
             keras.utils.get_file(origin=URL, cache_dir=str(archive.parent.parent), cache_subdir="models")
@@ -234,16 +274,10 @@ def download():
         ) from None
     try:
         with tarfile.open(archive) as members:
-            member = next(m for m in members if PurePosixPath(m.name).name == GRAPH and m.isreg())  # no link
-            graph = members.extractfile(member).read()
-        if (digest := hashlib.sha256(graph).hexdigest()) == GRAPH_DIGEST:
-            return graph
-        raise UserError(
-            f"{archive} holds another graph (SHA-256 {digest}, expected {GRAPH_DIGEST}); delete it and run again, or, "
-            f"if you trust it, take {GRAPH} out of it and give it to --weights"
-        )
+            member = next(m for m in members if PurePosixPath(m.name).name == name and m.isreg())  # no link
+            return members.extractfile(member).read()
     except StopIteration:
-        reason = f"it does not hold {GRAPH}"
+        reason = f"it does not hold {name}"
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         reason = str(error)
     raise UserError(f"{archive} is damaged ({reason}); delete it and run again, or fetch {URL} by hand")

@@ -18,6 +18,7 @@ from s2vt.data.files import atomic_path
 from s2vt.errors import UserError
 from s2vt.features import networks
 
+ENDING = ".labels.npz"  # of the file of a head
 PENALTY = 1e-2  # of the squared weights of standardised channels, for a mean over pictures
 
 
@@ -32,7 +33,19 @@ def file_beside(weights):
     path = networks.weights_file(weights)
     if path is None:
         raise UserError(f"--weights {weights} has no file that a head could lie beside; name the head with --head FILE")
-    return path.with_name(f"{path.stem}.labels.npz")
+    return path.with_name(path.stem + ENDING)
+
+
+def network_beside(path):
+    """The value of `--weights` of the network that a head lies beside: NAME.labels.npz -> NAME.npz, or a known NAME.
+
+    Example:
+        >>> network_beside("DATA/weights/inception-shapes.labels.npz"), network_beside("folder/mine.labels.npz")
+        ('inception-shapes', 'folder/mine.npz')
+    """
+    path = Path(path)
+    name = path.name.removesuffix(ENDING)
+    return name if name in networks.NAMES else str(path.with_name(f"{name}.npz"))
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def check_alike(shown):
 
 
 def notes_of(shown, notes):
-    """Notes on explanations side by side: what all of them say once, the rest after the titles of those that say it.
+    """Notes on explanations side by side: what all of them say once, the rest with the titles of those that say it.
 
     Args:
         shown: E of Shown.   notes: for each of them its notes, in the same order.
@@ -233,11 +233,11 @@ def notes_of(shown, notes):
     Example:
         >>> two = [Shown(None, [], Look(), (name,)) for name in ("A", "B")]
         >>> list(notes_of(two, [("bars: alpha", "map: nll"), ("bars: alpha", "map: kl")]).values())
-        ['bars: alpha', 'A: map: nll', 'B: map: kl']
+        ['bars: alpha', 'map: nll (A)', 'map: kl (B)']
     """
     every = dict.fromkeys(note for place in itertools.zip_longest(*notes) for note in place if note is not None)
     by = {note: [each.title for each, own in zip(shown, notes, strict=True) if note in own] for note in every}
-    return {note: note if len(by[note]) == len(shown) else f"{' and '.join(by[note])}: {note}" for note in every}
+    return {note: note if len(by[note]) == len(shown) else f"{note} ({' and '.join(by[note])})" for note in every}
 
 
 def drawn_evidence(explanation, phrases, look):

@@ -332,11 +332,11 @@ PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, 
 
 
 def _rows_of_photographs(captioners):
-    """Rows of captioners of photographs: protocols and kinds of map."""
+    """Rows of captioners of photographs: protocols, the last with finer cells than in training, and kinds of map."""
     return tuple(
-        (f"{title}, {part}, {kind}", {"captioner": run, "part": part, "kind": kind})
+        (f"{title}, {protocol}, {kind}", {"captioner": run, "part": part, "kind": kind})
         for title, run in captioners
-        for part in ("paper", "ours")
+        for part, protocol in (("paper", "paper"), ("ours", "ours"), ("finer", "ours, 17x17 cells"))
         for kind in ("nll", "likelihood", "logit", "attention", "alignment")
     )
 

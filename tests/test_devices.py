@@ -1,7 +1,7 @@
 """Training on several devices and in several processes gives the losses and weights of one device, on JAX.
 
 JAX splits the CPU into devices when it starts, so this runs in processes of its own. InceptionV3 and METEOR have
-stand-ins, and so has TensorBoard, which would load TensorFlow.
+stand-ins, and so has TensorBoard, which would load TensorFlow: it takes 4 s, and Keras on JAX does without.
 """
 
 import dataclasses
@@ -29,7 +29,11 @@ def start(call, devices):
     """A process with so many devices that evaluates a call of one of this file's functions."""
     split = f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false"
     return subprocess.Popen(
-        [sys.executable, "-c", f"import test_devices; test_devices.{call}"],
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.modules['tensorflow'] = None; import test_devices; test_devices.{call}",
+        ],
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
         | {"XLA_FLAGS": f"{split} --xla_backend_optimization_level=0"}  # compiles in half the time
         | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])},
@@ -54,7 +58,6 @@ CAPTIONS = [("red dog", "dog runs"), ("blue cat", "the cat"), ("dog sleeps", "a 
 LOSSES = {  # all losses that read more than one row, and the running mean of the rewards
     "s2vt": ["model.contrast=0.5", "model.distillation=2"],
     "hard_attention": ["model.doubly_stochastic=0.3", "model.entropy=0.01", "model.soft_share=0.5"],
-    "transformer": ["training.precision=mixed_bfloat16"],
 }
 
 
@@ -100,19 +103,18 @@ def fitted(config, devices):
 
 
 def compare_losses():
-    """Losses and weights on three and four devices are those on one."""
+    """Losses and weights on four devices are those on one."""
     for name, settings in LOSSES.items():
-        sizes = ["model.units=5", "model.embedding_size=4", "model.attention_size=6", "model.heads=2"]
+        sizes = ["model.units=5", "model.embedding_size=4", "model.attention_size=6"]
         batch = ["training.batch_size=6", "training.captions_per_medium=2", f"model.name={name}"]
         config = cfg.FLICKR30K.replace([*sizes, *batch, *settings])
-        tolerance = 1e-5 if config.training.precision == "float32" else 1e-2
         losses, weights = fitted(config, Devices())
         found, others = fitted(config, Devices(4))
         assert losses.keys() == found.keys() >= {"loss"} and ("contrast" in losses) == (name == "s2vt")
         for key, value in losses.items():
-            np.testing.assert_allclose(found[key], value, rtol=tolerance, err_msg=f"{name} {key}")
+            np.testing.assert_allclose(found[key], value, rtol=1e-5, err_msg=f"{name} {key}")
         for one, other in zip(weights, others, strict=True):
-            np.testing.assert_allclose(other, one, rtol=10 * tolerance, atol=tolerance, err_msg=name)
+            np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6, err_msg=name)
     with pytest.raises(UserError, match="--devices 5: a process has 4 of cpu; expected at most that many"):
         fitted(config, Devices(5))
 

@@ -155,7 +155,8 @@ def test_processes_share_the_rows_of_a_batch():
 # --- whole runs -----------------------------------------------------------------------------------------------------
 
 SETTINGS = ["--dataset", "StillShapes", "--model", "mean_pool", "--set", "model.units=8", "--set", "text.min_count=1",
-            "--set", "model.embedding_size=6", "--set", "training.batch_size=14", "--seed", "5"]  # fmt: skip
+            "--set", "model.embedding_size=6", "--set", "training.batch_size=14", "--seed", "5",
+            "--set", "training.decay=constant", "--set", "training.score_every=1"]  # fmt: skip
 
 
 def train(folder, name, record, *arguments):

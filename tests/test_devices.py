@@ -155,7 +155,7 @@ def test_processes_share_the_rows_of_a_batch():
 # --- whole runs -----------------------------------------------------------------------------------------------------
 
 SETTINGS = ["--dataset", "StillShapes", "--model", "mean_pool", "--set", "model.units=8", "--set", "text.min_count=1",
-            "--set", "model.embedding_size=6", "--set", "training.batch_size=14", "--seed", "5",
+            "--set", "model.embedding_size=6", "--set", "training.batch_size=20", "--seed", "5",
             "--set", "training.decay=constant", "--set", "training.score_every=1"]  # fmt: skip
 
 
@@ -232,8 +232,8 @@ def test_a_run_goes_on_in_two_processes_as_on_one_device(training_place):
     assert "epoch 1 of 2" in told[0] and "epoch" not in told[1] and "best checkpoint" in told[1]
     training = {medium.id for medium in _training_media(training_place)}
     read = [[medium for medium in record["read"] if medium in training] for record in (first, other)]
-    alone = [medium for medium in read_json(folder / "one.json")["read"] if medium in training]
-    assert 2 * (len(read[0]) + len(read[1])) <= 1.2 * len(alone) and min(map(len, read)) > 1  # of two epochs
+    assert set(read[0] + read[1]) == training
+    assert [len(each) for each in read] == [4, 3]  # of a batch of 4 and one of 2, which is read again for its shape
 
 
 def _training_media(place):

@@ -117,7 +117,8 @@ class CaptionBatches(keras.utils.PyDataset):
         "asked" (M', Q)   steps t of content words of this caption; -1 where it has no more
 
     On several devices every array is padded by rows that no loss counts (`PADDING`), to a multiple of the devices, and
-    a process makes its `Share` of them: it reads the descriptors of its own rows of "v" only, and numbers in "medium",
+    a process makes its `Share` of them: it reads the descriptors of its own rows of "v" only (but for `readings`, which
+    draw random numbers: those of all rows), and numbers in "medium",
     "words", "caption" and "query" mean rows of the whole batch. Random numbers are those of one device. A batch then
     also has an array without content before all others, as Keras weighs a batch's loss by the length of its first one:
 
@@ -134,7 +135,11 @@ class CaptionBatches(keras.utils.PyDataset):
         super().__init__()
         self.sources, self.seed, self.shuffle = sources, seed or 0, seed is not None
         self.share = share or Share()
-        self.readings = [(s, reading) for s, source in enumerate(sources) for reading in source.all_readings]
+        self.readings = [  # (source, function, whether it draws random numbers)
+            (s, reading, k < len(source.readings))
+            for s, source in enumerate(sources)
+            for k, reading in enumerate(source.all_readings)
+        ]
         self.group_size = config.training.captions_per_medium
         self.is_content = np.array([word not in FUNCTION_WORDS for word in vocabulary.words])
         self.with_contrast, self.with_distillation = config.model.contrast > 0, config.model.distillation > 0
@@ -227,11 +232,14 @@ class CaptionBatches(keras.utils.PyDataset):
 
     def _descriptors(self, k, rng):
         """This process' rows of batch k's descriptors, (M, N, D) float32; 0 in rows of padding."""
-        groups, rows = self.batches[k], self.share.rows(len(self.batches[k]))
-        media = [(m, own) for (m, _), own in zip(groups, rng.spawn(len(groups)), strict=True)]
-        read = [self._read(self.kinds[k], m, own) for m, own in media[rows]]
+        kind, media = self.kinds[k], [m for m, _ in self.batches[k]]
+        rows = self.share.rows(len(media))
+        if self.readings[kind][2]:  # all, as the media's random numbers follow one another
+            read = [self._read(kind, m, rng) for m in media][rows]
+        else:
+            read = [self._read(kind, m, rng) for m in media[rows]]
         if not read:  # padding alone: as much as there is of any medium
-            read = [0 * self._read(self.kinds[k], *media[0])]
+            read = [0 * self._read(kind, media[0])]
         v = np.zeros((rows.stop - rows.start, *read[0].shape), np.float32)
         v[: len(read)] = read
         return v

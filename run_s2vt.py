@@ -21,8 +21,6 @@ def main():
     options, command = parser.parse()
     names = [None] if options.name is None else options.name.split(",")
     folders = [command.run_folder(name) for name in names]
-    if options.beam < 1:
-        parser.error(f"--beam {options.beam}: expected 1 or more")
     if options.baselines_only and not (options.action is localize and options.name is None):
         parser.error("--baselines_only is for --localize, and has no --name")
     if options.pixels and options.action not in (faithfulness, sanity):
@@ -42,7 +40,7 @@ def main():
 
 def train(run, options, command):
     """train; each epoch leaves a checkpoint, numbered from 0"""
-    from s2vt.captioning import training
+    from s2vt.captioning import devices, training
 
     request = training.TrainingRequest(
         config=command.config,
@@ -54,6 +52,7 @@ def train(run, options, command):
         command=shlex.join(["python", *sys.argv]),
         weights=command.weights,
         data_sets=cfg.CONFIGS,
+        devices=devices.Devices(options.devices, options.coordinator, options.processes, options.process),
     )
     best, score = training.train(request)
     print(f"{run.folder}: best checkpoint {best}, validation METEOR {score:.3f}")

@@ -175,6 +175,13 @@ def add_run_flags(parser):
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="with --train: continue an existing run")
     again.add_argument("--overwrite", action="store_true", help="with --train: start an existing run again")
+    for flag, default, metavar, help in (
+        ("--devices", 1, "N", "number of devices of each process that every batch is spread over; needs JAX"),
+        ("--processes", 1, "N", "number of processes that train together, one a machine as a rule"),
+        ("--process", 0, "K", "which of them this one is; 0 writes the run"),
+    ):
+        parser.add_argument(flag, type=int, default=default, metavar=metavar, help=f"with --train: {help}")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="with --train and --processes: of process 0")
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
     parser.add_argument("--beam", type=int, default=1, metavar="K", help="with --test: width of the beam; 1 is greedy")
     maps = "--localize, --faithfulness, --sanity"

@@ -1,8 +1,9 @@
-"""Backend-specific compilation and differentiation; the only module that branches on the Keras backend.
+"""Backend-specific compilation, differentiation and devices; the only module that branches on the Keras backend.
 
 Keras compiles graphs and differentiates for `fit` and `predict` only; these functions do so for other code.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -137,3 +138,62 @@ def predictor(model, batch_size):
         return model.predict_on_batch(np.pad(batch, padding))[: len(batch)]
 
     return predict_padded
+
+
+# --- several devices, on JAX ----------------------------------------------------------------------------------------
+
+
+def join(coordinator, processes, process, patience):
+    """Makes this process one of several that compute together; before anything is computed.
+
+    Returns when all have joined.
+
+    Args:
+        coordinator: HOST:PORT, at which process 0 listens.   processes: how many.   process: which one, from 0.
+        patience: seconds to wait for the others.
+    Raises:
+        RuntimeError: if they do not join in time.
+    """
+    import jax
+
+    jax.distributed.initialize(coordinator, processes, process, initialization_timeout=patience)
+
+
+def data_parallel(number):
+    """The distribution of batches over the first devices of every process, and of variables as copies on all of them.
+
+    Graphs compute what they would on one device, sums over the whole batch included: the engine exchanges what is
+    needed. A variable or a tensor that is made without the distribution is this process' own.
+
+    Args:
+        number: of devices of each process.
+    Returns:
+        A keras.distribution.DataParallel.
+    Raises:
+        ValueError: if a process has fewer devices.
+    """
+    import jax
+
+    every = [[each for each in jax.devices() if each.process_index == k] for k in range(jax.process_count())]
+    if min(map(len, every)) < number:
+        raise ValueError(f"{min(map(len, every))} of {jax.default_backend()}")
+    chosen = [device for devices in every for device in devices[:number]]
+    return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False)
+
+
+@contextlib.contextmanager
+def undistributed():
+    """Context in which new variables and graphs are this process' own, whatever distribution there is around it."""
+    around = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(around)
+
+
+def from_first(number):
+    """Process 0's whole number, in all processes; returns when all have called it."""
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))

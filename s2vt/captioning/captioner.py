@@ -157,7 +157,8 @@ class Captioner(keras.Model):
     def _write(self, y, training=False):
         """What all steps read of the words, embed(y_{t-1}) K_y + b: (B, T) -> (B, T, G)."""
         first = ops.broadcast_to(self.b, (ops.shape(y)[0], 1, *self.b.shape))  # embed(y_0) = 0
-        return ops.concatenate([first, self._gates_of_words(y[:, :-1], training)], axis=1)
+        words = ops.maximum(y[:, :-1], END)  # rows of padding are -1
+        return ops.concatenate([first, self._gates_of_words(words, training)], axis=1)
 
     def _logits(self, h, training=False):
         """logits = W_o h + b_o: (..., H) -> (..., V)."""
@@ -298,13 +299,15 @@ def at_words(values, words=None):
 def caption_mask(y):
     """1 for each word of a caption and its first END, 0 for the padding after it: (B, T) -> (B, T) float32.
 
+    Rows of padding, which consist of -1, have none.
+
     Example:
         >>> print(ops.convert_to_numpy(caption_mask(np.array([[4, 1, 0, 0], [4, 1, 2, 3]]))))
         [[1. 1. 1. 0.]
          [1. 1. 1. 1.]]
     """
     end = ops.cast(ops.equal(y, END), "int32")
-    return ops.cast(ops.equal(ops.cumsum(end, axis=-1) - end, 0), "float32")
+    return ops.cast(ops.logical_and(ops.equal(ops.cumsum(end, axis=-1) - end, 0), y >= 0), "float32")
 
 
 def word_mask(y, words=None):

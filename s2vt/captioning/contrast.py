@@ -74,13 +74,13 @@ def contrast_loss(scores, counts, medium, picture):
         scores: S, (B, M).
         counts: whether a caption has words that count, (B,) bool; others are left out everywhere.
         medium: the row of each caption's picture, (B,).
-        picture: which picture each row is, (M,): rows with the same number are one picture.
+        picture: which picture each row is, (M,): rows with the same number are one picture; -1: padding.
     Returns:
         A scalar, >= 0: the sum of both means; 0 if there is only one picture.
     """
     logits = BATCH_SHARPNESS * scores
     own = ops.equal(medium[:, None], ops.arange(ops.shape(scores)[1], dtype=medium.dtype))  # (B, M)
-    other = ops.not_equal(ops.take(picture, medium)[:, None], picture)  # (B, M)
+    other = ops.logical_and(ops.not_equal(ops.take(picture, medium)[:, None], picture), picture >= 0)  # (B, M)
     of_own = ops.sum(ops.where(own, logits, 0.0), axis=1)  # (B,)
     pictures = ops.logsumexp(ops.where(other, logits, NEVER), axis=1)  # (B,): of all other pictures
     captions = ops.logsumexp(ops.where(ops.logical_and(other, counts[:, None]), logits, NEVER), axis=0)  # (M,)

@@ -5,6 +5,7 @@ Imports the engine; `training` checks everything else first.
 
 import contextlib
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -17,23 +18,26 @@ from s2vt.captioning.java import MeteorScorer
 from s2vt.captioning.runs import new_model
 from s2vt.data.batches import CaptionBatches, Source
 from s2vt.data.files import atomic_path, reserve, write_json
+from s2vt.engine import undistributed
 from s2vt.features.descriptors import DescriptorStore
 
 
-def fit(config, run, data, vocabulary, seed, first_epoch=0):
+def fit(config, run, data, first_epoch, devices):
     """Trains the epochs from `first_epoch` to config.training.epochs.
 
     Args:
-        run: a Run with config.json and vocabulary.json.
-        data: a TrainingData.   vocabulary: the run's Vocabulary.   seed: the run's seed.
+        run: a Run with config.json, whose seed counts, and vocabulary.json.   data: a TrainingData.
         first_epoch: 0, or the number of epochs done: then weights, optimizer and random state are restored first.
+        devices: the Devices that train. Of several processes one writes, and all return when it has.
     Raises:
         UserError: if checkpoint or state do not fit the run.
     """
+    seed, vocabulary = run.record()["seed"], run.vocabulary()
     keras.utils.set_random_seed(seed)
-    with _precision(config.training.precision):
+    with _precision(config.training.precision), devices.distributed():
         model = new_model(config, vocabulary)
-        batches = CaptionBatches(_sources(config, data), vocabulary, config, seed, first_epoch)
+        batches = CaptionBatches(_sources(config, data), vocabulary, config, seed, first_epoch, devices.share)
+        validation = [Source(data.validation, data.store)]
         if first_epoch:
             run.load_weights(model, first_epoch - 1)
         model.compile(_optimizer(config.training, len(batches)))
@@ -42,17 +46,23 @@ def fit(config, run, data, vocabulary, seed, first_epoch=0):
         with MeteorScorer() as scorer:
             model.fit(
                 batches,
-                validation_data=CaptionBatches([Source(data.validation, data.store)], vocabulary, config),
+                validation_data=CaptionBatches(validation, vocabulary, config, share=devices.share),
                 epochs=config.training.epochs,
                 initial_epoch=first_epoch,
-                callbacks=[
-                    _Checkpoints(run, config, vocabulary, data, scorer),
-                    keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False),
-                    _Progress(config.training.epochs),
-                ],
+                callbacks=_callbacks(config, run, data, scorer) if devices.writes else [],
                 verbose=0,
                 shuffle=False,  # CaptionBatches shuffles by seed and epoch
             )
+    devices.from_first(lambda: config.training.epochs)
+
+
+def _callbacks(config, run, data, scorer):
+    """What writes the run and tells of it."""
+    return [
+        _Checkpoints(run, config, data, scorer),
+        keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False),
+        _Progress(config.training.epochs),
+    ]
 
 
 @contextlib.contextmanager
@@ -123,12 +133,20 @@ def _restore_state(model, run):
 class _Checkpoints(keras.callbacks.Callback):
     """After each epoch, writes weights, validation METEOR, the row of log.csv and the state, in this order."""
 
-    def __init__(self, run, config, vocabulary, data, scorer):
+    def __init__(self, run, config, data, scorer):
         super().__init__()
-        self.run, self.config, self.vocabulary, self.data, self.scorer = run, config, vocabulary, data, scorer
+        self.run, self.config, self.data, self.scorer = run, config, data, scorer
+
+    @functools.cached_property
+    def bare(self):
+        """A captioner without the optimizer, which Keras saves with every compiled model, on this process alone."""
+        with undistributed():
+            return new_model(self.config, self.run.vocabulary())
 
     def on_epoch_end(self, epoch, logs=None):
-        score = self._score() if self._is_scored(epoch) else None
+        self.bare.set_weights(self.model.get_weights())
+        with undistributed():
+            score = self._score() if self._is_scored(epoch) else None
         self._save_weights(epoch)
         scores = {**self.run.scores(), epoch: score}
         write_json(self.run.folder / "checkpoints" / "scores.json", {str(k): v for k, v in scores.items()})
@@ -143,17 +161,15 @@ class _Checkpoints(keras.callbacks.Callback):
     def _score(self):
         """METEOR on the validation media."""
         media = self.data.validation
-        candidates = caption_media(self.model, self.vocabulary, media, self.data.store, self.config)
+        candidates = caption_media(self.bare, self.run.vocabulary(), media, self.data.store, self.config)
         references = {medium.id: list(medium.captions) for medium in media}
         return scoring.meteor(references, candidates, self.scorer)[0]
 
     def _save_weights(self, epoch):
-        """Writes the weights without the optimizer, which Keras saves with every compiled model."""
-        bare = new_model(self.config, self.vocabulary)
-        bare.set_weights(self.model.get_weights())
+        """Writes a checkpoint."""
         with atomic_path(self.run.checkpoint_path(epoch)) as partial:
-            reserve(partial, 2**17 + sum(weights.nbytes for weights in bare.get_weights()))
-            bare.save_weights(partial)
+            reserve(partial, 2**17 + sum(weights.nbytes for weights in self.bare.get_weights()))
+            self.bare.save_weights(partial)
 
     def _log(self, epoch, logs):
         """Writes the epoch's row of log.csv; replaces rows of this and later epochs that a killed process left."""

@@ -75,8 +75,10 @@ class HardAttention(SoftAttention):
             B, T = ops.shape(y)
             losses = ops.segment_sum(losses, ops.maximum(words, 0) // T, B)[:, None]
         log_p = -ops.sum(losses, axis=-1)  # (B,)
-        loss = reinforce_loss(log_p, log_alpha, s, caption_mask(y), self.baseline, self.reinforce, self.entropy)
-        self.baseline.assign(0.9 * self.baseline + 0.1 * ops.mean(ops.stop_gradient(log_p)))
+        mask = caption_mask(y)
+        loss = reinforce_loss(log_p, log_alpha, s, mask, self.baseline, self.reinforce, self.entropy)
+        mean = ops.sum(ops.stop_gradient(log_p)) / ops.sum(mask[:, 0])  # over captions: each has a first word
+        self.baseline.assign(0.9 * self.baseline + 0.1 * mean)
         return loss + super()._training_loss(inputs, logits, log_alpha, s)
 
 

@@ -166,7 +166,7 @@ class SoftAttention(Captioner):
         """The doubly stochastic penalty, added to the cross entropy in training: a scalar."""
         mask = caption_mask(inputs["y"])
         attended = ops.sum(mask[..., None] * ops.exp(log_alpha), axis=1)  # (B, N)
-        return self.doubly_stochastic * ops.sum((1 - attended) ** 2) / ops.sum(mask)
+        return self.doubly_stochastic * ops.sum(mask[:, :1] * (1 - attended) ** 2) / ops.sum(mask)
 
 
 def _time_first(a):

@@ -13,6 +13,7 @@ from s2vt.captioning.runs import Run
 from s2vt.config import Config
 from s2vt.data import datasets
 from s2vt.data.files import write_json
+from s2vt.errors import UserError
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.provenance import versions
 
@@ -57,9 +58,11 @@ def score_captions(request: ScoringRequest, progress: Callable = iter) -> Captio
     Args:
         progress: wraps the iterable of batches (tqdm).
     Raises:
-        UserError: if media, descriptors or checkpoints are missing.
+        UserError: if media, descriptors or checkpoints are missing, or the beam has no width.
         ToolError: if a Java program of the metrics fails.
     """
+    if request.beam < 1:
+        raise UserError(f"--beam {request.beam}: expected 1 or more")
     media = datasets.select(datasets.read_media(request.configs[0], request.data_dir), request.split, request.limit)
     stores = [DescriptorStore(config, request.data_dir) for config in request.configs]
     for store in stores:

@@ -1,11 +1,13 @@
 """Training a run: everything that can fail without the engine is checked first, then `fitting` trains."""
 
+import contextlib
 import dataclasses
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s2vt.captioning.devices import Devices
 from s2vt.captioning.runs import Run, portable, portable_command
 from s2vt.config import CONTRASTED, Config, TrainingConfig, find, keys
 from s2vt.data import datasets
@@ -31,6 +33,7 @@ class TrainingRequest:
         command: the command line, recorded in config.json.
         weights: digest of the backbone's weights that `config` was used with before; None: not checked.
         data_sets: {name: Config} in which `config.training.joint_dataset` is looked up; a `dataset.json` is, too.
+        devices: that train; a run may be resumed on others.
     """
 
     config: Config
@@ -42,6 +45,7 @@ class TrainingRequest:
     command: str = ""
     weights: str | None = None
     data_sets: dict[str, Config] = field(default_factory=dict)
+    devices: Devices = Devices()
 
 
 @dataclass(frozen=True)
@@ -69,30 +73,30 @@ def train(request: TrainingRequest) -> tuple[int, float]:
     done is left as it is.
 
     The same seed gives the same weights, bit for bit, on one machine with the same versions and number of cores. On a
-    GPU, the order of additions varies; TF_DETERMINISTIC_OPS=1 fixes it on TensorFlow, at a cost in speed.
+    GPU, the order of additions varies; TF_DETERMINISTIC_OPS=1 fixes it on TensorFlow, at a cost in speed. On other
+    numbers of devices they are equal up to rounding.
 
     Returns:
         The number of the best checkpoint and its validation METEOR.
     Raises:
         UserError: if the run exists and neither `resume` nor `overwrite` is set; if a run to be resumed has another
             config (each field is named) or no saved state; if media or descriptors are missing or other than
-            expected; if another process is training the run.
+            expected; if another process is training the run; if there are no such devices.
     """
     _check_losses(request.config)
+    request.devices.check()
     run, epochs = request.run, request.config.training.epochs
     if _first_epoch(request) >= epochs:
         print(f"{run.folder}: all {epochs} epochs are done; to train longer, add --set training.epochs={2 * epochs}",
               file=sys.stderr)  # fmt: skip
     else:
         data = _data(request)
-        with lock(run.folder, "choose another --name", writes=(run.folder, run.folder / "checkpoints")):
+        request.devices.join()
+        with contextlib.ExitStack() as held:
+            first_epoch = request.devices.from_first(lambda: _prepare(request, data, held))
             from s2vt.captioning import fitting  # loads the engine
 
-            first_epoch = _first_epoch(request)  # again: another process may have trained the run meanwhile
-            resumed = request.resume and run.exists()
-            seed, vocabulary = _continue(request, first_epoch) if resumed else _start(request, data)
-            _write_domain(run, data)
-            fitting.fit(request.config, run, data, vocabulary, seed, first_epoch)
+            fitting.fit(request.config, run, data, first_epoch, request.devices)
     best = run.checkpoint("best")
     return best, run.scores()[best]
 
@@ -186,8 +190,25 @@ def _check_config(run, wanted):
         raise UserError(f"{run.folder} was trained with {named}; {advice}, or start again with --overwrite")
 
 
+def _prepare(request, data, held):
+    """Locks the run's folder and writes what a run has before it is trained -> the number of the first epoch.
+
+    Args:
+        held: the ExitStack that unlocks the folder.
+    """
+    run = request.run
+    held.enter_context(lock(run.folder, "choose another --name", writes=(run.folder, run.folder / "checkpoints")))
+    first_epoch = _first_epoch(request)  # again: another process may have trained the run meanwhile
+    if request.resume and run.exists():
+        _continue(request, first_epoch)
+    else:
+        _start(request, data)
+    _write_domain(run, data)
+    return first_epoch
+
+
 def _start(request, data):
-    """Removes an older run and writes the new one's vocabulary and config.json -> (seed, Vocabulary).
+    """Removes an older run and writes the new one's vocabulary and config.json.
 
     config.json is removed first and written last: a folder that has one has nothing of an older run, whenever the
     process is killed.
@@ -201,11 +222,10 @@ def _start(request, data):
     vocabulary.save(run.folder / "vocabulary.json")
     record = {"config": request.config.to_json(), **provenance(data.store, request.seed, request.command)}
     write_json(run.folder / "config.json", portable(record))
-    return request.seed, vocabulary
 
 
 def _continue(request, first_epoch):
-    """The run's own (seed, Vocabulary), after noting a larger number of epochs in config.json."""
+    """Notes a larger number of epochs in config.json."""
     run, path = request.run, request.run.folder / "config.json"
     trained, epochs = run.config(), request.config.training.epochs
     if epochs > trained.training.epochs:
@@ -215,7 +235,6 @@ def _continue(request, first_epoch):
         extended["command"] = portable_command(request.command)
         record["extended"] = [*record.get("extended", []), extended]
         write_json(path, {**record, "config": config.to_json()})
-    return run.record()["seed"], run.vocabulary()
 
 
 def _write_domain(run, data):

@@ -33,6 +33,40 @@ def caption_matrix(captions, max_words):
     return y
 
 
+# What fills the rows that a batch is padded by; 0 where nothing is named. A caption's -1 marks a row of padding.
+PADDING = {"y": -1, "words": -1, "picture": -1, "query": -1, "asked": -1}
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of every batch that one of several processes reads: all of them have equally many.
+
+    Attributes:
+        devices: over how many devices a batch is spread, those of all processes; a multiple of `processes`.
+        processes: how many read; process k has the k-th part of the rows.   process: which one this is, from 0.
+
+    Example:
+        >>> Share(devices=4, processes=2, process=1).rows(9)  # of 12
+        slice(6, 12, None)
+    """
+
+    devices: int = 1
+    processes: int = 1
+    process: int = 0
+
+    def rows(self, number):
+        """This process' rows of so many, after padding to a multiple of the devices: a slice."""
+        each = -(-number // self.devices) * self.devices // self.processes
+        return slice(self.process * each, (self.process + 1) * each)
+
+    def of(self, whole, filling=0):
+        """This process' rows of an array (R, ...), padded."""
+        rows = self.rows(len(whole))
+        own = whole[rows]
+        missing = [(0, rows.stop - rows.start - len(own)), *[(0, 0)] * (whole.ndim - 1)]
+        return np.pad(own, missing, constant_values=filling)
+
+
 @dataclass(frozen=True)
 class Source:
     """Media of one data set, and what the encoder reads of them in a batch.
@@ -81,17 +115,31 @@ class CaptionBatches(keras.utils.PyDataset):
         "alone" (M', K)   descriptors, 0 to N - 1
         "caption" (M',)   the row of y of one of the medium's captions
         "asked" (M', Q)   steps t of content words of this caption; -1 where it has no more
+
+    On several devices every array is padded by rows that no loss counts (`PADDING`), to a multiple of the devices, and
+    a process makes its `Share` of them: it reads the descriptors of its own rows of "v" only (but for `readings`, which
+    draw random numbers: those of all rows), and numbers in "medium",
+    "words", "caption" and "query" mean rows of the whole batch. Random numbers are those of one device. A batch then
+    also has an array without content before all others, as Keras weighs a batch's loss by the length of its first one:
+
+        "_" (L devices,)   zeros; L is the length of the first one, by name, before padding
     """
 
-    def __init__(self, sources, vocabulary, config, seed=None, epoch=0):
+    def __init__(self, sources, vocabulary, config, seed=None, epoch=0, share=None):
         """Args:
         sources: list of Source, which have descriptors of one D.
         seed: of the order of the captions; None: the media's order.
         epoch: number of the first epoch; above 0 when training is resumed.
+        share: what this process reads of each batch; None: all.
         """
         super().__init__()
         self.sources, self.seed, self.shuffle = sources, seed or 0, seed is not None
-        self.readings = [(s, reading) for s, source in enumerate(sources) for reading in source.all_readings]
+        self.share = share or Share()
+        self.readings = [  # (source, function, whether it draws random numbers)
+            (s, reading, k < len(source.readings))
+            for s, source in enumerate(sources)
+            for k, reading in enumerate(source.all_readings)
+        ]
         self.group_size = config.training.captions_per_medium
         self.is_content = np.array([word not in FUNCTION_WORDS for word in vocabulary.words])
         self.with_contrast, self.with_distillation = config.model.contrast > 0, config.model.distillation > 0
@@ -170,14 +218,31 @@ class CaptionBatches(keras.utils.PyDataset):
         words = np.pad(words, (0, -len(words) % B), constant_values=-1)
         medium = np.repeat(np.arange(len(groups), dtype=np.int32), [len(rows) for _, rows in groups])
         rng = np.random.default_rng([self.seed, self.epoch, k])
-        v = [self._read(self.kinds[k], m, rng) for m, _ in groups]
-        v = np.stack(v).astype(np.float32)  # (M, N, D)
-        batch = {"v": v, "y": self.y[rows, :T], "medium": medium, "words": words}
+        v = self._descriptors(k, rng)
+        batch = {"y": self.y[rows, :T], "medium": medium, "words": words}
         if self.with_contrast:
             batch |= self._queries(groups, batch["y"])
         if self.with_distillation:
             batch |= self._asked_of_single_descriptors(groups, batch["y"], v.shape[1], rng)
-        return batch
+        length = len(batch[min(batch)])
+        batch = {name: self.share.of(whole, PADDING.get(name, 0)) for name, whole in batch.items()}
+        if self.share.devices > 1:
+            batch["_"] = self.share.of(np.zeros(length * self.share.devices, np.int8))
+        return {"v": v, **batch}
+
+    def _descriptors(self, k, rng):
+        """This process' rows of batch k's descriptors, (M, N, D) float32; 0 in rows of padding."""
+        kind, media = self.kinds[k], [m for m, _ in self.batches[k]]
+        rows = self.share.rows(len(media))
+        if self.readings[kind][2]:  # all, as the media's random numbers follow one another
+            read = [self._read(kind, m, rng) for m in media][rows]
+        else:
+            read = [self._read(kind, m, rng) for m in media[rows]]
+        if not read:  # padding alone: as much as there is of any medium
+            read = [0 * self._read(kind, media[0])]
+        v = np.zeros((rows.stop - rows.start, *read[0].shape), np.float32)
+        v[: len(read)] = read
+        return v
 
     def _queries(self, groups, y):
         """What a batch holds for the contrast besides v, y, medium and words."""

@@ -35,11 +35,14 @@ MODULES = {
     "s2vt.markdown": set(),
     "s2vt.precision": {"s2vt.engine"},
     "s2vt.provenance": set(),
+    "s2vt.workers": {"s2vt.errors"},
     "s2vt.library": {f"s2vt.explaining.{name}" for name in ("captioners", "explain", "explainer", "jobs", "options")},
     "s2vt.config": {"s2vt.errors", "s2vt.data.files"},
-    "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
+    "s2vt.command_line": {"s2vt.errors", "s2vt.config", "s2vt.workers"},
 }
-COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.precision", "s2vt.provenance"}
+COMMON = {
+    "s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.precision", "s2vt.provenance", "s2vt.workers",
+}  # fmt: skip
 COMMANDS = {  # run with python -m, and what each may import besides its room's and command_line
     "s2vt.synthetic.__main__": set(),
     "s2vt.synthetic.pretraining": {"features"},

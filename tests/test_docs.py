@@ -53,7 +53,7 @@ def blocks(page, language):
 # Bash expands loops, variables and continued lines; programs are replaced by functions that record their arguments.
 RECORD = r"""
 record() { printf '%s\x1f' "$@" >> "$RECORD"; printf '\x1e' >> "$RECORD"; }
-for program in python make pip git; do eval "$program() { record $program \"\$@\"; }"; done
+for program in python make pip git ray; do eval "$program() { record $program \"\$@\"; }"; done
 """
 
 

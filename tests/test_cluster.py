@@ -231,7 +231,8 @@ def test_a_share_whose_worker_dies_is_done_by_another_one(nodes, tmp_path, capsy
     workers = nodes.resize(2)
     monkeypatch.setattr(s2vt.workers, "ATTEMPTS", 2)
     assert list(workers(functools.partial(dying, tmp_path, 1), range(6))) == list(range(6))
-    assert sorted(capsys.readouterr().err.split("\n")[:-1]) == [f"doing {k}" for k in range(6)]
+    said = [line for line in capsys.readouterr().err.split("\n") if line.startswith("doing")]  # others are Ray's
+    assert sorted(said) == [f"doing {k}" for k in range(6)]
     with pytest.raises(ToolError, match=r"^2 workers died over items 3 to 4 of 6, the last: [^\n]+$"):
         list(workers(functools.partial(dying, tmp_path, 1000), range(6), share=2))
 

@@ -120,6 +120,12 @@ def test_no_import_circle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
+def test_ray_is_imported_where_a_cluster_is_made_only():
+    assert [name_of(path) for path in PACKAGE if "ray" in imports_of(path)] == ["s2vt.workers"]
+    at_import = [node for node in tree_of(ROOT / "s2vt" / "workers.py").body if isinstance(node, ast.Import)]
+    assert "ray" not in {alias.name for node in at_import for alias in node.names}
+
+
 def test_the_package_imports_no_script_and_no_test():
     outside = {path.stem for path in SCRIPTS} | {"benchmarks", "tests"} | {p.stem for p in ROOT.glob("tests/*.py")}
     found = {name_of(path): {module.split(".")[0] for module in imports_of(path)} & outside for path in PACKAGE}

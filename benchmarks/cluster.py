@@ -1,5 +1,5 @@
-"""Extraction on a Ray cluster on this machine: CPU seconds per clip in one process without Ray and in workers, each of
-one thread, and clips per second over the number of nodes. Nodes beyond the machine's cores share them."""
+"""Extraction on a Ray cluster on this machine: CPU seconds of a medium in one process without Ray and in workers, all
+of one thread, and media per second over the number of nodes. Nodes beyond the cores of the machine share them."""
 
 import json
 import multiprocessing
@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 
 
-def measure(data_dir="DATA", dataset="MovingShapes", clips=16, nodes=2):
-    """The first clips of the test split. A start is a process with the engine and its network loaded; seconds and CPU
+def measure(data_dir="DATA", dataset="MovingShapes", media=16, nodes=2):
+    """The first media of the test split. A start is a process with the engine and its network loaded; seconds and CPU
     seconds count from there on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         numbers = {"without Ray": 0, **{f"nodes: {n}": n for n in range(1, nodes + 1)}}
-        return {name: row(folder / str(n), n, data_dir, dataset, clips) for name, n in numbers.items()}
+        return {name: row(folder / str(n), n, data_dir, dataset, media) for name, n in numbers.items()}
 
 
-def row(folder, number, data_dir, dataset, clips):
+def row(folder, number, data_dir, dataset, media):
     """The row of a number of nodes; 0: one process without Ray."""
     folder.mkdir()
     context = multiprocessing.get_context("spawn")  # whose environment sets the engine's threads
-    process = context.Process(target=run, args=(folder, number, data_dir, dataset, clips))
+    process = context.Process(target=run, args=(folder, number, data_dir, dataset, media))
     process.start()
     process.join()
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
@@ -33,13 +33,13 @@ def row(folder, number, data_dir, dataset, clips):
     seconds = max(each["end"] for each in found) - min(each["begin"] for each in found)
     return {
         "workers": len(found),
-        "CPU seconds/clip": sum(each["CPU"] for each in found) / clips,
-        "clips/s": clips / seconds,
+        "CPU seconds/medium": sum(each["CPU"] for each in found) / media,
+        "media/s": media / seconds,
         "CPU seconds of a start": float(np.mean([each["start"] for each in found])),
     }
 
 
-def run(folder, number, data_dir, dataset, clips):
+def run(folder, number, data_dir, dataset, limit):
     """The whole of a process: extraction into a folder."""
     import cfg
     from s2vt import workers
@@ -49,7 +49,7 @@ def run(folder, number, data_dir, dataset, clips):
 
     os.environ.update(dict.fromkeys(workers.THREADS, "1"))
     config = cfg.CONFIGS[dataset]
-    media = datasets.select(datasets.read_media(config, data_dir), "test", clips)
+    media = datasets.select(datasets.read_media(config, data_dir), "test", limit)
     who = cluster(number) if number else workers.here
     store = DescriptorStore(config, folder)
     failed = extract(store, media, workers=lambda work, items, share: who(Metered(work, folder), items, share))

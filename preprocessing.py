@@ -22,6 +22,7 @@ def main():
     parser.add_short_form("--batch_size", "features.batch_size", "N", "pictures per forward pass")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N media only")
     parser.add_argument("--overwrite", action="store_true", help="compute descriptors that exist again")
+    command_line.add_worker_flags(parser)
     options, command = parser.parse()
 
     from s2vt.features.extraction import ExtractionRequest, extract_data_set
@@ -34,7 +35,7 @@ def main():
         limit=options.limit,
         overwrite=options.overwrite,
     )
-    found = extract_data_set(request, command_line.progress("medium"))
+    found = extract_data_set(request, command_line.progress("medium"), command_line.workers(options))
     store, num_done = found.store, found.num_media - len(found.failed)
     print(f"{num_done} of {found.num_media} media have {store.layer} descriptors in {store.folder}")
     if found.failed:

@@ -19,12 +19,13 @@ COCO_FOLDER = Path(__file__).parent / "coco-caption"
 def main():
     parser = _parser()
     options, command = parser.parse()
-    names = [None] if options.name is None else options.name.split(",")
-    folders = [command.run_folder(name) for name in names]
+    folders = [command.run_folder(name) for name in ([None] if options.name is None else options.name.split(","))]
     if options.baselines_only and not (options.action is localize and options.name is None):
         parser.error("--baselines_only is for --localize, and has no --name")
     if options.pixels and options.action not in (faithfulness, sanity):
         parser.error("--pixels is for --faithfulness and --sanity")
+    if options.ray is not None and options.action is train:
+        parser.error("--ray is for all but --train")
     if len(set(folders)) < len(folders) or (options.action is train and len(folders) > 1):
         parser.error(f"--name {options.name}: expected {'one run' if options.action is train else 'each run once'}")
 
@@ -73,7 +74,7 @@ def test(runs, configs, options, command):
         beam=options.beam,
         coco_folder=COCO_FOLDER,
     )
-    scores = testing.score_captions(request, command_line.progress("batch"))
+    scores = testing.score_captions(request, command_line.progress("batch"), command_line.workers(options))
     print(f"{scores.table}\n\n{scores.num_media} media of {options.split}, beam {options.beam}; {scores.path}")
     return 0
 
@@ -103,7 +104,7 @@ def sanity(runs, configs, options, command):
 
 
 def map_request(runs, configs, options, command):
-    """(what is asked about maps, a progress bar)."""
+    """(what is asked about maps, a progress bar, who finds them)."""
     from s2vt.evaluation.localization import LocalizationRequest
     from s2vt.evaluation.protocol import Protocol
     from s2vt.saliency.maps import parse_kinds
@@ -123,7 +124,7 @@ def map_request(runs, configs, options, command):
         seed=command.seed,
         pixels=options.pixels,
     )
-    return request, command_line.progress("medium")
+    return request, command_line.progress("medium"), command_line.workers(options)
 
 
 def show(results):
@@ -137,10 +138,9 @@ ACTIONS = (train, test, localize, faithfulness, sanity)
 
 def _parser():
     parser = command_line.ScriptParser("run_s2vt.py", __doc__.split("\n")[0], cfg.CONFIGS)
-    action = parser.add_mutually_exclusive_group(required=True)
+    group, chosen = parser.add_mutually_exclusive_group(required=True), {"action": "store_const", "dest": "action"}
     for function in ACTIONS:
-        how = {"action": "store_const", "dest": "action", "const": function, "help": function.__doc__}
-        action.add_argument(f"--{function.__name__}", **how)
+        group.add_argument(f"--{function.__name__}", **chosen, const=function, help=function.__doc__)
     command_line.add_run_flags(parser)
     return parser
 

@@ -48,7 +48,7 @@ def main():
         save_maps=options.save_maps,
         seed=command.seed,
     )
-    result = explain_files(request, command_line.progress)
+    result = explain_files(request, command_line.progress, command_line.workers(options))
     for path in result.paths:
         print(path)
     for name, error in result.failed.items():
@@ -100,9 +100,8 @@ def _parser():
     parser.add_argument("--words", help="show these words of the sentence only, such as red,car")
     phrases = 'show one map for each phrase (Eq. 9), such as "a red car" "the road"'
     parser.add_argument("--phrases", nargs="+", metavar="PHRASE", default=[], help=phrases)
-    parser.add_argument(
-        "--name", help="the run under experiments_dir (default: the data set's name); A,B: side by side"
-    )
+    name = "the run under experiments_dir (default: the data set's name); A,B: side by side"
+    parser.add_argument("--name", help=name)
     parser.add_argument("--checkpoint", default="best", help="a number, best (by validation METEOR) or last")
     _add_drawing(parser)
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of a video: explain it from here")
@@ -116,6 +115,7 @@ def _parser():
     )
     parser.add_argument("--page", action="store_true", help="write the HTML page, too, beside the output")
     parser.add_argument("--save_maps", metavar="FILE.npz", help="write the raw numbers, too")
+    command_line.add_worker_flags(parser)
     return parser
 
 

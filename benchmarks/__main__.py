@@ -19,7 +19,7 @@ STAGES = (
     "saliency", "maps", "every_map", "sentences", "scaling", "training", "extraction", "decoding", "scoring",
     "rendering", "start", "first_map", "grouping", "rounding", "precision", "ablations",
 )  # fmt: skip
-OF_EXTRAS = ("hugging_face",)  # run by name only: they need packages that requirements.txt has not
+OF_EXTRAS = ("hugging_face", "cluster")  # run by name only: they need packages that requirements.txt has not
 
 
 def main():

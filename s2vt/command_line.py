@@ -209,6 +209,28 @@ def add_run_flags(parser):
         parser.add_short_form(flag, f"evaluation.{key}", values, f"with --localize: {what}")
     crop = "with --localize: only the centre of the picture counts"
     parser.add_short_form("--center_crop", "evaluation.region", None, crop, value="center_crop")
+    add_worker_flags(parser)
+
+
+def add_worker_flags(parser):
+    """Adds the flags of work on a Ray cluster; `workers` makes its workers."""
+    ray = "work on a Ray cluster: auto, the one that runs on this machine, or its HOST:PORT (default: in this process)"
+    parser.add_argument("--ray", metavar="ADDRESS", help=ray)
+    cpus = "with --ray: processor cores of a worker, and threads of its engine"
+    parser.add_argument("--num_cpus", type=int, default=1, metavar="N", help=cpus)
+    gpus = "with --ray: GPUs of a worker, or its share of one, such as 0.5"
+    parser.add_argument("--num_gpus", type=float, default=0.0, metavar="N", help=gpus)
+
+
+def workers(options):
+    """Who works on many media, of the flags of `add_worker_flags`: `workers.here`, or a `workers.Cluster`.
+
+    Raises:
+        UserError: as `workers.Cluster`.
+    """
+    from s2vt.workers import Cluster, here
+
+    return here if options.ray is None else Cluster(options.ray, options.num_cpus, options.num_gpus)
 
 
 def canvas_size(text):

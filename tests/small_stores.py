@@ -55,12 +55,12 @@ def video_config(folder, **features):
     return dataclasses.replace(config, media="video", features=dataclasses.replace(config.features, **features))
 
 
-def write_pictures(folder):
-    """Seven pictures m0 ... m6, 40 + k pixels wide, whose red is 10 k."""
+def write_pictures(folder, number=7):
+    """Pictures m0, m1, ..., 40 + k pixels wide, whose red is 10 k."""
     result = []
-    for k in range(7):
+    for k in range(number):
         path = folder / f"{k}.png"
-        Image.new("RGB", (40 + k, 30), (10 * k, 0, 0)).save(path)
+        Image.new("RGB", (40 + k, 30), (10 * k % 256, 0, 0)).save(path)
         result.append(Medium(f"m{k}", path, "test", ("a",)))
     return result
 

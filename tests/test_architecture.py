@@ -35,11 +35,14 @@ MODULES = {
     "s2vt.markdown": set(),
     "s2vt.precision": {"s2vt.engine"},
     "s2vt.provenance": set(),
+    "s2vt.workers": {"s2vt.errors"},
     "s2vt.library": {f"s2vt.explaining.{name}" for name in ("captioners", "explain", "explainer", "jobs", "options")},
     "s2vt.config": {"s2vt.errors", "s2vt.data.files"},
-    "s2vt.command_line": {"s2vt.errors", "s2vt.config"},
+    "s2vt.command_line": {"s2vt.errors", "s2vt.config", "s2vt.workers"},
 }
-COMMON = {"s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.precision", "s2vt.provenance"}
+COMMON = {
+    "s2vt.config", "s2vt.engine", "s2vt.errors", "s2vt.markdown", "s2vt.precision", "s2vt.provenance", "s2vt.workers",
+}  # fmt: skip
 COMMANDS = {  # run with python -m, and what each may import besides its room's and command_line
     "s2vt.synthetic.__main__": set(),
     "s2vt.synthetic.pretraining": {"features"},
@@ -116,6 +119,12 @@ def test_imports_run_against_the_flow_only():
 def test_no_import_circle():
     graph = {name_of(path): internal_imports(path) - {name_of(path)} for path in PACKAGE}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_ray_is_imported_where_a_cluster_is_made_only():
+    assert [name_of(path) for path in PACKAGE if "ray" in imports_of(path)] == ["s2vt.workers"]
+    at_import = [node for node in tree_of(ROOT / "s2vt" / "workers.py").body if isinstance(node, ast.Import)]
+    assert "ray" not in {alias.name for node in at_import for alias in node.names}
 
 
 def test_the_package_imports_no_script_and_no_test():

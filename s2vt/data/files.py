@@ -113,11 +113,17 @@ def lock(folder, instead, writes=()):
     try:
         with contextlib.suppress(OSError):  # the pid is for messages only, and Windows refuses to write a locked file
             path.write_text(f"{os.getpid()}\n")
-        for leftover in (path for place in writes for path in Path(place).glob(f".{'[0-9a-f]' * 8}.*")):
-            leftover.unlink(missing_ok=True)
+        _remove_unfinished(writes)
         yield
+        _remove_unfinished(writes)  # of workers that died meanwhile
     finally:
         held.release()
+
+
+def _remove_unfinished(folders):
+    """Removes files that `atomic_path` left behind."""
+    for leftover in (path for place in folders for path in Path(place).glob(f".{'[0-9a-f]' * 8}.*")):
+        leftover.unlink(missing_ok=True)
 
 
 def _holder(path):

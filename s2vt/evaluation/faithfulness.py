@@ -27,12 +27,13 @@ from s2vt.evaluation.scorer import ReadScorer, absent_rows
 from s2vt.saliency import deletion
 from s2vt.saliency.information_loss import descriptor_losses
 from s2vt.saliency.maps import find_evidence
+from s2vt.workers import here
 
 ORDERS = ("random", "center")  # rows beside the maps
 MAX_MEDIA = 500  # of which the mean descriptor is the mean
 
 
-def faithfulness(request, progress=iter):
+def faithfulness(request, progress=iter, workers=here):
     """Scores deletion and insertion, as `localization.score_maps`.
 
     Args:
@@ -47,7 +48,7 @@ def faithfulness(request, progress=iter):
         pixels = Pixels(ground.config) if request.pixels else None
         return [FaithfulnessScorer(ground, protocol, Substitute(mean, of), pixels) for protocol in request.protocols]
 
-    return score_maps(request, "faithfulness", scorers, progress, beside=ORDERS)
+    return score_maps(request, "faithfulness", scorers, progress, workers, beside=ORDERS)
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,13 @@ class FaithfulnessScorer(ReadScorer):
         how = dataclasses.asdict(self.preset) | {"replaced by": self.substitute.text(self.preset.descriptors)}
         return super().settings() | {"faithfulness": how, "pixels": self.pixels is not None}
 
-    def add(self, medium, geometry, captions):
-        """As `Scorer.add`; the costs of the maps are tables of their own."""
+    def score(self, medium, geometry, captions):
+        """As `Scorer.score`; the costs of the maps are tables of their own."""
         self.costs = {name: {} for name in COSTS}
-        tallies = super().add(medium, geometry, captions)
+        tallies = super().score(medium, geometry, captions)
         costs = {name: cost_tally(name) for name, values in self.costs.items() if values}
         for name, tally in costs.items():
             tally.add(self.costs[name], medium=medium.id)
-        self.merge(costs)
         return tallies | costs
 
     def merge(self, tallies):

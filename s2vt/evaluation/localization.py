@@ -29,6 +29,7 @@ from s2vt.features.middle_layer import middle_layer
 from s2vt.features.networks import FeatureExtractor
 from s2vt.provenance import versions
 from s2vt.saliency.maps import KINDS, Asking, find_evidence, kinds_with
+from s2vt.workers import here
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,15 @@ class LocalizationScores:
         return "\n\n".join([*parts, "\n".join([*self.absent, last])])
 
 
-def localize(request: LocalizationRequest, progress: Callable = iter) -> list[LocalizationScores]:
+def localize(
+    request: LocalizationRequest, progress: Callable = iter, workers: Callable = here
+) -> list[LocalizationScores]:
     """Scores the localization of all runs' maps, as `score_maps`."""
 
     def scorers(ground):
         return [Scorer(ground.sources(protocol), ground.config.media, protocol) for protocol in request.protocols]
 
-    return score_maps(request, "localization", scorers, progress)
+    return score_maps(request, "localization", scorers, progress, workers)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Ground:
         return self.request.configs[0]
 
 
-def score_maps(request, question, scorers, progress=iter, beside=()):
+def score_maps(request, question, scorers, progress=iter, workers=here, beside=()):
     """Asks a question about all runs' maps of media that have descriptors, or resumes where a killed run stopped.
 
     Args:
@@ -149,6 +152,7 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
         question: the first word of the names of its result files.
         scorers: Ground -> list of Scorer, one for each of the request's protocols.
         progress: wraps the list of media (tqdm).
+        workers: who scores the media, `here` or a `Cluster` (`s2vt.workers`).
         beside: what is scored of each run beside its maps, such as "random".
     Returns:
         The LocalizationScores of each protocol.
@@ -157,7 +161,6 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
             maps, or media, descriptors or checkpoints are missing.
     """
     config = request.configs[0]
-    kinds = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=False)]
     if config.annotations not in ANNOTATIONS:
         raise UserError(f"{config.dataset} does not say what its captions name; use a set with boxes, or --test")
     known = datasets.read_media(config, request.data_dir)
@@ -166,10 +169,8 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
     stores = _stores(request)
     media = with_descriptors(stores[0], media) if stores else media
 
-    reading = Reading(request, stores)
-    sources, rows, checkpoints = _sources(request, reading, kinds, beside)
-    asked = scorers(Ground(request, lambda protocol: [source(protocol) for source in sources], media, known,
-                           stores[0] if stores else None))  # fmt: skip
+    scoring = Scoring(request, scorers, beside, media, known)
+    rows, checkpoints, asked = scoring.rows, scoring.checkpoints, scoring.scorers
     provenance = {
         "dataset": config.dataset,
         "split": request.split,
@@ -182,7 +183,7 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
     paths = [folder / f"{_name(question, request, scorer, checkpoints)}.json" for scorer in asked]
     key = {**provenance, "protocols": [scorer.settings() for scorer in asked]}
     record = Record(paths[0].with_suffix(".partial.jsonl"), key)
-    score_media(media, reading.annotated, asked, record, progress)
+    score_media(media, scoring.reading.annotated, asked, record, progress, functools.partial(workers, scoring))
 
     part = f"all {len(media)} media" if len(media) == len(all_media) else f"{len(media)} of {len(all_media)} media"
     found = []
@@ -199,7 +200,7 @@ def score_maps(request, question, scorers, progress=iter, beside=()):
     return found
 
 
-def score_media(media, annotated, scorers, record=None, progress=iter):
+def score_media(media, annotated, scorers, record=None, progress=iter, scored=None):
     """Adds the media to Scorers, one after the other.
 
     Args:
@@ -208,12 +209,56 @@ def score_media(media, annotated, scorers, record=None, progress=iter):
         scorers: list of Scorer.
         record: a Record to resume from and to keep up to date; None: none.
         progress: wraps the list of media (tqdm).
+        scored: media -> their scores, as `scores_of` yields them; None: `scores_of` by these scorers.
     """
-    num_done = record.resume(media, scorers) if record else 0
-    for medium in progress(media[num_done:]):
-        tallies = [scorer.add(medium, *annotated(medium, scorer.protocol)) for scorer in scorers]
+    media = media[record.resume(media, scorers) if record else 0 :]
+    scored = scored or functools.partial(scores_of, annotated, scorers)
+    for medium, scores in zip(progress(media), scored(media), strict=True):
+        for scorer, (tallies, _) in zip(scorers, scores, strict=True):
+            scorer.merge(tallies)
         if record:
-            record.add(medium, tallies, [scorer.phrases for scorer in scorers])
+            record.add(medium, *zip(*scores, strict=True))
+
+
+def scores_of(annotated, scorers, media):
+    """Yields the scores of each medium: of each Scorer, ({name of a table: Tally}, list of `phrase_scores.entry`).
+
+    Args: as `score_media`.
+    """
+    for medium in media:
+        yield [
+            (scorer.score(medium, *annotated(medium, scorer.protocol)), scorer.phrases)  # in this order
+            for scorer in scorers
+        ]
+
+
+class Scoring:
+    """The work on the media of a question (`s2vt.workers`); its results are those of `scores_of`.
+
+    Args:
+        request, scorers, beside: as `score_maps`.   media, all_media: of its Ground.
+    Attributes:
+        reading: the Reading.   scorers: list of Scorer.
+        rows: the provenance of each row.   checkpoints: {run: number of its checkpoint}.
+    """
+
+    def __init__(self, request, scorers, beside, media, all_media):
+        self.arguments = request, scorers, beside, media, all_media
+        kinds = [_kinds(run, its, request.kinds) for run, its in zip(request.runs, request.configs, strict=False)]
+        stores = _stores(request)
+        self.reading = Reading(request, stores)
+        sources, self.rows, self.checkpoints = _sources(request, self.reading, kinds, beside)
+
+        def under(protocol):
+            return [source(protocol) for source in sources]
+
+        self.scorers = scorers(Ground(request, under, media, all_media, stores[0] if stores else None))
+
+    def __reduce__(self):
+        return type(self), self.arguments
+
+    def __call__(self, media):
+        return scores_of(self.reading.annotated, self.scorers, media)
 
 
 # --- parts of the request -------------------------------------------------------------------------------------------

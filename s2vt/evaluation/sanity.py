@@ -33,9 +33,10 @@ from s2vt.evaluation.scorer import EncodedCaption, ReadScorer
 from s2vt.saliency.heatmaps import upsample
 from s2vt.saliency.maps import find_evidence
 from s2vt.saliency.sanity import Cascade, spearman, ssim
+from s2vt.workers import here
 
 
-def sanity(request, progress=iter):
+def sanity(request, progress=iter, workers=here):
     """Compares maps before and after scrambling, as `localization.score_maps`.
 
     Args:
@@ -50,7 +51,7 @@ def sanity(request, progress=iter):
         scrambling = Scrambling(request.seed, Pixels(ground.config) if request.pixels else None)
         return [SanityScorer(ground, protocol, scrambling) for protocol in request.protocols]
 
-    return score_maps(request, "sanity", scorers, progress)
+    return score_maps(request, "sanity", scorers, progress, workers)
 
 
 class Scrambling:

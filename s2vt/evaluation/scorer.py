@@ -91,7 +91,7 @@ class Scorer:
         tables: list of Table, or of what has the same attributes; None: those of `TABLES`.
     Attributes:
         tallies: {name of a table: Tally} of the tables asked so far.
-        phrases: the scores of each phrase of the medium that was added last, see `phrase_scores`.
+        phrases: the scores of each phrase of the medium that was scored last, see `phrase_scores`.
         groups: see `localization.LocalizationScores`.
     """
 
@@ -111,7 +111,13 @@ class Scorer:
         return self.protocol.to_json()
 
     def add(self, medium, geometry, captions):
-        """Adds all mentions of one medium. Each captioner explains all captions in one call.
+        """Scores one medium and adds its tallies. Arguments and result as `score`."""
+        tallies = self.score(medium, geometry, captions)
+        self.merge(tallies)
+        return tallies
+
+    def score(self, medium, geometry, captions):
+        """Scores all mentions of one medium. Each captioner explains all captions in one call.
 
         Args:
             medium: a Medium.   geometry: its Geometry.   captions: iterable of AnnotatedCaption.
@@ -128,7 +134,6 @@ class Scorer:
             self._tally(table, tallies).add(values, question.mention.phrase.categories, medium.id, question.unread)
             phrases.setdefault(id(question), phrase_scores.entry(question))["scores"][table.name] = values
         self.phrases = list(phrases.values())
-        self.merge(tallies)
         return tallies
 
     def scores(self, medium, window, asked):

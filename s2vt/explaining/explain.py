@@ -12,6 +12,7 @@ from s2vt.explaining.explained import Explained, Finding
 from s2vt.explaining.explainer import Explainer
 from s2vt.explaining.jobs import plan
 from s2vt.rendering import gallery
+from s2vt.workers import here
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def _no_progress(unit):
     return lambda items, total: items
 
 
-def explain_files(request, progress: Callable = _no_progress) -> Result:
+def explain_files(request, progress: Callable = _no_progress, workers: Callable = here) -> Result:
     """Explains the media that a request selects, and makes its files.
 
     All checks that need no engine are made first. Of many media, those whose files exist and were made with the same
@@ -40,16 +41,19 @@ def explain_files(request, progress: Callable = _no_progress) -> Result:
     Args:
         request: an ExplanationRequest.
         progress: unit -> ((iterable, total) -> iterable), such as `command_line.progress`.
+        workers: who explains many media, `here` or a `Cluster` (`s2vt.workers`).
     Raises:
-        UserError: see `jobs.plan`; of one medium, also if it cannot be decoded or its caption is empty.
+        UserError: see `jobs.plan`; of one medium, also if it cannot be decoded, its caption is empty, or it is given to
+            a Cluster.
     """
     planned = plan(request)
-    explainer = Explainer(request)
     if planned.many:
         folder = planned.jobs[0].output.parent
         with lock(folder, "choose another --output"):
-            return _explain_many(planned.jobs, explainer, progress)
-    return Result(_make(explain_job(explainer, planned.jobs[0], progress)))
+            return _explain_many(planned.jobs, request, progress, workers)
+    if workers is not here:
+        raise UserError("--ray is for many media: --media_id all, or a text file; one is explained without it")
+    return Result(_make(explain_job(Explainer(request), planned.jobs[0], progress)))
 
 
 def explain_job(explainer, job, progress: Callable = _no_progress) -> Explained:
@@ -85,9 +89,8 @@ def _make(explained):
 # --- many media -----------------------------------------------------------------------------------------------------
 
 
-def _explain_many(jobs, explainer, progress):
+def _explain_many(jobs, request, progress, workers):
     """Explains what the folder lacks, medium by medium."""
-    request = explainer.request
     names = ", ".join(captioner.name for captioner in request.captioners)
     index = gallery.Gallery(jobs[0].output.parent, f"{names}: {len(jobs)} media explained")
     settings = _settings(request)
@@ -97,15 +100,44 @@ def _explain_many(jobs, explainer, progress):
     for job in jobs:
         if not index.holds(job.name, made_with[job.name]):
             missing.setdefault(job.medium.id, []).append(job)
-    for of_medium in progress("medium")(missing.values(), len(missing)):
-        for explained in _of_medium(of_medium, explainer, progress, failed):
-            job = explained.job
+    work = _Explaining(request, progress)
+    shown = progress("medium")(missing.values(), len(missing))
+    for _, made in zip(shown, workers(work, missing.values()), strict=True):
+        for name, entry in made.items():
             try:
-                paths, sentence = _make(explained), " ".join(explained.words)
-                index.add(job.name, sentence, paths, _thumbnail(explained), made_with[job.name])
+                if isinstance(entry, UserError):
+                    raise entry
+                index.add(name, *entry, made_with[name])
             except UserError as error:
-                failed[job.name] = error
+                failed[name] = error
     return Result([index.folder / "index.html"], failed)
+
+
+class _Explaining:
+    """The work on many media (`s2vt.workers`): each item is the jobs of one medium, whose files it makes.
+
+    A result is {name of a job: (sentence, paths, thumbnail) of its entry in the index, or the UserError}.
+
+    Args:
+        request: an ExplanationRequest.   progress: as `explain_files`, in this process only.
+    """
+
+    def __init__(self, request, progress=_no_progress):
+        self.request, self.progress, self.explainer = request, progress, Explainer(request)
+
+    def __reduce__(self):
+        return type(self), (self.request,)
+
+    def __call__(self, jobs_of_media):
+        for jobs in jobs_of_media:
+            made = {}
+            for explained in _of_medium(jobs, self.explainer, self.progress, made):
+                try:
+                    paths, sentence = _make(explained), " ".join(explained.words)
+                    made[explained.job.name] = sentence, paths, _thumbnail(explained)
+                except UserError as error:
+                    made[explained.job.name] = error
+            yield made
 
 
 def _settings(request):

@@ -31,8 +31,10 @@ from s2vt.data.sampling import sample_medium
 from s2vt.errors import UserError
 from s2vt.features import networks
 from s2vt.features.descriptors import DescriptorStore, details_of
+from s2vt.workers import here
 
 NUM_DECODERS = min(8, os.cpu_count() or 1)  # threads; FFmpeg adds its own
+SHARE = 8  # batches of pictures that a worker of several takes at a time
 FILE_OVERHEAD = 8192  # bytes of a medium's files besides its numbers: header and geometry, rounded up to disk blocks
 
 
@@ -66,11 +68,13 @@ class ExtractionResult:
     failed: dict[str, str]
 
 
-def extract_data_set(request: ExtractionRequest, progress: Callable = lambda media, total: media) -> ExtractionResult:
+def extract_data_set(
+    request: ExtractionRequest, progress: Callable = lambda media, total: media, workers: Callable = here
+) -> ExtractionResult:
     """Makes the descriptors of a data set that are missing, while no other process makes any of this network.
 
     Args:
-        progress: as for `extract`.
+        progress, workers: as for `extract`.
     Raises:
         UserError: as `extract`; if the data set or a folder of its media is missing, or another process makes
             descriptors of this network.
@@ -81,11 +85,11 @@ def extract_data_set(request: ExtractionRequest, progress: Callable = lambda med
     networks.weights_file(request.config.features.weights)  # before a folder is made: there may be no such file
     layers = [store.of_layer(layer).folder for layer in ("pool_3", "mixed_10")]
     with lock(store.folder.parent, "choose another --data_dir", writes=layers):
-        failed = extract(store, media, overwrite=request.overwrite, progress=progress)
+        failed = extract(store, media, overwrite=request.overwrite, progress=progress, workers=workers)
     return ExtractionResult(store, len(media), failed)
 
 
-def extract(store, media, extractor=None, overwrite=False, progress=lambda media, total: media):
+def extract(store, media, extractor=None, overwrite=False, progress=lambda media, total: media, workers=here):
     """Makes the descriptors that are missing, and pool_3's along with mixed_10's if the captioner reads those.
 
     Memory holds a few batches of pictures and cells, however many and however long the media are.
@@ -93,10 +97,12 @@ def extract(store, media, extractor=None, overwrite=False, progress=lambda media
     Args:
         store: the DescriptorStore to fill.
         media: list of Medium.
-        extractor: () -> FeatureExtractor, called once, when there is something to compute; None: that of the config.
+        extractor: () -> FeatureExtractor, called once in a worker, when there is something to compute; None: that of
+            the config.
         overwrite: make these media's descriptors again. Where the folder's were made with other settings, all of them
             are deleted, also those of other media.
         progress: wraps an iterable of the media that are done, given also their number (tqdm).
+        workers: who does the work, `here` or a `Cluster` (`s2vt.workers`).
     Returns:
         {id: reason} of the media that are missing or cannot be decoded; also added to failed.tsv.
     Raises:
@@ -113,19 +119,33 @@ def extract(store, media, extractor=None, overwrite=False, progress=lambda media
     }
     _check_room(store.folder, [each for lacking in missing.values() for each in lacking], stale)
     todo = [medium for medium in media if missing[medium.id]]
-    extractor = functools.cache(extractor or (lambda: networks.FeatureExtractor(store.config.features)))
+    work = _Extraction(stores, cells, extractor or functools.partial(networks.FeatureExtractor, store.config.features))
     if stale and not _all_averaged(cells, todo, stale):
-        extractor()  # before anything is deleted: its weights may be missing or damaged
+        work.extractor()  # before anything is deleted: its weights may be missing or damaged
     for path in stale:
         path.unlink()
-    work = _Extraction(store, cells, missing, extractor)
+    failed = {}
+
+    def done():
+        for medium, reason in workers(work, todo, _share(store)):
+            if reason is not None:
+                failed[medium.id] = reason
+            yield medium
+
     try:
-        with contextlib.closing(work.run(todo)) as done:
-            collections.deque(progress(done, len(todo)), maxlen=0)
+        with contextlib.closing(done()) as media_done:
+            collections.deque(progress(media_done, len(todo)), maxlen=0)
     finally:
         for each in stores:
-            each.record_failures(work.failed)
-    return work.failed
+            each.record_failures(failed)
+    return failed
+
+
+def _share(store):
+    """How many media a worker of several takes at a time: whole batches, as one worker alone would make them."""
+    size = store.config.features.batch_size
+    whole = size // math.gcd(size, store.num_pictures)  # media
+    return whole * math.ceil(SHARE * size / (whole * store.num_pictures))
 
 
 def sample_inputs(path, config):
@@ -194,33 +214,42 @@ def _check_room(folder, stores, stale):
 
 
 class _Extraction:
-    """The work on the media that lack descriptors.
+    """The work on media that lack descriptors (`s2vt.workers`): makes those that are not there when it comes to them.
 
-    Attributes:
-        failed: {id: reason} of the media that were missing or could not be decoded so far.
+    Args:
+        stores: a DescriptorStore of each layer to make.   cells: that of mixed_10.
+        extractor: () -> FeatureExtractor.
     """
 
-    def __init__(self, store, cells, missing, extractor):
-        """Args:
-        store: a DescriptorStore with the settings.   cells: that of mixed_10.
-        missing: {id: the stores that lack the medium}.   extractor: () -> FeatureExtractor.
-        """
-        self.config, self.cells, self.missing, self.extractor = store.config, cells, missing, extractor
-        self.batch_size = store.config.features.batch_size
-        self.ahead = max(NUM_DECODERS, 2 * self.batch_size // store.num_pictures)  # media
-        self.cells_meta = cells.fitting_meta()  # None: mixed_10's files, if any, are not to be averaged
-        self.meta = functools.cache(lambda: self.cells_meta or store.meta())  # a digest takes as long as two pictures
-        self.failed = {}
-        self.of_medium, self.writes = [], collections.deque()  # cells of the medium under way; writing under way
+    def __init__(self, stores, cells, extractor):
+        self.arguments = stores, cells, extractor
+        self.stores, self.cells, self.config = stores, cells, cells.config
+        self.extractor = functools.cache(extractor)
+        self.batch_size = self.config.features.batch_size
+        self.ahead = max(NUM_DECODERS, 2 * self.batch_size // cells.num_pictures)  # media
 
-    def run(self, media):
-        """Does the work; yields each medium when its files are written or it has failed."""
+    def __reduce__(self):
+        return type(self), self.arguments
+
+    @functools.cached_property
+    def cells_meta(self):
+        """meta.json of mixed_10; None: its files, if any, are not to be averaged."""
+        return self.cells.fitting_meta()
+
+    @functools.cached_property
+    def meta(self):
+        return self.cells_meta or self.cells.meta()  # a digest takes as long as two pictures
+
+    def __call__(self, media):
+        """Does the work; yields each medium, when its files are written, with None, or with why it failed."""
+        self.of_medium, self.writes = [], collections.deque()  # cells of the medium under way; writing under way
+        _ = self.cells_meta  # before threads ask for it
         decoders, self.writer = (concurrent.futures.ThreadPoolExecutor(n) for n in (NUM_DECODERS, 1))
         batch = []
         try:
             for medium, sampled, i in self._pictures(_submit_ahead(decoders, self._sample, media, self.ahead)):
-                if sampled is None:
-                    yield medium
+                if i is None:
+                    yield medium, sampled
                     continue
                 batch.append((medium, sampled, i))
                 if len(batch) == self.batch_size:
@@ -234,8 +263,14 @@ class _Extraction:
             decoders.shutdown(cancel_futures=True)
             self.writer.shutdown()
 
+    def _lacking(self, medium):
+        """The stores that lack a medium."""
+        return [store for store in self.stores if medium.id not in store]
+
     def _sample(self, medium):
-        """What the network is to see of a medium; None where mixed_10's file was enough, which is then averaged."""
+        """What the network is to see of a medium; None if nothing: all is there, or mixed_10's file was averaged."""
+        if not self._lacking(medium):  # by a worker that died
+            return None
         array = None
         if self.cells_meta:
             with contextlib.suppress(UserError):  # missing or damaged
@@ -245,17 +280,18 @@ class _Extraction:
         self._save(medium, read_json(self.cells.folder / f"{medium.id}.json"), array)
 
     def _pictures(self, decoded):
-        """Yields (medium, SampledMedium, i) for each distinct picture i, or (medium, None, None) if there are none."""
+        """Yields (medium, SampledMedium, i) for each distinct picture i, or (medium, why it failed, None) without any.
+
+        The reason is None if there is nothing to compute.
+        """
         for medium, future in decoded:
             try:
                 sampled = future.result()
             except MediaError as error:
-                self.failed[medium.id] = " ".join(str(error).split())
-                sampled = None
-            if sampled is None:
-                yield medium, None, None
-            else:
-                yield from ((medium, sampled, i) for i in sampled.first_of_each)
+                yield medium, " ".join(str(error).split()), None
+                continue
+            pictures = sampled.first_of_each if sampled else [None]
+            yield from ((medium, sampled, i) for i in pictures)
 
     def _compute(self, batch):
         """Cells of a batch of pictures; media that are complete are given to the writer."""
@@ -270,14 +306,14 @@ class _Extraction:
                 self.of_medium = []
 
     def _save(self, medium, details, cells):
-        for store in self.missing[medium.id]:
-            store.write(medium, details, cells, self.meta())
+        for store in self._lacking(medium):
+            store.write(medium, details, cells, self.meta)
         return medium
 
     def _written(self, waiting):
-        """Yields the media that are written, until at most `waiting` are under way."""
+        """Yields the media that are written, each with None, until at most `waiting` are under way."""
         while self.writes and (len(self.writes) > waiting or self.writes[0].done()):
-            yield self.writes.popleft().result()
+            yield self.writes.popleft().result(), None
 
 
 def _submit_ahead(pool, function, items, ahead):

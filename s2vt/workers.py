@@ -20,7 +20,6 @@ import io
 import logging
 import math
 import os
-import pickle
 import sys
 import time
 from collections import Counter
@@ -148,8 +147,8 @@ class _Crew:
         self.tasks = {}  # reference of a result to come: (worker, index of its share; None while it loads the work)
         self.deaths = Counter()  # of workers, by what they were doing
         self.looked, self.wanted, self.waits = -math.inf, 0, False
-        pickled = self.ray.put(self.ray.cloudpickle.dumps(work))
-        self.setting = (pickled, os.getcwd(), sys.path, _environment(cluster.num_cpus))
+        boxed = [self.ray.put(work)]  # in a list, Ray leaves it to the worker when to read it
+        self.setting = (boxed, os.getcwd(), sys.path, _environment(cluster.num_cpus))
         options = {"num_cpus": cluster.num_cpus, "num_gpus": cluster.num_gpus}
         self.kind = self.ray.remote(_Worker).options(**options)
 
@@ -212,10 +211,12 @@ class _Crew:
 
 
 class _Worker:
-    """A process on a node of the cluster. Work is unpickled after the engine's environment is set."""
+    """A process on a node of the cluster. Work is read after the engine's environment is set."""
 
-    def load(self, pickled, folder, path, environment):
+    def load(self, boxed, folder, path, environment):
         """Gets ready for work. Returns what `do` does, for no items."""
+        import ray
+
         os.environ.update(environment)
         sys.path += [place for place in path if place not in sys.path]
         if not Path(folder).is_dir():
@@ -224,7 +225,7 @@ class _Worker:
                 "path, on a file system that they share"
             )
         os.chdir(folder)
-        self.work = pickle.loads(pickled)
+        (self.work,) = ray.get(boxed)
         return [], ""
 
     def do(self, items):

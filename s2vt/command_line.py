@@ -7,6 +7,7 @@ values on to the package as frozen requests, never the options themselves. Impor
 import argparse
 import dataclasses
 import faulthandler
+import gc
 import logging
 import os
 import re
@@ -412,6 +413,7 @@ def run(main):
     except KeyboardInterrupt:
         print("interrupted; the same command continues where it stopped (--train: with --resume)", file=sys.stderr)
         status = 130
+    gc.freeze()  # ends 0.3 s sooner: what is left goes with the process, and need not be searched for garbage
     sys.exit(status)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from s2vt import config as configs
 from s2vt.data.files import file_digest, read_json
 from s2vt.data.text import Vocabulary
+from s2vt.engine_import import import_engine
 from s2vt.errors import UserError
 from s2vt.features.domain import Domain
 from s2vt.features.networks import is_of, network_of, weights_for
@@ -234,7 +235,8 @@ def portable_command(command):
 
 def new_model(config, vocabulary):
     """An untrained captioner for a Config and a Vocabulary."""
-    from s2vt.captioning.captioners import CAPTIONERS  # imports the engine
+    import_engine()
+    from s2vt.captioning.captioners import CAPTIONERS
 
     captioner = CAPTIONERS[config.model.name]
     fields = {**vars(config.text), **vars(config.model)}

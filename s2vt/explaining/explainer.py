@@ -177,15 +177,18 @@ class _Asked:
 
     def sentences(self, jobs):
         """The Sentence of each job, else the captioner's own caption, which may have no words."""
-        from s2vt.captioning import decoding  # imports the engine
-
-        v, max_words = self.descriptors.v, self.config.text.max_words
+        max_words = self.config.text.max_words
         return [
-            self.vocabulary.said(decoding.greedy(self.captioner.model, v[None], max_words)[0])
-            if job.sentence is None
-            else self.vocabulary.read(job.sentence, max_words)
+            self._caption(max_words) if job.sentence is None else self.vocabulary.read(job.sentence, max_words)
             for job in jobs
         ]
+
+    def _caption(self, max_words):
+        """The captioner's own caption."""
+        model, v = self.captioner.model, self.descriptors.v
+        from s2vt.captioning import decoding  # imports the engine
+
+        return self.vocabulary.said(decoding.greedy(model, v[None], max_words)[0])
 
     def reads(self, sentence):
         """A Sentence of the request's first captioner, as this one reads it.

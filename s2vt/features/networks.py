@@ -21,6 +21,7 @@ from PIL import Image
 
 from s2vt.data.files import file_digest
 from s2vt.data.geometry import Grid
+from s2vt.engine_import import import_engine
 from s2vt.errors import MissingWeights, UserError
 from s2vt.features import efficientnet_lite0, inception, inception_2015
 from s2vt.features.receptive_field import blocks_from_the_top
@@ -167,6 +168,7 @@ class FeatureExtractor:
 
     def __init__(self, features):
         """Args: features: a FeatureConfig."""
+        import_engine()
         import keras
         from keras import ops
 

@@ -455,11 +455,14 @@ TABLES = (
             ("correctness", "attention correctness", "attention correctness, phrase", "uniform", ("uniform",)),
         )
     ),
-    ByCategory(
-        name="Flickr30k_plain_by_category",
-        corner="pointing game, protocol paper, S2VT, 1,300 units",
-        cell=Cell("Flickr30k-s2vt-1300", "paper", "space", own),
-        beside={f"{row} (published)": values for row, values in published.TABLE_1.items()},
+    *(
+        ByCategory(
+            name=f"{run}_by_category".replace("-", "_"),
+            corner=f"pointing game, protocol paper, {title}",
+            cell=Cell(run, "paper", "space", own),
+            beside={f"{row} (published)": values for row, values in published.TABLE_1.items()} if k == 0 else {},
+        )
+        for k, (title, run) in enumerate(PHOTOGRAPHS[0][1])
     ),
     *(
         ByCategory(

@@ -250,8 +250,8 @@ def test_errors_of_work_are_those_of_one_process(nodes):
 # --- captions, scores and maps --------------------------------------------------------------------------------------
 
 COMMANDS = {  # arguments -> where files appear while it works, and how many there are when a node goes
-    "preprocessing --split test --batch_size 1": ("DATA/StillShapes/descriptors/*/*/[!.]*.npy", 2),
-    "run_s2vt --test --beam 5 --split test": None,
+    "preprocessing --split test --limit 20 --batch_size 1": ("DATA/StillShapes/descriptors/*/*/[!.]*.npy", 2),
+    "run_s2vt --test --beam 5 --limit 20": None,
     "run_s2vt --localize --map nll,kl --limit 8": ("experiments/StillShapes/scores/*.partial.jsonl", 1),
     "visualization --media_id all --sentence circle --limit 8 --output out": ("out/[!.]*.png", 2),
 }

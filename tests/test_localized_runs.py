@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from s2vt.data import datasets
 from s2vt.data.files import read_json
 from s2vt.data.text import Vocabulary
 from s2vt.errors import UserError
+from s2vt.evaluation import localization
 from s2vt.evaluation.localization import LocalizationRequest, localize
 from s2vt.evaluation.protocol import Protocol
 from s2vt.features.descriptors import DescriptorStore
@@ -258,3 +260,16 @@ def test_a_run_has_what_localization_calls():
     """The stand-in above has no method that `Run` lacks."""
     methods = [name for name in vars(ColourRun) if not name.startswith("_")]
     assert not set(methods) - set(dir(Run)) - {field.name for field in dataclasses.fields(ColourRun)}
+
+
+def test_pictures_seen_otherwise_have_a_result_of_their_own(run):
+    """Scores of another view do not overwrite those of the usual one."""
+    config = run.config()
+
+    def name(*settings):
+        request = LocalizationRequest((run,), (config.replace(list(settings)),), "DATA", ("nll",))
+        scorer = SimpleNamespace(file_name="ours")
+        return localization._name("localization", request, scorer, {run.name: 3})
+
+    assert len({name(), name("features.view=mirrored"), name("features.input_size=448")}) == 3
+    assert name("features.view=mirrored", "features.input_size=448").endswith("_448_mirrored_ours")

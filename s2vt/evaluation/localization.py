@@ -22,7 +22,7 @@ from s2vt.evaluation.mentions import ANNOTATIONS, FRAMES
 from s2vt.evaluation.protocol import Protocol
 from s2vt.evaluation.scorer import MapSource, Scorer
 from s2vt.evaluation.tally import Tally, side_by_side
-from s2vt.features.descriptors import DescriptorStore, with_descriptors
+from s2vt.features.descriptors import DescriptorStore, seen_otherwise, with_descriptors
 from s2vt.features.every_frame import every_frame
 from s2vt.features.extraction import sample_inputs
 from s2vt.features.middle_layer import middle_layer
@@ -409,6 +409,7 @@ def _name(question, request, scorer, checkpoints):
     if request.runs:
         parts.append(str(*checkpoints.values()) if len(checkpoints) == 1 else str(request.checkpoint))
         parts += ["+".join(request.kinds)] if list(request.kinds) != [request.configs[0].saliency.map] else []
+    parts += seen_otherwise(request.configs[0].features) if request.runs else []
     parts += [f"first{request.limit}"] if request.limit else []
     return "_".join([*parts, scorer.file_name])
 

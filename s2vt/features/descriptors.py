@@ -102,6 +102,16 @@ def _is_unusual(features, name):
     return getattr(features, name) != getattr(FeatureConfig, name)
 
 
+def seen_otherwise(features):
+    """How a network sees pictures, where a FeatureConfig says that it is not as usual, for names of files and folders.
+
+    Example:
+        >>> seen_otherwise(FeatureConfig(input_size=448, view="mirrored")), seen_otherwise(FeatureConfig())
+        (['448', 'mirrored'], [])
+    """
+    return [str(getattr(features, name)) for name in SEEN if _is_unusual(features, name)]
+
+
 class DescriptorStore:
     """Descriptor files of one data set, from one network, of one layer.
 
@@ -126,9 +136,7 @@ class DescriptorStore:
 
     def _tag(self):
         """The name of the folder of all layers: the network's, and how it sees pictures if not as it usually does."""
-        features = self.config.features
-        unusual = [str(getattr(features, name)) for name in SEEN if _is_unusual(features, name)]
-        return "-".join([self.network.tag, *unusual])
+        return "-".join([self.network.tag, *seen_otherwise(self.config.features)])
 
     def of_layer(self, layer):
         """The store of another layer of the same network."""

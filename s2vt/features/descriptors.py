@@ -103,7 +103,7 @@ def _is_unusual(features, name):
 
 
 def seen_otherwise(features):
-    """How a network sees pictures, where a FeatureConfig says that it is not as usual, for names of files and folders.
+    """The values of a FeatureConfig's `input_size` and `view` that are not the default, for names of files and folders.
 
     Example:
         >>> seen_otherwise(FeatureConfig(input_size=448, view="mirrored")), seen_otherwise(FeatureConfig())

@@ -58,7 +58,7 @@ def integrated_gradients(encode, step, v, sentences, steps):
 
 
 def path_gradients(encode, step, v, sentences, path, score, memory_budget=MEMORY_BUDGET):
-    """Weighted sum over points of a path from 0 to v of the gradients of each word's score.
+    """The gradients of each word's score at points between 0 and v, added up with the shares of the points.
 
         sum_k share_k  d score_t(y_t) / d v_id  where the captioner reads point_k v
 

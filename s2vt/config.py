@@ -51,6 +51,9 @@ class FeatureConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the CNN (ours)
 
 
+SEEN = ("input_size", "view")  # fields of FeatureConfig that a trained run can be asked about with other values
+
+
 @dataclass(frozen=True)
 class TextConfig:
     """Captions to word indices."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2vt.config import FeatureConfig
+from s2vt.config import SEEN, FeatureConfig
 from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.pictures import MAX_PIXELS
@@ -92,9 +92,6 @@ def scan_order(scan, side):
 
 
 # --- descriptor files -----------------------------------------------------------------------------------------------
-
-
-SEEN = ("input_size", "view")  # fields of FeatureConfig that say how a network sees pictures; folders of their own
 
 
 def _is_unusual(features, name):

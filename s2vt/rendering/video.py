@@ -260,7 +260,7 @@ class Tiling:
         return self.corner(index)[0] - (self.cell - self.width) // 2
 
     def corner(self, index, of=0):
-        """Upper left corner, (x, y), of the picture of the explanation number `of`, of those side by side."""
+        """Upper left corner, (x, y), of the picture in a tile; of: which of the explanations side by side."""
         row, column = divmod(index, self.columns)
         across = self.side + self.columns * (self.cell + self.gap) - self.gap
         x = (self.canvas[0] - across) // 2 + self.side + column * (self.cell + self.gap) + (self.cell - self.width) // 2

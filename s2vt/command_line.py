@@ -267,7 +267,7 @@ def _find_folder(dataset, data_dir, known):
 # --- what they select -----------------------------------------------------------------------------------------------
 
 # Settings that a trained run does not fix: neither changes what its captioner reads, up to rounding.
-FREE_SETTINGS = ("features.batch_size", "features.precision")
+FREE_SETTINGS = ("features.batch_size", "features.precision", "features.storage")
 # Settings that a trained run has unless others are asked for: its captioner can be asked about pictures seen otherwise.
 SEEN_SETTINGS = tuple(f"features.{name}" for name in configs.SEEN)
 NETWORK = "features.weights"  # a run's network is known by its digest, not by this name

@@ -49,6 +49,8 @@ class FeatureConfig:
     num_frames: int = 26  # evenly spaced frames of a video (paper)
     batch_size: int = 26  # pictures a forward pass (ours)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the CNN (ours)
+    # Cells in descriptor files: float16 | uint8, half as large, with a scale for each channel of a medium (ours)
+    storage: Literal["float16", "uint8"] = "float16"
 
 
 SEEN = ("input_size", "view")  # fields of FeatureConfig that a trained run can be asked about with other values

@@ -50,6 +50,7 @@ COMMANDS = {  # run with python -m, and what each may import besides its room's 
     "s2vt.synthetic.pretraining": {"features"},
     "s2vt.synthetic.labels": {"features", "evaluation"},
     "s2vt.features.imagenet": set(),
+    "s2vt.features.shards": set(),
     "s2vt.captioning.export": {"features"},
     "s2vt.evaluation.report": set(),
 }

@@ -106,8 +106,9 @@ def test_the_command_makes_these_descriptors_and_no_others(tmp_path):
     )
 
 
-def test_a_cut_file_is_refused(pictures, tmp_path):
-    config, media = pictures
+@pytest.mark.parametrize("storage", ["float16", "uint8"])
+def test_a_cut_file_is_refused(pictures, tmp_path, storage):
+    config, media = pictures[0].replace([f"features.storage={storage}"]), pictures[1]
     store = DescriptorStore(config, tmp_path)
     extract(store, media[:1], Extractor())
     data = store.path("m0").read_bytes()

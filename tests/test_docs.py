@@ -40,6 +40,7 @@ SCRIPTS = {  # command -> module with `main`
     "-m s2vt.synthetic.pretraining": "s2vt.synthetic.pretraining",
     "-m s2vt.synthetic.labels": "s2vt.synthetic.labels",
     "-m s2vt.features.imagenet": "s2vt.features.imagenet",
+    "-m s2vt.features.shards": "s2vt.features.shards",
     "-m s2vt.captioning.export": "s2vt.captioning.export",
     "-m s2vt.evaluation.report": "s2vt.evaluation.report",
     "-m benchmarks": "benchmarks.__main__",

@@ -95,8 +95,7 @@ def _sources(config, data):
     cells = DescriptorStore(config, data.store.data_dir, layer="mixed_10")
 
     def cells_of_a_frame(medium, rng):
-        frames = cells.load(medium)
-        return frames[rng.integers(len(frames))]
+        return cells.load(medium, rng.integers(cells.num_pictures))
 
     own, *joint = (Source(media, store) for media, store in data.training)
     share = config.training.frame_as_image_share

@@ -158,15 +158,19 @@ def _plain(value):
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def read_json(path):
-    """The value of a JSON file.
+def read_json(path, start=0, size=-1):
+    """The value of a JSON file, or of the JSON in a part of a file.
 
+    Args:
+        start, size: the bytes to read; -1: to the end.
     Raises:
         UserError: if there is no such file, or it is not JSON; names the line and column of the first error.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_bytes())
+        with open(path, "rb") as file:
+            file.seek(start)
+            return json.loads(file.read(size))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:

@@ -1,6 +1,6 @@
 """Descriptors: what the captioner reads of a medium (section 4.2), and the files that keep it.
 
-One float16 `.npy` a medium, made once:
+One `.npy` a medium, made once, float16 or, of cells with `features.storage=uint8`, 8-bit (`eight_bit`):
 
     DATA/<set>/descriptors/<weights>/<layer>/meta.json      how they were made
                                             /failed.tsv     id<TAB>reason of media without descriptors
@@ -9,7 +9,7 @@ One float16 `.npy` a medium, made once:
                                             /<id>.json      geometry; of a video the sampled frames and their times
 
 An `.npy` is renamed into place when all of a medium's files are written: it is there exactly if the medium is done.
-`extraction` writes these files.
+`extraction` writes these files; `shards` packs those of many media into a few (`packed`).
 
 Letters: m frames (1 for a picture), G*G cells row by row from the upper left and D channels of the network, N
 descriptors.
@@ -29,7 +29,7 @@ from s2vt.data.files import atomic_path, read_json, write_json
 from s2vt.data.geometry import Geometry
 from s2vt.data.pictures import MAX_PIXELS
 from s2vt.errors import UserError, listed
-from s2vt.features import networks
+from s2vt.features import eight_bit, networks, packed
 
 # --- what the captioner reads ---------------------------------------------------------------------------------------
 
@@ -117,7 +117,8 @@ class DescriptorStore:
         layer: "pool_3" or "mixed_10".
         folder: of the files.
         num_pictures: m of every medium.
-        shape: of one medium's `.npy`.
+        shape: of one medium's descriptors.
+        dtype: of its `.npy` as this config writes it: of an array of `shape`, or of an `eight_bit` record.
     """
 
     def __init__(self, config, data_dir, layer=None):
@@ -130,6 +131,10 @@ class DescriptorStore:
         frames = (self.num_pictures,) if config.media == "video" or self.layer == "pool_3" else ()
         cells = (self.network.grid.num_cells,) if self.layer == "mixed_10" else ()
         self.shape = (*frames, *cells, self.network.num_channels)
+        self._dtypes = {"float16": np.dtype((np.float16, self.shape))}  # of files that can be read
+        if self.layer == "mixed_10":
+            self._dtypes["uint8"] = eight_bit.record_of(self.shape)
+        self.dtype = self._dtypes.get(config.features.storage, self._dtypes["float16"])
 
     def _tag(self):
         """The name of the folder of all layers: the network's, and how it sees pictures if not as it usually does."""
@@ -151,6 +156,7 @@ class DescriptorStore:
             **view,
             "num_frames": self.num_pictures,
             "precision": features.precision,
+            "storage": features.storage,
         }
 
     def command(self, split=None):
@@ -159,19 +165,18 @@ class DescriptorStore:
         parts = ["python", "preprocessing.py", "--dataset", self.config.dataset]
         parts += ["--split", split] if split else []
         parts += ["--layer", self.layer, "--weights", features.weights]
-        for name in ("resize", *SEEN, "num_frames", "precision"):
+        for name in ("resize", *SEEN, "num_frames", "precision", "storage"):
             if _is_unusual(features, name):
                 parts += ["--set", f"features.{name}={getattr(features, name)}"]
         parts += ["--data_dir", str(self.data_dir)] if self.data_dir != Path("DATA") else []
         return shlex.join(parts)
 
-    def check(self, precision=False):
+    def check(self, rounding=False):
         """Refuses a folder whose descriptors were made with other settings than the config's.
 
         Args:
-            precision: refuse those made with another precision of the CNN too, where meta.json names one. Readers
-                take any, because precisions differ by rounding only; a captioner's config names the one it was
-                trained on.
+            rounding: refuse those made with another precision of the CNN, or stored otherwise, too, where meta.json
+                names one. Readers take any, because these differ by rounding only.
         Raises:
             UserError: names the setting and both values.
         """
@@ -181,8 +186,10 @@ class DescriptorStore:
         found, expected = read_json(path), self.meta()
         if not isinstance(found, dict):
             raise UserError(f"{path} does not say what made the descriptors; run: {self.command()} --overwrite")
-        if not precision or "precision" not in found:
-            del expected["precision"]
+        found = {"storage": "float16", **found}  # older folders name none
+        for key in ("precision", "storage"):
+            if not rounding or key not in found:
+                del expected[key]
         for key, value in expected.items():
             if found.get(key) != value:
                 raise UserError(
@@ -198,13 +205,13 @@ class DescriptorStore:
         """
         networks.digest(self.config.features.weights)
         try:
-            self.check(precision=True)
+            self.check(rounding=True)
         except UserError:
             return None
         return read_json(self.folder / "meta.json")
 
     def path(self, medium_id):
-        """The descriptors' file.
+        """The descriptors' file, where they have one of their own.
 
         Raises:
             UserError: if the id is no plain file name, or that of meta.json.
@@ -213,25 +220,40 @@ class DescriptorStore:
             raise UserError(f"{medium_id!r} cannot name a descriptor file; rename the medium to something like video1")
         return self.folder / f"{medium_id}.npy"
 
-    def __contains__(self, medium_id):
-        return self.path(medium_id).exists()
+    def _place(self, medium_id, kind="npy"):
+        """The `packed.Place` of one of a medium's files, or None."""
+        return packed.place_of(self.folder, self.path(medium_id).with_suffix(f".{kind}").name)
 
-    def load(self, medium):
-        """The descriptors of one medium as they are in their file, memory-mapped.
+    def __contains__(self, medium_id):
+        return self._place(medium_id) is not None
+
+    def opened(self, medium):
+        """The memory-mapped content of one medium's file: its descriptors, float16, or an `eight_bit` record of them.
 
         Raises:
-            UserError: if they are missing or damaged.
+            UserError: if it is missing or damaged.
         """
-        path = self.path(medium.id)
-        if not path.exists():
+        place = self._place(medium.id)
+        if place is None:
             raise UserError(f"no {self.layer} descriptors of {medium.id}; run: {self.command(medium.split)}")
         try:
-            array = np.lib.format.open_memmap(path, mode="r")
-            if (array.dtype, array.shape) != (np.float16, self.shape):
+            array = packed.mapped(place)
+            if np.dtype((array.dtype, array.shape)) not in self._dtypes.values():
                 raise ValueError(f"{array.dtype} {array.shape} instead of float16 {self.shape}")
             return array
         except Exception as error:  # on damaged files NumPy raises nearly anything
-            raise UserError(f"{path} is damaged ({error}); delete it, then: {self.command()}") from None
+            raise UserError(f"{place.path} is damaged ({error}); delete it, then: {self.command()}") from None
+
+    def load(self, medium, frame=...):
+        """The descriptors of one medium, float16: memory-mapped, or made from 8-bit cells.
+
+        Args:
+            frame: index of the only frame to be read; by default all are.
+        Raises:
+            UserError: if they are missing or damaged.
+        """
+        array = self.opened(medium)
+        return array[frame] if array.dtype == np.float16 else eight_bit.unpack(array, frame)
 
     def v(self, medium):
         """What the captioner reads of a medium, (N, D).
@@ -251,14 +273,21 @@ class DescriptorStore:
             raise ValueError(f"cells are in a store of mixed_10, not of {self.layer}")
         return descriptors_of(self.load(medium).reshape(self.num_pictures, *self.shape[-2:]), self.config)
 
+    def record(self, medium):
+        """The content of the medium's JSON, as `details_of` made it.
+
+        Raises:
+            UserError: if it is missing or not JSON.
+        """
+        return read_json(*(self._place(medium.id, "json") or [self.folder / f"{medium.id}.json"]))
+
     def details(self, medium):
         """Geometry of the medium, and its sampled frames' indices and times in seconds.
 
         Raises:
             UserError: if their file is missing or damaged.
         """
-        path = self.folder / f"{medium.id}.json"
-        values = read_json(path)
+        values, path = self.record(medium), self.folder / f"{medium.id}.json"
         try:
             indices, times = np.asarray(values["indices"], int), np.asarray(values["times"], float)
             if indices.shape != times.shape or indices.shape not in ((0,), (self.num_pictures,)) or (indices < 0).any():
@@ -283,13 +312,17 @@ class DescriptorStore:
             UserError: if a file cannot be written.
         """
         cells = np.asarray(cells, np.float16).reshape(self.num_pictures, self.network.grid.num_cells, -1)
+        content = cells
+        if self.config.features.storage == "uint8":
+            content = eight_bit.pack(cells.reshape(self.of_layer("mixed_10").shape))
+            cells = eight_bit.unpack(content).reshape(cells.shape)  # as a file of them gives them
         if self.layer == "pool_3":
-            cells = cells.mean(axis=1, dtype=np.float32).astype(np.float16)
+            content = cells.mean(axis=1, dtype=np.float32).astype(np.float16)
         if not (self.folder / "meta.json").exists():
             write_json(self.folder / "meta.json", {**meta, "layer": self.layer})
         write_json(self.folder / f"{medium.id}.json", details)
         with atomic_path(self.path(medium.id)) as partial, open(partial, "wb") as file:
-            np.save(file, cells.reshape(self.shape), allow_pickle=False)
+            np.save(file, content.reshape(self.dtype.shape), allow_pickle=False)
 
     def failures(self):
         """{id: reason} of the media that were missing or not decodable when they were last tried (failed.tsv)."""
@@ -322,7 +355,7 @@ class DescriptorStore:
         left_out = {medium.id: failed[medium.id] for medium in media if medium.id in failed}
         present = [medium for medium in media if medium.id not in left_out]
         for medium in present:
-            self.load(medium)
+            self.opened(medium)
         if left_out and not present:
             where = self.folder / "failed.tsv"
             raise UserError(f"all of these {len(media)} media are missing or cannot be decoded; see {where}")

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import math
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ import numpy as np
 
 from s2vt.config import Config
 from s2vt.data import datasets
-from s2vt.data.files import lock, read_json
+from s2vt.data.files import lock
 from s2vt.data.geometry import Geometry, resize
 from s2vt.data.pictures import MediaError
 from s2vt.data.sampling import sample_medium
 from s2vt.errors import UserError
-from s2vt.features import networks
+from s2vt.features import networks, packed
 from s2vt.features.descriptors import DescriptorStore, details_of
 from s2vt.workers import here
 
@@ -173,11 +174,14 @@ def _stale_files(store, media, overwrite):
     """The files to delete: with `overwrite` these media's, or all of them if they were made with other settings.
 
     Raises:
-        UserError: without `overwrite`, if they were made with other settings.
+        UserError: without `overwrite`, if they were made with other settings; with it, if they are packed.
     """
+    if overwrite and packed.index_of(store.folder) is not None:
+        unpack = shlex.join(["python", "-m", "s2vt.features.shards", str(store.folder), "--unpack"])
+        raise UserError(f"the descriptors in {store.folder} are packed and cannot be made again; first run: {unpack}")
     if not overwrite:
         if (store.folder / "meta.json").exists():
-            store.check(precision=True)
+            store.check(rounding=True)
         return []
     if store.fitting_meta():
         return [store.path(medium.id) for medium in media if medium.id in store]
@@ -189,7 +193,7 @@ def _all_averaged(cells, media, stale):
     if not cells.fitting_meta() or any(cells.path(medium.id) in stale for medium in media):
         return False
     try:
-        return all(cells.load(medium) is not None for medium in media)
+        return all(cells.opened(medium) is not None for medium in media)
     except UserError:  # missing or damaged
         return False
 
@@ -200,7 +204,7 @@ def _check_room(folder, stores, stale):
     Args:
         stores: one for each file to be written.   stale: files to be deleted first.
     """
-    sizes = [math.prod(store.shape) * np.dtype(np.float16).itemsize + FILE_OVERHEAD for store in stores]
+    sizes = [store.dtype.itemsize + FILE_OVERHEAD for store in stores]
     needed = sum(sizes) - sum(path.stat().st_size for path in stale)
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if needed > free:
@@ -277,7 +281,7 @@ class _Extraction:
                 array = self.cells.load(medium)
         if array is None:
             return sample_inputs(medium.path, self.config)
-        self._save(medium, read_json(self.cells.folder / f"{medium.id}.json"), array)
+        self._save(medium, self.cells.record(medium), array)
 
     def _pictures(self, decoded):
         """Yields (medium, SampledMedium, i) for each distinct picture i, or (medium, why it failed, None) without any.

@@ -10,14 +10,34 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.timing import RESULTS
+
 
 def measure(data_dir="DATA", dataset="MovingShapes", media=16, nodes=2):
     """The first media of the test split. A start is a process with the engine and its network loaded; seconds and CPU
-    seconds count from there on."""
+    seconds count from there on. Draws results/cluster.png."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         numbers = {"without Ray": 0, **{f"nodes: {n}": n for n in range(1, nodes + 1)}}
-        return {name: row(folder / str(n), n, data_dir, dataset, media) for name, n in numbers.items()}
+        rows = {name: row(folder / str(n), n, data_dir, dataset, media) for name, n in numbers.items()}
+    draw([row["media/s"] for row in rows.values()])
+    return rows
+
+
+def draw(rates):
+    """media/s over nodes, beside so many times the rate of one process. rates: without Ray, then of 1, 2, ... nodes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 2.8), layout="constrained")
+    axis, nodes = figure.subplots(), np.arange(1, len(rates))
+    axis.plot([0, *nodes], rates[0] * np.array([0, *nodes]), color="#c0c0c0", label="nodes x one process without Ray")
+    axis.plot(nodes, rates[1:], "o", color="#1a1a1a", label="measured")
+    axis.axvline(os.cpu_count(), color="#c0c0c0", linestyle=":", label="cores of the machine")
+    axis.set(xlabel="nodes of one core", ylabel="media/s", xlim=(0, None), ylim=(0, None), xticks=nodes)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize="small", loc="lower right")
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "cluster.png", dpi=150)
 
 
 def row(folder, number, data_dir, dataset, media):

@@ -293,11 +293,13 @@ MAP_ROWS = (
     ("random, or uniform", {"show": beside("random", "uniform")}),
     ("center, or middle", {"show": beside("center", "middle")}),
 )
-MAP_COLUMNS = (
-    ("pointing", {"part": "ours", "table": "space"}),
-    ("attention correctness", {"part": "ours", "table": "attention correctness, phrase"}),
-    ("right moment", {"part": "ours", "table": "time: object"}),
-    ("right moment, events", {"part": "ours", "table": "time: event"}),
+LOCALIZED = (  # of maps side by side: columns whose part is that of `MAPS_OF`
+    ("pointing", {"table": "space"}),
+    ("attention correctness", {"table": "attention correctness, phrase"}),
+    ("right moment", {"table": "time: object"}),
+    ("right moment, events", {"table": "time: event"}),
+)
+ASKED = (
     *(
         (f"{curve}, {domain}", {"part": "faithfulness", "table": curve_name(curve, domain)})
         for domain in DOMAINS
@@ -315,6 +317,11 @@ MAP_COLUMNS = (
             ("seconds", "seconds"),
         )
     ),
+)
+MAPS_OF = (  # captioners whose maps stand side by side, and the part of their scores against boxes
+    *((f"{dataset}{kind}", "maps") for dataset in ("StillShapes", "MovingShapes") for kind in SHAPES_CAPTIONERS),
+    *((f"Flickr30k{kind}", "maps") for kind in ("-plain", "-soft", "-s2vt")),
+    *((f"Flickr30k{kind}", "ours") for kind in ("", "-light")),
 )
 PHOTOGRAPHS = (  # what a table's captioners have in common, (each one's title, its run)
     (
@@ -477,13 +484,10 @@ TABLES = (
             name=f"{captioner}_maps".replace("-", "_"),
             corner="map, protocol ours",
             rows=MAP_ROWS,
-            columns=MAP_COLUMNS,
+            columns=(*((title, {"part": part, **cell}) for title, cell in LOCALIZED), *ASKED),
             common={"captioner": captioner},
         )
-        for captioner in (
-            *(f"{dataset}{kind}" for dataset in ("StillShapes", "MovingShapes") for kind in SHAPES_CAPTIONERS),
-            *(f"Flickr30k{kind}" for kind in ("", "-plain", "-light", "-s2vt", "-soft")),
-        )
+        for captioner, part in MAPS_OF
     ),
     Grid(
         name="StillShapes_classes",

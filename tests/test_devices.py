@@ -4,6 +4,7 @@ JAX splits the CPU into devices when it starts, so this runs in processes of its
 stand-ins, and so has TensorBoard, which would load TensorFlow: it takes 4 s, and Keras on JAX does without.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import cfg
+import s2vt
 from s2vt.captioning.devices import Devices
 from s2vt.data.files import read_json, write_json
 from s2vt.errors import UserError
@@ -75,13 +77,13 @@ class _Store:
         return np.random.default_rng(medium.number).normal(size=(N, D)).astype(np.float16)
 
 
-def batches_of(config, share=None):
+def batches_of(config, share=None, readings=()):
     from s2vt.data.batches import CaptionBatches, Source
     from s2vt.data.text import Vocabulary
 
     media = [_Medium(k) for k in range(5)]
     vocabulary = Vocabulary.from_captions([caption for medium in media for caption in medium.captions], 1)
-    return CaptionBatches([Source(media, _Store())], vocabulary, config, seed=1, share=share), vocabulary
+    return CaptionBatches([Source(media, _Store(), readings)], vocabulary, config, seed=1, share=share), vocabulary
 
 
 def fitted(config, devices):
@@ -125,8 +127,12 @@ def test_losses_that_couple_a_batch_are_those_of_one_device():
     ended(start("compare_losses()", devices=4))
 
 
+# Rows of padding, of which the losses of `contrast`, `distillation` and `fitting` count none.
+PADDING = {"y": -1, "words": -1, "picture": -1, "query": -1, "asked": -1}
+
+
 def test_processes_share_the_rows_of_a_batch():
-    from s2vt.data.batches import PADDING, Share
+    from s2vt.data.batches import Share
 
     config = cfg.FLICKR30K.replace(
         ["training.batch_size=6", "training.captions_per_medium=2", "model.contrast=1", "model.distillation=1"]
@@ -150,6 +156,105 @@ def test_processes_share_the_rows_of_a_batch():
     assert sorted(read[0]) == [0, 1, 2, 3, 4]
     assert read[1] + read[2][:1] == read[0][:2] + read[0][3:] + read[0][2:3]  # 2 of 3, then 2 of 2; 1 of 3, then none
     assert read[2][1:] == [read[0][3]]  # read for its shape alone: all rows are padding
+
+
+def test_processes_read_with_the_random_numbers_of_one():
+    from s2vt.data.batches import Share
+
+    config = cfg.FLICKR30K.replace(["training.batch_size=3", "training.captions_per_medium=1"])
+    readings = ((1.0, lambda medium, rng: rng.normal(size=(N, D))),)
+    whole, _ = batches_of(config, readings=readings)
+    parts = [batches_of(config, Share(devices=4, processes=2, process=process), readings)[0] for process in (0, 1)]
+    for k in range(len(whole)):
+        joined = np.concatenate([part[k]["v"] for part in parts])
+        np.testing.assert_array_equal(joined, np.pad(whole[k]["v"], ((0, 4 - len(whole[k]["v"])), (0, 0), (0, 0))))
+
+
+def test_a_process_has_its_share_of_all_devices():
+    from s2vt.data.batches import Share
+
+    assert Devices(3, "host:1", 2, 1).share == Share(devices=6, processes=2, process=1)
+    assert Devices(4).share == Share(devices=4) and Devices().share == Share()
+
+
+# --- what processes tell one another --------------------------------------------------------------------------------
+
+
+class _Engine:
+    """Stands in for `engine`.
+
+    Attributes:
+        asked: arguments of all calls.
+    """
+
+    def __init__(self, monkeypatch, sent=None, error=None):
+        self.asked, self.sent, self.error = [], sent, error
+        monkeypatch.setattr(s2vt, "engine", self, raising=False)
+
+    def join(self, *given):
+        self.asked.append(given)
+        if self.error:
+            raise self.error
+
+    def from_first(self, number):
+        self.asked.append(number)
+        return number if self.sent is None else self.sent
+
+    def data_parallel(self, number):
+        self.asked.append(number)
+        return self
+
+    @contextlib.contextmanager
+    def scope(self):
+        self.asked.append("begun")
+        yield
+        self.asked.append("ended")
+
+
+FIRST, SECOND = (Devices(1, "host:1", 2, process, patience=7) for process in (0, 1))
+
+
+def test_process_0_decides_and_tells_the_others(monkeypatch):
+    engine = _Engine(monkeypatch)
+    assert Devices().writes and FIRST.writes and not SECOND.writes
+    assert Devices(4).from_first(lambda: 3) == 3 and not engine.asked
+    assert FIRST.from_first(lambda: 3) == 3 and engine.asked == [3]
+    _Engine(monkeypatch, sent=0)
+    assert SECOND.from_first(lambda: pytest.fail("process 0 decides")) == 0
+
+
+def test_the_others_end_where_process_0_cannot_go_on(monkeypatch):
+    engine = _Engine(monkeypatch)
+
+    def refuse():
+        raise UserError("the run exists")
+
+    with pytest.raises(UserError, match="the run exists"):
+        FIRST.from_first(refuse)
+    (told,) = engine.asked  # else they would wait for ever
+    _Engine(monkeypatch, sent=told)
+    with pytest.raises(UserError, match="process 0 could not go on; its message says why"):
+        SECOND.from_first(lambda: 3)
+
+
+def test_processes_wait_for_one_another(monkeypatch):
+    engine = _Engine(monkeypatch)
+    Devices(4).join()
+    assert not engine.asked
+    SECOND.join()
+    assert engine.asked == [("host:1", 2, 1, 7)]
+    _Engine(monkeypatch, error=RuntimeError("deadline\n exceeded"))
+    with pytest.raises(UserError, match=r"^--coordinator host:1: the 2 processes .* within 7 s \(deadline exceeded\)"):
+        FIRST.join()
+
+
+def test_several_processes_of_one_device_are_several_devices(monkeypatch):
+    engine = _Engine(monkeypatch)
+    with Devices().distributed():
+        assert not engine.asked
+    with SECOND.distributed():
+        assert engine.asked == [1, "begun"]
+    assert engine.asked == [1, "begun", "ended"]
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------------
@@ -251,10 +356,14 @@ def _training_media(place):
     ("devices", "message"),
     [
         (Devices(0), "--devices 0, --processes 1: expected 1 or more"),
+        (Devices(processes=0), "--devices 1, --processes 0: expected 1 or more"),
         (Devices(processes=2, coordinator="a:1", process=2), "--process 2: expected 0 to 1"),
+        (Devices(processes=2, coordinator="a:1", process=-1), "--process -1: expected 0 to 1"),
         (Devices(processes=2), "--processes 2 --coordinator None: several processes need both"),
         (Devices(coordinator="a:1"), "--processes 1 --coordinator a:1: several processes need both"),
         (Devices(processes=2, coordinator="a"), "--coordinator a: expected HOST:PORT of process 0"),
+        (Devices(processes=2, coordinator="a:123456"), "--coordinator a:123456: expected HOST:PORT of process 0"),
+        (Devices(processes=2, coordinator="a b:1"), "--coordinator a b:1: expected HOST:PORT of process 0"),
     ],
 )
 def test_flags_that_make_no_sense(devices, message, monkeypatch):
@@ -273,3 +382,12 @@ def test_other_engines_say_which_one_is_needed(engine, monkeypatch):
         UserError, match=f"^training on 6 devices needs .* is {engine or 'tensorflow'}.*KERAS_BACKEND=jax"
     ):
         Devices(3, "host:1", 2, 1).check()
+    with pytest.raises(UserError, match="^training on 2 devices"):
+        SECOND.check()
+
+
+def test_keras_on_jax_without_jax_says_so(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install jax"):
+        Devices(2).check()

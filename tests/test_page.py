@@ -20,6 +20,7 @@ from PIL import Image
 
 from s2vt.data.geometry import Geometry, Grid
 from s2vt.data.phrases import Change, Phrase, phrases_at
+from s2vt.data.video import at_rate
 from s2vt.errors import UserError
 from s2vt.rendering import drawing, odds, page
 from s2vt.saliency import heatmaps
@@ -548,6 +549,10 @@ def test_dragging_over_words_sums_their_losses(visit, tmp_path):
     assert shown(tab) == ["red", "stops"]
     same(map_of(tab), expected_map([1, 3], 0, num_frames=1))
     assert tab.locator("#shown").text_content() == "Evidence for “red stops”, 2 words summed"
+    for word, key, words in ((0, "Control", "a red stops"), (2, "Shift", "a red car"), (3, None, "stops"),
+                             (1, "Shift", "red car stops")):  # fmt: skip
+        tab.locator(".word").nth(word).click(modifiers=[key] if key else [])
+        assert " ".join(shown(tab)) == words
 
 
 def test_the_words_asked_for_are_shown_first(visit, tmp_path):
@@ -576,7 +581,7 @@ def test_the_sentence_by_keyboard(visit, tmp_path):
     for keys, words in (
         ("Home", [0]), ("ArrowRight", [1]), ("Shift+ArrowRight", [1, 2]), ("Control+ArrowRight", [1, 2]),
         (" ", [1, 2, 3]), ("ArrowLeft", [2]), ("Enter", [2]), ("End", [3]), ("ArrowRight", [3]),
-        ("Control+a", [0, 1, 2, 3]),
+        ("ArrowUp", [2]), ("ArrowDown", [3]), ("ArrowDown", [3]), ("Control+a", [0, 1, 2, 3]),
     ):  # fmt: skip
         tab.keyboard.press(keys)
         assert shown(tab) == [WORDS[word] for word in words], keys
@@ -622,6 +627,60 @@ def test_time_moves_the_map_the_cursor_and_the_clip(visit, tmp_path):
     assert tab.evaluate("state.time") == pytest.approx(1.0)
     tab.keyboard.press("p")
     assert tab.evaluate("state.time") == TIMES[int(np.argmax(e))]
+    tab.evaluate("goTo(1.2)")
+    for key, seconds in ((".", 1.3), ("PageDown", 0.3), ("ArrowLeft", 0.2), ("ArrowUp", 0.3), ("ArrowDown", 0.2),
+                         ("PageDown", 0), ("PageUp", 1.0), ("PageUp", 2.0), ("ArrowRight", 2.0)):  # fmt: skip
+        tab.locator("#time").press(key)
+        assert tab.evaluate("state.time") == pytest.approx(seconds), key
+
+
+@pytest.mark.parametrize(("rate", "last"), [(1.25, 16), (0.4, 0)])
+def test_all_sampled_frames_are_on_the_time_line_of_a_clip_of_few_frames(visit, tmp_path, rate, last):
+    """With --stride, the last frame that is shown may lie before the last sampled one, at 2 s."""
+    panel = page.Panel(explanation(), LOOK, said=page.Said(vocabulary=VOCABULARY))
+    page.video_page(tmp_path / "a.html", at_rate(frames(), rate, 10), rate, [panel], page.PageContent("a"))
+    tab = visit(tmp_path / "a.html")
+    path = np.array(re.findall(r"[\d.]+", tab.locator("#curve .line").get_attribute("d")), float).reshape(-1, 2)
+    np.testing.assert_allclose(path[:, 0], np.divide(TIMES, 2) * 1000)
+    tab.locator("#opacity").fill("0")
+    tab.evaluate("goTo(9)")
+    assert tab.evaluate("state.time") == TIMES[-1] and tab.evaluate("Number($('time').max)") == TIMES[-1]
+    same(map_of(tab), expected_map([0, 1, 2, 3], 4))
+    wait(tab, "!video.seeking")
+    tab.evaluate("() => { window.seeks = 0; video.addEventListener('seeked', () => { window.seeks += 1; }); }")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("window.seeks") == 0  # the frame is there, and is not sought again
+    np.testing.assert_allclose(stage(tab)[20:-20, 20:-20].mean(), GREYS[last], atol=3)
+
+
+def test_dots_bars_and_readout_are_of_their_frame_and_word(visit, tmp_path):
+    tab = visit(write_video(tmp_path / "a.html", chosen=(2,)))
+    evidence = explanation().maps["nll"].frames
+    e, alpha = heatmaps.temporal_saliency(evidence, SIGMA), heatmaps.temporal_alpha(evidence[2], SIGMA)
+    dots = tab.evaluate("[...$('samples').children].map((dot) => [parseFloat(dot.style.left), dot.className])")
+    assert dots == [[50 * time, "peak" if k == np.argmax(e[2]) else ""] for k, time in enumerate(TIMES)]
+    for seconds, share, nearest in ((1.3, 0.6, 3), (1.2, 0.4, 2)):
+        tab.evaluate("seconds => goTo(seconds)", seconds)
+        same(
+            tab.evaluate("wordElements.map((element) => Number(element.style.getPropertyValue('--e0')))"),
+            (1 - share) * e[:, 2] + share * e[:, 3],
+        )
+        assert tab.locator("#readout").text_content().startswith(f"{seconds:.2f} s · α {alpha[nearest]:.3f} ")
+        assert f"alpha {alpha[nearest]:.3f}" in tab.locator("#time").get_attribute("aria-valuetext")
+
+
+def test_the_description_says_where_and_when(visit, tmp_path):
+    tab = visit(write_picture(tmp_path / "a.html", chosen=(2,)))
+    label = tab.locator("#map").get_attribute("aria-label")
+    assert label == "Saliency map of “car”: strongest, upper right"  # row 1, column 6
+    cells, pooled = losses(1)
+    pooled[2], cells[2] = 9, 9
+    pooled[2, 1], cells[2, 1, 6, 3] = 1, 1
+    late = ((3 + time, frame) for time, frame in frames())
+    said = explanation(times=np.add(TIMES, 3), nll=(cells, pooled))
+    tab = visit(write_video(tmp_path / "a.html", said, late, chosen=(2,)))
+    label = tab.locator("#map").get_attribute("aria-label")
+    assert label == "Saliency map of “car”: strongest at 3.5 seconds, lower centre"
 
 
 def test_the_curve_is_e_of_the_frames_and_alpha_is_told(visit, tmp_path):
@@ -710,7 +769,14 @@ def test_log_odds_are_those_of_python(visit, tmp_path, how):
     np.testing.assert_allclose(map_of(tab), e, atol=1e-3)
     np.testing.assert_allclose(tab.evaluate("Array.from(panels[0].scene.frames)"), curve, atol=1e-3)
     assert tab.locator("#shown").text_content().startswith("log q(red) − log q(dog)")
-    assert "“dog”" in tab.locator("#least").text_content() and "“red”" in tab.locator("#most").text_content()
+    limit = np.abs(heatmaps.upsample(found.cells[1], drawing.coarse(said.geometry), SIGMA)).max()
+    nats = "" if how == "frame" else f"{limit:.2f} nats: "
+    assert tab.locator("#least").text_content() == f"−{nats}“dog”"
+    assert tab.locator("#most").text_content() == f"+{nats}“red”"
+    path = np.array(re.findall(r"[\d.e-]+", tab.locator("#curve .line").get_attribute("d")), float).reshape(-1, 2)
+    np.testing.assert_allclose(1 - path[:, 1] / 50, curve, atol=1e-3)  # 0 in the middle
+    area = np.array(re.findall(r"[\d.e-]+", tab.locator("#curve .area").get_attribute("d")), float).reshape(-1, 2)
+    np.testing.assert_allclose(area, [(0, 50), *path, (1000, 50)])
     assert "nats" in tab.locator("#readout").text_content()
 
 

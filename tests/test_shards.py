@@ -6,8 +6,9 @@ import tarfile
 
 import numpy as np
 import pytest
-from small_stores import Extractor, no_network, picture_config, write_pictures
+from small_stores import Extractor, files_of, no_network, picture_config, write_pictures
 
+from s2vt.data.files import lock
 from s2vt.errors import UserError
 from s2vt.features import packed, shards
 from s2vt.features.descriptors import DescriptorStore
@@ -122,7 +123,7 @@ def test_packed_descriptors_are_not_made_again(made):
         extract(store, media, Extractor(), overwrite=True)
 
 
-@pytest.mark.parametrize("how", ["a cut index", "no index", "a cut shard", "no shard", "another index"])
+@pytest.mark.parametrize("how", ["a cut index", "no index", "a cut shard", "no shard", "another index", "a table"])
 def test_damage_is_named(made, how):
     store, media, _ = made
     shards.pack(store.folder)
@@ -130,12 +131,14 @@ def test_damage_is_named(made, how):
     path, message = {
         "a cut index": (index, "index.npy is damaged"), "no index": (index, "no mixed_10 descriptors of m6"),
         "a cut shard": (shard, "000000.tar is damaged"), "no shard": (shard, "000000.tar is damaged"),
-        "another index": (index, "index.npy is damaged"),
+        "another index": (index, "index.npy is damaged"), "a table": (index, "index.npy is damaged"),
     }[how]  # fmt: skip
     if how.startswith("no"):
         path.unlink()
     elif how == "another index":
         np.save(path, np.zeros(3, np.float32))
+    elif how == "a table":
+        np.save(path, np.load(path)[None])
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=message):
@@ -167,3 +170,141 @@ def test_the_command(made, capsys):
         shards.main([str(store.folder.parent)])
     with pytest.raises(SystemExit):
         shards.main([str(store.folder), "--size", "0"])
+
+
+def write_files(folder, contents):
+    """A folder of descriptor files of any content, {id: (bytes of .npy, bytes of .json)}."""
+    folder.mkdir(exist_ok=True)
+    (folder / "meta.json").write_text("{}")
+    for medium_id, content in contents.items():
+        for kind, data in zip(packed.FILES, content, strict=True):
+            (folder / f"{medium_id}.{kind}").write_bytes(data)
+
+
+def content_of(folder, medium_id):
+    """The bytes of a medium's files, wherever they lie."""
+    found = []
+    for kind in packed.FILES:
+        path, start, size = packed.place_of(folder, f"{medium_id}.{kind}")
+        found.append(path.read_bytes()[start:][: None if size == -1 else size])
+    return tuple(found)
+
+
+LONG = "clip-" + "7" * 120  # a name of more than 100 bytes has two headers in a tar
+
+
+def test_any_id_and_any_size_is_found(tmp_path):
+    """Ids that begin others, with dots and accents; sizes around tar's blocks; later ids that are longer."""
+    first = ["1", "10", "1.0", "1.0.npy", "é", "e", "名前", "Z"]
+    contents = {name: (name.encode() * 300, bytes([k]) * (510 + k)) for k, name in enumerate(first)}
+    contents |= {f"block{k}": (bytes([k]) * 512 * k, bytes([9 - k]) * 512) for k in range(3)}
+    later = {LONG: (b"long", b"{}"), "100": (b"100", b"[]"), "z" * 12: (b"z", b"")}
+    folder = tmp_path / "mixed_10"
+    for new, size in ((contents, 3000), (later, shards.GIGABYTE)):
+        write_files(folder, new)
+        assert shards.pack(folder, size) == len(new)
+    contents |= later
+    assert [path.name for path in folder.glob("*.*")] == ["meta.json"]
+    assert {name: content_of(folder, name) for name in contents} == contents
+    for name in ("", "1.", "0", "1.0.", "block", "ê", LONG[:-1], f"{LONG}7", "zzz", "名"):
+        assert packed.place_of(folder, f"{name}.npy") is None
+    assert shards.unpack(folder) == len(contents)
+    assert {name: content_of(folder, name) for name in contents} == contents
+
+
+CONTENTS = {f"m{k}": (bytes([k]) * 700, bytes([k, k])) for k in range(5)}
+
+
+class Killed(BaseException):
+    """Ends a command at any place."""
+
+
+def killed_at(monkeypatch, call, owner, name):
+    """Patches a function so that its call of this number kills."""
+    calls, function = [], getattr(owner, name)
+
+    def maybe(*given, **named):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return function(*given, **named)
+
+    monkeypatch.setattr(owner, name, maybe)
+
+
+@pytest.mark.parametrize("call", range(1, 11))
+def test_a_kill_while_files_are_removed_leaves_none_behind(tmp_path, monkeypatch, call):
+    write_files(tmp_path / "f", CONTENTS)
+    with monkeypatch.context() as patch:
+        killed_at(patch, call, shards.Path, "unlink")
+        with pytest.raises(Killed):
+            shards.pack(tmp_path / "f")
+    assert {name: content_of(tmp_path / "f", name) for name in CONTENTS} == CONTENTS
+    shards.pack(tmp_path / "f")
+    assert [path.name for path in (tmp_path / "f").glob("*.*")] == ["meta.json"]
+    assert {name: content_of(tmp_path / "f", name) for name in CONTENTS} == CONTENTS
+
+
+def test_shards_that_were_written_before_a_kill_are_not_written_again(tmp_path, monkeypatch):
+    """A medium is in one shard, as whoever reads the tars reads it once."""
+    write_files(tmp_path / "f", CONTENTS)
+    with monkeypatch.context() as patch:
+        killed_at(patch, 6, shards, "_added")  # m2.json
+        with pytest.raises(Killed):
+            shards.pack(tmp_path / "f", size=1)
+    shards.pack(tmp_path / "f", size=1)
+    names = []
+    for path in sorted((tmp_path / "f" / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            names += tar.getnames()
+    assert names == [f"m{k}.{kind}" for k in range(5) for kind in packed.FILES]
+
+
+@pytest.mark.parametrize("call", range(1, 11))
+def test_unpacking_goes_on_after_a_kill_and_keeps_newer_files(tmp_path, monkeypatch, call):
+    folder = tmp_path / "f"
+    write_files(folder, CONTENTS)
+    shards.pack(folder)
+    write_files(folder, {"m3": (b"newer", b"{}")})
+    expected = CONTENTS | {"m3": (b"newer", b"{}")}
+    with monkeypatch.context() as patch:
+        killed_at(patch, call, shards.Path, "write_bytes")
+        if call <= 8:  # two files of m3 are there
+            with pytest.raises(Killed):
+                shards.unpack(folder)
+            assert all((path.with_suffix(".json")).exists() for path in folder.glob("*.npy"))
+            assert {name: content_of(folder, name) for name in CONTENTS} == expected
+    shards.unpack(folder)
+    assert {name: content_of(folder, name) for name in CONTENTS} == expected and not (folder / "shards").exists()
+
+
+def test_nothing_to_pack_changes_nothing(tmp_path):
+    folder = tmp_path / "f"
+    write_files(folder, {})
+    assert shards.pack(folder) == 0 and not (folder / "shards").exists()
+    write_files(folder, CONTENTS)
+    shards.pack(folder)
+    (folder / "x.json").touch()  # of a medium whose extraction was killed
+    before = files_of(folder)
+    assert shards.pack(folder) == 0 and files_of(folder) == before
+
+
+@pytest.mark.parametrize("command", [shards.pack, shards.unpack])
+def test_one_process_at_a_time_packs(tmp_path, command):
+    write_files(tmp_path / "f", CONTENTS)
+    with lock(tmp_path, "wait"), pytest.raises(UserError, match="is being written by another process .* afterwards$"):
+        command(tmp_path / "f")
+
+
+def test_an_array_is_mapped_as_numpy_reads_it(tmp_path):
+    """Rows or columns first; and what is no array of numbers, or is shorter or longer than its place, is refused."""
+    array = np.arange(12, dtype=np.float16).reshape(3, 4)
+    for order in "CF":
+        np.save(tmp_path / "a.npy", np.asarray(array, order=order))
+        np.testing.assert_array_equal(packed.mapped(packed.Place(tmp_path / "a.npy")), array, strict=True)
+    for size in (151, 153):
+        with pytest.raises(ValueError, match=f"{size} bytes instead of 152"):
+            packed.mapped(packed.Place(tmp_path / "a.npy", 0, size))
+    np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        packed.mapped(packed.Place(tmp_path / "a.npy"))

@@ -23,8 +23,10 @@ from s2vt.explaining.captioners import GivenCaptioner, TrainedCaptioner
 from s2vt.explaining.request import views_of
 from s2vt.rendering import drawing, figure, page, storyboard, video
 from s2vt.rendering.drawing import Look, Shown
+from s2vt.saliency import heatmaps
 from s2vt.saliency.instead import Odds
 
+SIGMA = look().saliency.sigma_cells
 WORDS, TIMES, SIZE = ("a", "red", "car", "stops"), (0.0, 0.5, 1.0), (320, 240)
 
 
@@ -308,7 +310,12 @@ def test_a_word_is_chosen_for_both_panels(two):
         line = tab.locator("#curve .line").nth(k).get_attribute("d")
         path = np.array(re.findall(r"[\d.e-]+", line), float).reshape(-1, 2)
         np.testing.assert_allclose(1 - path[:, 1] / 100, one.look.curves(frames)[0], atol=1e-4)
-    assert tab.locator("#readout span").all_inner_texts()[0].startswith("A: α")
+        evidence = one.explanation.maps["nll"]
+        alpha = heatmaps.temporal_alpha(evidence.frames[2], SIGMA)[1]
+        assert tab.locator("#readout span").nth(k).inner_text() == f"{'AB'[k]}: α {alpha:.3f}"
+        loss = -heatmaps.upsample(evidence.cells[2], drawing.coarse(one.explanation.geometry), SIGMA)
+        ends = [f"e = 0: {loss.max():.2f} nats lost", f"e = 1: {loss.min():.2f} nats lost"]
+        assert tab.locator("figure").nth(k).locator(".ends span").all_text_contents() == ends
     assert tab.locator("figcaption strong").all_inner_texts() == ["A", "B"]
     tab.locator("#time").fill("1")
     tab.wait_for_timeout(300)

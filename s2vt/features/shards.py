@@ -23,7 +23,7 @@ GIGABYTE = 1_000_000_000
 def pack(folder, size=GIGABYTE, progress=lambda ids, total: ids):
     """Packs what lies in a folder as files of its own. Those are removed once the index names their copies.
 
-    A killed command leaves the files, or their copies, or both; the same command goes on.
+    A killed command leaves the files, or their copies, or both; the same command goes on after the last whole shard.
 
     Args:
         folder: DATA/<set>/descriptors/<weights>/<layer>.
@@ -38,24 +38,27 @@ def pack(folder, size=GIGABYTE, progress=lambda ids, total: ids):
     with lock(folder.parent, "pack them afterwards", writes=[folder, folder / SHARDS]):
         ids = sorted(path.stem for path in folder.glob("*.npy"))
         old = index_of(folder)
-        rows = [] if old is None else [row for row in old.tolist() if row[0].decode() not in set(ids)]
+        rows = {} if old is None else {row[0]: row for row in old.tolist()}
         shards = sorted((folder / SHARDS).glob("*.tar"))
         first = int(shards[-1].stem) + 1 if shards else 0
-        rows += _written(folder, iter(progress(ids, len(ids))), first, size)
-        if ids:
-            index = np.array(sorted(rows), record_of(max(len(row[0]) for row in rows)))
+        for of_shard in _written(folder, iter(progress(ids, len(ids))), first, size):
+            rows |= {row[0]: row for row in of_shard}
+            index = np.array(sorted(rows.values()), record_of(max(map(len, rows))))
             with atomic_path(folder / SHARDS / INDEX) as partial, open(partial, "wb") as file:
                 np.save(file, index, allow_pickle=False)
-        for medium_id in ids:
-            for kind in FILES:
-                (folder / f"{medium_id}.{kind}").unlink(missing_ok=True)
+            for row in of_shard:
+                (folder / f"{row[0].decode()}.npy").unlink()
+        for path in folder.glob("*.json"):  # those that a killed command left, too
+            if path.stem.encode() in rows:
+                path.unlink()
     return len(ids)
 
 
 def _written(folder, ids, k, size):
-    """Writes shards k, k + 1, ... of media; returns the rows of an index of them."""
-    rows, waiting = [], next(ids, None)
+    """Writes shards k, k + 1, ... of media; yields the rows of an index of each one when it is there."""
+    waiting = next(ids, None)
     while waiting is not None:
+        rows = []
         with (
             atomic_path(shard_path(folder, k)) as partial,
             tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar,
@@ -64,8 +67,8 @@ def _written(folder, ids, k, size):
                 places = [_added(tar, folder / f"{waiting}.{kind}") for kind in FILES]
                 rows.append((waiting.encode(), k, *places[0], *places[1]))
                 waiting = next(ids, None)
+        yield rows
         k += 1
-    return rows
 
 
 def _added(tar, path):

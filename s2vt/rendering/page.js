@@ -689,7 +689,8 @@ function listenToWords() {
 // --- time -----------------------------------------------------------------------------------------------------------
 
 const video = $("video");
-const lastTime = () => page.duration - 1 / page.frame_rate || 1; // when the last frame starts
+/** The end of the time line: when the last frame starts, or the last sampled one, which --stride may leave out; not 0. */
+const lastTime = () => Math.max(page.duration - 1 / page.frame_rate, page.times[m - 1]) || 1;
 
 /** Shows another moment. The video follows as fast as it can; the map is there at once. */
 function goTo(time) {
@@ -699,7 +700,7 @@ function goTo(time) {
 }
 
 function seek() {
-  const target = state.time + 0.25 / page.frame_rate; // well inside the frame
+  const target = Math.min(state.time + 0.25 / page.frame_rate, page.duration - 0.5 / page.frame_rate); // well inside the frame
   if (!video.seeking && Math.abs(video.currentTime - target) > 1e-3) video.currentTime = target;
 }
 

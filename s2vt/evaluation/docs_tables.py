@@ -290,8 +290,8 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
 SHAPES_CAPTIONERS = ("", "-soft_attention", "-mean_pool")  # endings of the names of runs
 MAP_ROWS = (
     *((kind, {"kind": kind, "show": own}) for kind in KINDS),
-    ("random, or uniform", {"show": beside("random", "uniform")}),
-    ("center, or middle", {"show": beside("center", "middle")}),
+    ("random, or uniform", {"kind": "", "show": beside("random", "uniform")}),
+    ("center, or middle", {"kind": "", "show": beside("center", "middle")}),
 )
 LOCALIZED = (  # of maps side by side: columns whose part is that of `MAPS_OF`
     ("pointing", {"table": "space"}),

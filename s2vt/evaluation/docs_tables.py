@@ -29,7 +29,7 @@ class Cell:
         captioner, part: the result file is docs/results/CAPTIONER_PART.json; part is a protocol, or "captions".
         table: of the file: one of `tables.TABLES`, or a metric of captions.
         show: (result, Cell) -> text, None if the result does not have it; one of the functions below.
-        kind: of map.
+        kind: of map; "" in a row of a baseline alone.
         over: another table of the same phrases: the value is the ratio of the two tables' averages.
     """
 
@@ -131,9 +131,9 @@ def beside(*names):
 
 
 def rounded(result, cell):
-    """The captioner's own run with three digits, without an interval: seconds, passes."""
+    """The captioner's own run with three digits or more, without an interval: seconds, passes."""
     value = cell.value(result, cell.own_row(result))
-    return None if value is None else f"{value:.3g}"
+    return None if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def phrases(result, cell):

@@ -16,11 +16,16 @@ SHORT, LONG = 3, 300  # seconds a target
 
 
 def fuzz(target, seconds, folder, before="pass"):
-    """(exit status, number of files read, what was printed). before: Python to run first."""
+    """(exit status, number of files read, what was printed). before: Python to run first.
+
+    libFuzzer limits the peak of memory, which on Linux begins with that of the process that started this one, here a
+    worker that has run thousands of tests. A shell in between starts it anew.
+    """
     code = f"import sys; sys.path.insert(0, {str(FUZZ.parent)!r}); import fuzz; {before}; fuzz.main()"
     result = subprocess.run(
-        [sys.executable, "-c", code, target, str(seconds), str(folder)], cwd=FUZZ.parents[1], capture_output=True,
-        text=True, errors="replace", timeout=600 + 2 * seconds, check=False, env={**os.environ, "TMPDIR": str(folder)},
+        ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code, target, str(seconds), str(folder)],
+        cwd=FUZZ.parents[1], capture_output=True, text=True, errors="replace", timeout=600 + 2 * seconds, check=False,
+        env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
     printed = result.stdout + result.stderr
     return result.returncode, sum(map(int, re.findall(r"Done (\d+) runs", printed))), printed

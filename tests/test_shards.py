@@ -79,7 +79,7 @@ def test_what_is_made_later_is_packed_into_more_shards_and_precedes_older_copies
     shards.pack(store.folder)
     extract(store, media, Extractor())
     assert loose(store) == ["m4.json", "m4.npy", "m5.json", "m5.npy", "m6.json", "m6.npy", "meta.json"]
-    details = store.record(media[0])
+    details = store.raw_details(media[0])
     store.write(media[0], details, np.full((64, 2048), 5), store.meta())
     assert store.load(media[0])[0, 0] == 5
     assert shards.pack(store.folder) == 4
@@ -130,7 +130,8 @@ def test_damage_is_named(made, how):
     index, shard = store.folder / "shards" / "index.npy", packed.shard_path(store.folder, 0)
     path, message = {
         "a cut index": (index, "index.npy is damaged"), "no index": (index, "no mixed_10 descriptors of m6"),
-        "a cut shard": (shard, "000000.tar is damaged"), "no shard": (shard, "000000.tar is damaged"),
+        "a cut shard": (shard, "000000.tar is damaged .*; delete .*/shards, then: python preprocessing"),
+        "no shard": (shard, "000000.tar is damaged .*; delete .*/shards, then: python preprocessing"),
         "another index": (index, "index.npy is damaged"), "a table": (index, "index.npy is damaged"),
     }[how]  # fmt: skip
     if how.startswith("no"):
@@ -148,7 +149,7 @@ def test_damage_is_named(made, how):
 def test_a_search_takes_few_looks(tmp_path):
     """An index is not read through: of a million ids at most about twenty are compared."""
     number = 1_000_000
-    index = np.zeros(number, packed.record_of(8))
+    index = np.zeros(number, packed.row_of(8))
     index["id"] = np.char.mod("%08d", np.arange(number)).astype("S8")
     index["npy"] = np.arange(number)
     (tmp_path / "shards").mkdir()

@@ -242,7 +242,12 @@ class DescriptorStore:
                 raise ValueError(f"{array.dtype} {array.shape} instead of float16 {self.shape}")
             return array
         except Exception as error:  # on damaged files NumPy raises nearly anything
-            raise UserError(f"{place.path} is damaged ({error}); delete it, then: {self.command()}") from None
+            raise self._damaged(medium, place, error) from None
+
+    def _damaged(self, medium, place, error):
+        """A UserError about one of a medium's files, which is made again when its `.npy`, or all shards, are deleted."""
+        delete = self.path(medium.id) if place.path.parent == self.folder else place.path.parent
+        return UserError(f"{place.path} is damaged ({error}); delete {delete}, then: {self.command()}")
 
     def load(self, medium, frame=...):
         """The descriptors of one medium, float16: memory-mapped, or made from 8-bit cells.
@@ -273,13 +278,16 @@ class DescriptorStore:
             raise ValueError(f"cells are in a store of mixed_10, not of {self.layer}")
         return descriptors_of(self.load(medium).reshape(self.num_pictures, *self.shape[-2:]), self.config)
 
-    def record(self, medium):
+    def raw_details(self, medium):
         """The content of the medium's JSON, as `details_of` made it.
 
         Raises:
             UserError: if it is missing or not JSON.
         """
-        return read_json(*(self._place(medium.id, "json") or [self.folder / f"{medium.id}.json"]))
+        return read_json(*self._details_place(medium))
+
+    def _details_place(self, medium):
+        return self._place(medium.id, "json") or packed.Place(self.path(medium.id).with_suffix(".json"))
 
     def details(self, medium):
         """Geometry of the medium, and its sampled frames' indices and times in seconds.
@@ -287,7 +295,7 @@ class DescriptorStore:
         Raises:
             UserError: if their file is missing or damaged.
         """
-        values, path = self.record(medium), self.folder / f"{medium.id}.json"
+        values = self.raw_details(medium)
         try:
             indices, times = np.asarray(values["indices"], int), np.asarray(values["times"], float)
             if indices.shape != times.shape or indices.shape not in ((0,), (self.num_pictures,)) or (indices < 0).any():
@@ -299,7 +307,7 @@ class DescriptorStore:
                 raise ValueError(f"of another network, {geometry.grid}")
             return geometry, indices.tolist(), times.tolist()
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{path} is damaged ({error}); delete {medium.id}.npy, then: {self.command()}") from None
+            raise self._damaged(medium, self._details_place(medium), error) from None
 
     def write(self, medium, details, cells, meta):
         """Writes one medium's files.

@@ -281,7 +281,7 @@ class _Extraction:
                 array = self.cells.load(medium)
         if array is None:
             return sample_inputs(medium.path, self.config)
-        self._save(medium, self.cells.record(medium), array)
+        self._save(medium, self.cells.raw_details(medium), array)
 
     def _pictures(self, decoded):
         """Yields (medium, SampledMedium, i) for each distinct picture i, or (medium, why it failed, None) without any.

@@ -29,7 +29,7 @@ class Place(NamedTuple):
     size: int = -1
 
 
-def record_of(longest):
+def row_of(longest):
     """The dtype of an index: an id of up to `longest` bytes, its shard, and where in it its files' bytes start, and
     how many they are."""
     places = [(f"{kind}{field}", "<u8") for kind in FILES for field in ("", "_size")]
@@ -82,7 +82,7 @@ def _mapped_index(path, changed):
     """changed: when, so that an index that was written again is read again."""
     try:
         index = np.lib.format.open_memmap(path, mode="r")
-        if index.ndim != 1 or index.dtype != record_of(index.dtype["id"].itemsize):
+        if index.ndim != 1 or index.dtype != row_of(index.dtype["id"].itemsize):
             raise ValueError(f"{index.dtype} {index.shape}")
         return index
     except FileNotFoundError:

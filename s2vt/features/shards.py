@@ -15,7 +15,7 @@ import numpy as np
 from s2vt import command_line
 from s2vt.data.files import atomic_path, lock
 from s2vt.errors import UserError
-from s2vt.features.packed import FILES, INDEX, SHARDS, index_of, place_of, record_of, shard_path
+from s2vt.features.packed import FILES, INDEX, SHARDS, index_of, place_of, row_of, shard_path
 
 GIGABYTE = 1_000_000_000
 
@@ -43,7 +43,7 @@ def pack(folder, size=GIGABYTE, progress=lambda ids, total: ids):
         first = int(shards[-1].stem) + 1 if shards else 0
         for of_shard in _written(folder, iter(progress(ids, len(ids))), first, size):
             rows |= {row[0]: row for row in of_shard}
-            index = np.array(sorted(rows.values()), record_of(max(map(len, rows))))
+            index = np.array(sorted(rows.values()), row_of(max(map(len, rows))))
             with atomic_path(folder / SHARDS / INDEX) as partial, open(partial, "wb") as file:
                 np.save(file, index, allow_pickle=False)
             for row in of_shard:

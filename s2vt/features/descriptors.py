@@ -245,7 +245,7 @@ class DescriptorStore:
             raise self._damaged(medium, place, error) from None
 
     def _damaged(self, medium, place, error):
-        """A UserError about one of a medium's files, which is made again when its `.npy`, or all shards, are deleted."""
+        """A UserError about one of a medium's files; it is made again when its `.npy`, or all shards, are deleted."""
         delete = self.path(medium.id) if place.path.parent == self.folder else place.path.parent
         return UserError(f"{place.path} is damaged ({error}); delete {delete}, then: {self.command()}")
 

@@ -1,7 +1,7 @@
 """Teacher forcing on many sentences and many descriptors at once, in bounded memory.
 
 Letters: N descriptors, R of them in a chunk, L descriptors that are read as one sequence, D channels, T words, V
-vocabulary, S sentences, Z numbers in a state.
+vocabulary, S sentences, Z numbers in a state, Z_1 of them in vectors, leaves of shape (R, n).
 
 The captioner is two callables, so that any encoder-decoder can be explained:
 
@@ -187,19 +187,22 @@ def _continued(tree):
 
 
 def bytes_per_row(v_shape, logits, state, states=0):
-    """Memory of one row of a chunk: 4 (L D + 4 (L - 1) Z + 2 V + (4 + states) Z) bytes, for float32.
+    """Memory of one row of a chunk: 4 (L D + 4 (L - 1) Z_1 + 2 V + (4 + states) Z) bytes, for float32.
 
     L D numbers of descriptors; V logits and their exponentials; Z numbers of state, which for an LSTM (Z = 2 H) exist
     before and after the step, with four gates (2 Z; more in a captioner whose update is not fused, see `lstm_update`);
-    for each further descriptor its input (Z / 2), gates (2 Z) and state, rounded up to 4 Z.
+    for each further descriptor, of the Z_1 numbers in vectors that a recurrent encoder carries along, its input (Z_1 /
+    2), gates (2 Z_1) and state, rounded up to 4 Z_1. Leaves of higher rank hold what was read, as attention needs it:
+    these are made once.
 
     Args:
-        v_shape: (D,) or (L, D).   logits, state: of one row, which give V and Z.
+        v_shape: (D,) or (L, D).   logits, state: of one row, which give V, Z and Z_1.
         states: number of states held besides the current one, from `states_held`.
     """
-    Z = sum(math.prod(leaf.shape) for leaf in keras.tree.flatten(state))
+    leaves = keras.tree.flatten(state)
+    Z, Z_1 = (sum(math.prod(leaf.shape) for leaf in leaves if len(leaf.shape) <= rank) for rank in (math.inf, 2))
     length = math.prod(v_shape[:-1])
-    return 4 * (math.prod(v_shape) + 4 * (length - 1) * Z + 2 * logits.shape[-1] + (4 + states) * Z)
+    return 4 * (math.prod(v_shape) + 4 * (length - 1) * Z_1 + 2 * logits.shape[-1] + (4 + states) * Z)
 
 
 def bytes_per_row_along(v_shape, logits, state):

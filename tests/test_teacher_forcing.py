@@ -174,7 +174,7 @@ def test_bytes_of_a_row_by_hand():
     logits, state = toy.step(toy.encode(np.zeros((1, 1, D), "float32")), None)
     assert bytes_per_row((D,), logits, state) == bytes_of_a_row() == 4 * (3 + 14 + 20)
     assert bytes_per_row((L, D), logits, state, 3) == bytes_of_a_row(L, 3) == 4 * (6 + 20 + 14 + 35)
-    read = np.zeros((1, L, 4))  # what attention looks at: counted as often as the state, and not once more for each of L
+    read = np.zeros((1, L, 4))  # what attention looks at counts once, not once more for each of L
     assert bytes_per_row((L, D), logits, (state, read), 3) == 4 * (6 + 20 + 14 + 7 * (5 + 8))
 
 

@@ -287,7 +287,11 @@ BACKBONES = (  # what they were trained with, and the endings of the runs that r
     ("ImageNet, then labels of whole frames", "-frames"),
     ("ImageNet", "-imagenet"),
 )
-SHAPES_CAPTIONERS = ("", "-soft_attention", "-mean_pool")  # endings of the names of runs
+SHAPES_CAPTIONERS = {  # besides S2VT: endings of the names of runs, and titles
+    "-soft_attention": "soft attention",
+    "-mean_pool": "mean pooling",
+    "-transformer": "transformer",
+}
 MAP_ROWS = (
     *((kind, {"kind": kind, "show": own}) for kind in KINDS),
     ("random, or uniform", {"kind": "", "show": beside("random", "uniform")}),
@@ -319,7 +323,7 @@ ASKED = (
     ),
 )
 MAPS_OF = (  # captioners whose maps stand side by side, and the part of their scores against boxes
-    *((f"{dataset}{kind}", "maps") for dataset in ("StillShapes", "MovingShapes") for kind in SHAPES_CAPTIONERS),
+    *((f"{dataset}{kind}", "maps") for dataset in ("StillShapes", "MovingShapes") for kind in ("", *SHAPES_CAPTIONERS)),
     *((f"Flickr30k{kind}", "maps") for kind in ("-plain", "-soft", "-s2vt")),
     *((f"Flickr30k{kind}", "ours") for kind in ("", "-light")),
 )
@@ -537,6 +541,11 @@ TABLES = (
             (f"{dataset}, {title}", {"captioner": dataset, "show": show})
             for dataset, run in (("StillShapes", "shipped"), ("MovingShapes", "shipped"), ("ShapeSequences", "one run"))
             for title, show in ((SEEDS, seeds), (run, own))
+        )
+        + tuple(
+            (f"{dataset}, {title}, one training", {"captioner": f"{dataset}{ending}", "show": own})
+            for dataset in ("StillShapes", "MovingShapes")
+            for ending, title in SHAPES_CAPTIONERS.items()
         )
         + tuple(
             (f"photographs, {trained}, {title}", {"captioner": run, "show": own})

@@ -1,5 +1,6 @@
 """Seconds from the start of visualization.py to a map on disk, descriptors already extracted, on two engines."""
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -17,24 +18,25 @@ MAPS = (  # data set, medium, sentence; the shipped captioners
 
 
 def measure(data_dir="DATA", repeats=5):
-    """A clip's storyboard and a picture's figure, each in a process of its own, on TensorFlow, and on JAX if it is
-    installed; JAX keeps what it compiles in the untimed first run."""
+    """A clip's storyboard and a picture's figure, each in a process of its own.
+
+    On TensorFlow, and on JAX where it is installed; JAX reads what it compiled in the untimed first run.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        engines = {"tensorflow": {}}
-        if importlib.util.find_spec("jax"):
-            kept = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-            engines["jax"] = kept
+        engines = ["tensorflow", *(["jax"] if importlib.util.find_spec("jax") else [])]
+        calls = {
+            f"{dataset} {medium}, {engine}": functools.partial(draw, engine, folder, data_dir, dataset, medium, words)
+            for dataset, medium, words in MAPS
+            for engine in engines
+        }
+        seconds = median_seconds(*calls.values(), repeats=repeats)
+        return {name: {"seconds": of_call} for name, of_call in zip(calls, seconds, strict=True)}
 
-        def draw(dataset, medium, sentence, engine):
-            command = [sys.executable, ROOT / "visualization.py", "--dataset", dataset, "--media_id", medium]
-            command += ["--sentence", sentence, "--data_dir", data_dir, "--output", f"{folder}/map.png"]
-            environment = {**os.environ, "KERAS_BACKEND": engine, **engines[engine]}
-            subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
 
-        rows = {}
-        for asked in MAPS:
-            seconds = median_seconds(*(lambda e=e, a=asked: draw(*a, e) for e in engines), repeats=repeats)
-            seconds = seconds if len(engines) > 1 else [seconds]
-            for engine, of_engine in zip(engines, seconds, strict=True):
-                rows[f"{asked[0]} {asked[1]}, {engine}"] = {"seconds": of_engine}
-        return rows
+def draw(engine, folder, data_dir, dataset, medium, sentence):
+    """Runs visualization.py on an engine; what it draws, and what JAX compiles, go into a folder."""
+    keep = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    command = [sys.executable, ROOT / "visualization.py", "--dataset", dataset, "--media_id", medium]
+    command += ["--sentence", sentence, "--data_dir", data_dir, "--output", f"{folder}/map.png"]
+    environment = {**os.environ, **keep, "KERAS_BACKEND": engine}
+    subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)

@@ -101,7 +101,7 @@ def machine():
         "engine": f"{engine} {importlib.import_module(engine).__version__}",
         "keras": f"Keras {keras.__version__}",
         "precision": keras.config.dtype_policy().name,
-        "device": ", ".join(keras.distribution.list_devices()),
+        "device": ", ".join(keras.distribution.list_devices()) if engine != "torch" else "torch's default",
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "python": f"Python {platform.python_version()}",
     }

@@ -294,11 +294,12 @@ class Plot:
 
 
 def _notes(series, drawn):
-    """What curves and maps of an explanation mean: of the curve, of the map and, if any row has one, of the second
-    curve: {note: what stands before it}.
+    """The legend of an explanation's curve and map, and of its dashed second curve if a row has one.
 
     Args:
         drawn: indices of the phrases that have a row.
+    Returns:
+        {text: the colours or dashes that are drawn before it, or None}.
     """
     look = series.shown.look
     notes = {look.curve_note(): look.shades}

@@ -132,7 +132,9 @@ class CaptionBatches(keras.utils.PyDataset):
         epoch: number of the first epoch; above 0 when training is resumed.
         share: what this process reads of each batch; None: all.
         """
-        super().__init__()
+        # With threads of its own to read, Keras turns off tf.data's autotuning, whose thread sleeps for up to a minute
+        # and is waited for at the end of every epoch.
+        super().__init__(workers=2, max_queue_size=4)
         self.sources, self.seed, self.shuffle = sources, seed or 0, seed is not None
         self.share = share or Share()
         self.readings = [  # (source, function, whether it draws random numbers)

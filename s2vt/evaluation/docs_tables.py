@@ -310,6 +310,10 @@ ASKED = (
         for curve in ("deletion", "insertion")
     ),
     *(
+        (f"{curve}, pixels", {"part": "pixels", "table": curve_name(curve, "space", "pixels")})
+        for curve in ("deletion", "insertion")
+    ),
+    *(
         (f"sanity: {stage}", {"part": "sanity", "table": similarity_name("space", stage, "Spearman")})
         for stage in ("output", "embedding", "network", OTHER)
     ),

@@ -1,9 +1,10 @@
 """Result files: scores of runs that the docs quote, docs/results/NAME.json.
 
 NAME is CAPTIONER_PART: the captioner, and the protocol of `--localize` (or "maps", of many kinds), "captions" of
-`--test`, "faithfulness" or "sanity"; of a classifier's classes the network, and the layer that is read. Runs that
-differ in their seed alone are named RUN-seed1, RUN-seed2, ...; the run without such an ending is the captioner's own.
-Of tables of maps a file holds the sums of each medium, from which averages and intervals are computed (`Tally`).
+`--test`, "faithfulness", "pixels" (`--faithfulness --pixels`) or "sanity"; of a classifier's classes the network, and
+the layer that is read. Runs that differ in their seed alone are named RUN-seed1, RUN-seed2, ...; the run without such
+an ending is the captioner's own. Of tables of maps a file holds the sums of each medium, from which averages and
+intervals are computed (`Tally`).
 """
 
 import functools

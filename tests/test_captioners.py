@@ -512,6 +512,24 @@ def test_a_step_in_bfloat16_differs_by_rounding_alone(name, v):
         assert np.linalg.norm(of_rounded - moved) < 0.2 * np.linalg.norm(moved) + 0.01, variable
 
 
+@pytest.mark.parametrize("name", CAPTIONERS)
+def test_a_captioner_decodes_while_it_is_trained_in_bfloat16(name, v):
+    """As after every epoch: `encode` and `step`, outside of `call`, where Keras casts no variables."""
+
+    def logits_of_words():
+        model = random_model(name)
+        state, found = model.encode(v), []
+        for word in (None, *Y.T[:-1]):
+            logits, state = model.step(state, word)
+            found.append(numbers(logits))
+        return np.stack(found)
+
+    expected = logits_of_words()
+    with _precision("mixed_bfloat16"):
+        found = logits_of_words()
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+
 def test_logits_of_listed_words(model, v):
     words = np.array([6, 0, 3, -1], "int32")
     logits = numbers(model({"v": v, "y": Y, "words": words}))

@@ -129,7 +129,7 @@ class Transformer(Captioner):
     def _encode(self, v):
         """Descriptors v (B, N, D), any float type -> State before the first word."""
         B = ops.shape(v)[0]
-        slots = ops.zeros((B, *self.blocks[0].of_words.shape_of(self.max_words)), self.compute_dtype)
+        slots = ops.zeros((B, *self.blocks[0].of_words.shape_of(self.max_words)), self.variable_dtype)
         return State(
             words=tuple((slots, slots) for _ in self.blocks),
             memory=self._memory(v),
@@ -141,7 +141,7 @@ class Transformer(Captioner):
         t, slot = state.t[:1], ops.arange(self.max_words)
         fresh = ops.equal(slot, ops.mod(t, self.max_words))[:, None]  # (S, 1)
         remembered = ops.where(slot <= t, 0.0, NEVER)  # (S,): all slots once they are full
-        x, words = (x + self._positions(t))[:, None], []
+        x, words = self._placed(x, t)[:, None], []
         for block, before, memory in zip(self.blocks, state.words, state.memory, strict=True):
             pairs = zip(block.keys_and_values(x), before, strict=True)
             words.append(tuple(ops.where(fresh, new, old) for new, old in pairs))
@@ -154,22 +154,22 @@ class Transformer(Captioner):
         t = ops.arange(ops.shape(inputs["y"])[1])
         ago = t[:, None] - t  # (T, T)
         remembered = ops.where(ops.logical_and(ago >= 0, ago < self.max_words), 0.0, NEVER)
-        x, weights = self._write(inputs["y"], training) + self._positions(t), []
+        x, weights = self._placed(self._write(inputs["y"], training), t), []
         for block, of_memory in zip(self.blocks, memory, strict=True):
             x, alphas = block(x, block.keys_and_values(x), of_memory, remembered, training=training)
             weights.append(alphas)
         return self.norm(x), weights
 
-    def _positions(self, t):
-        """`sinusoids` of positions t (T,), (T, H)."""
-        return ops.cast(sinusoids(t, self.units), self.compute_dtype)
+    def _placed(self, x, t):
+        """x (..., T, H) with the `sinusoids` of its positions t (T,) added."""
+        return x + ops.cast(sinusoids(t, self.units), x.dtype)
 
     def _memory(self, v, training=False):
         """Keys and values of descriptors v (B, N, D), for each layer a pair of (B, K, N, C)."""
         m = self.norm_of_memory(ops.matmul(ops.cast(v, self.compute_dtype), self.W_x) + self.b_x)
         m = self.input_dropout(m, training=training)
-        with_position = m + self._positions(ops.arange(ops.shape(v)[1]))
-        return tuple(block.of_memory.keys_and_values(with_position, m) for block in self.blocks)
+        placed = self._placed(m, ops.arange(ops.shape(v)[1]))
+        return tuple(block.of_memory.keys_and_values(placed, m) for block in self.blocks)
 
     def _weights(self, inputs):
         """For each layer the mean alpha of its heads over words, (B, T, T), and over descriptors, (B, T, N)."""

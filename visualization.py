@@ -79,8 +79,8 @@ def _list(parser, options):
 
 
 def _usual(options):
-    """The data set of a file of the user's own where none is named."""
-    if options.media is None:
+    """The data set where none is named: that of --name, or the usual one of a file of the user's own."""
+    if options.media is None and options.name is None:
         return None
     from s2vt.explaining.usual import usual_dataset
 

@@ -349,6 +349,7 @@ def test_the_kinds_of_map_are_listed_for_a_run_or_for_all(capsys, monkeypatch, t
     write_json(tmp_path / "StillShapes" / "config.json", record)
     of_run = listed("--experiments_dir", str(tmp_path), "--dataset", "StillShapes")
     assert list(of_run) == kinds_with(("encode", "step", "attention"), "picture")
+    assert listed("--experiments_dir", str(tmp_path), "--name", "StillShapes") == of_run
     with pytest.raises(UserError, match="no run 'other'"):
         listed("--experiments_dir", str(tmp_path), "--dataset", "StillShapes", "--name", "other")
     monkeypatch.setattr(sys, "argv", ["visualization.py", "--sentence", "a dog"])

@@ -1,5 +1,6 @@
 """The docs' tables: they equal what the committed results give; numbers by hand; errors."""
 
+import itertools
 import json
 import re
 import sys
@@ -46,7 +47,8 @@ def test_every_table_of_a_cell_exists():
     from s2vt.saliency.maps import KINDS
 
     known = {table.name for table in TABLES} | {*METRICS, "", *question_tables.COSTS}
-    known |= {question_tables.curve_name(curve, domain) for curve in ("deletion", "insertion") for domain in DOMAINS}
+    asked = itertools.product(("deletion", "insertion"), DOMAINS, ("descriptors", "pixels"))
+    known |= {question_tables.curve_name(*each) for each in asked}
     stages = (*question_tables.STAGES, question_tables.OTHER)
     known |= {question_tables.similarity_name("space", stage, "Spearman") for stage in stages}
     known |= {question_tables.CLASSES, *map(question_tables.classes_name, ("colour", "shape"))}
@@ -129,6 +131,18 @@ def test_seeds_that_are_missing_are_counted_and_empty_columns_left_out(root):
     *_, ours, media = lines(root, "StillShapes_place")
     assert ours[:2] == ["ours", "0.750 (0.500 to 1.000)"]
     assert media == "StillShapes: 4 media of test, 4 phrases; StillShapes: the first 4 media of test, 4 phrases."
+
+
+def test_columns_over_other_media_or_phrases_are_named(root):
+    scores = result({"space": {"nll": HITS[0], **PLACE}}, RUNS[:1])
+    put(root, "StillShapes_maps", scores)
+    assert lines(root, "StillShapes_maps")[-1] == "StillShapes: 4 media of test, 4 phrases."
+    curve = result({docs_tables.curve_name("deletion", "space"): {"nll": (-1.0,) * 4}}, RUNS[:1])
+    put(root, "StillShapes_faithfulness", {**curve, "limit": 4})
+    assert lines(root, "StillShapes_maps")[-1] == (
+        "StillShapes: 4 media of test, 4 phrases (pointing); "
+        "StillShapes: the first 4 media of test, 4 phrases (deletion, space)."
+    )
 
 
 def test_by_category_by_hand(root):

@@ -28,7 +28,7 @@ def place(tmp_path):
             return Run(self.runs / name)
 
         def usual(self, media, name=None):
-            return usual_dataset(str(media), name, self.runs, USUAL)
+            return usual_dataset(media and str(media), name, self.runs, USUAL)
 
     Image.new("RGB", (40, 30)).save(Place.picture, "PNG")
     with VideoWriter(tmp_path / "b.mp4", 64, 48, 10) as video:
@@ -54,6 +54,7 @@ def test_a_run_that_is_named_comes_first(place, name):
     for each, config in NAMED.items():
         place.add(each, config)
     assert place.usual(place.picture, name) == place.usual(place.video, name) == NAMED[name].dataset
+    assert place.usual(None, name) == place.usual(place.picture, f"{name},other") == NAMED[name].dataset
 
 
 def test_without_a_usual_run_those_there_are_are_named(place):

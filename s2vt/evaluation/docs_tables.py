@@ -181,7 +181,12 @@ class Grid:
         if not rows:
             return ""
         header = (self.corner, *(self.columns[c][0] for c in columns))
-        shown = [(cell.table, cell.result) for row in cells for cell in row if cell.text]
+        shown = [
+            (cell.table, cell.result, label)
+            for row in cells
+            for cell, (label, _) in zip(row, self.columns, strict=True)
+            if cell.text
+        ]
         return f"{markdown.table(header, rows)}\n\n{media_line(shown)}"
 
 
@@ -234,19 +239,28 @@ class ByCategory:
             rows.append((label, *map(values.get, tally.categories), average, None))
         rows.append(("phrases", *result.counts(table).values(), tally.scored, ""))
         header = (self.corner, *tally.categories, "average", "95 % interval")
-        return f"{markdown.table(header, rows)}\n\n{media_line([(table, result)])}"
+        return f"{markdown.table(header, rows)}\n\n{media_line([(table, result, '')])}"
 
 
 def media_line(shown):
-    """Which media and phrases a table is over, a part for each kind of media. shown: (table, result) of its cells."""
-    numbers = {}
-    for table, result in shown:
-        numbers.setdefault(result.media(), {})[result.scored(table)] = None
-    parts = []
-    for media, counts in numbers.items():
-        counts = [f"{count:,}" for count in sorted(counts, reverse=True) if count]
-        parts.append(f"{media}, {' or '.join(counts)} phrases" if counts else media)
-    return f"{'; '.join(parts)}."
+    """Which media and phrases a table is over; where its columns differ in it, which columns are over which.
+
+    Args:
+        shown: (table, result, label of the column) of its cells.
+    """
+    parts, samples = {}, {}  # {media: {number of phrases: labels}}, {label: its (media, number)}
+    for table, result, label in shown:
+        media, number = result.media(), result.scored(table)
+        parts.setdefault(media, {})
+        if number:
+            parts[media].setdefault(number, {})[label] = None
+            samples.setdefault(label, set()).add((media, number))
+    differ = len(set.union(set(), *samples.values())) > 1 and all(len(each) == 1 for each in samples.values())
+    texts = []
+    for media, labels_of in parts.items():
+        each = [f"{n:,}" + (f" phrases ({'; '.join(labels)})" if differ else "") for n, labels in labels_of.items()]
+        texts.append(", ".join([media, *each]) if differ or not each else f"{media}, {' or '.join(each)} phrases")
+    return f"{'; '.join(texts)}."
 
 
 SEEDS, SHIPPED, RUN = "three seeds: mean (range)", "shipped [95 % interval]", "one training [95 % interval]"

@@ -11,19 +11,21 @@ from s2vt.features.networks import weights_file
 
 
 def usual_dataset(media, name, experiments_dir, usual):
-    """The data set whose captioner explains a file, where the user names none.
+    """The data set whose captioner explains a medium, where the user names none.
 
     Args:
-        media: the file.
-        name: of a run, whose data set is taken; None: the first usual data set that has a run of its name.
+        media: a file of the user's own; None: no file, then a run is named.
+        name: of a run, whose data set is taken, of several (A,B) that of the first; None: the first usual data set
+            that has a run of its name.
         experiments_dir: the folder of the runs.
         usual: {"picture" or "video": names of data sets}, such as `cfg.USUAL`.
     Raises:
         UserError: if there is no such file or run, or none of the usual runs.
     """
-    File(Path(media)).check()
+    if media is not None:
+        File(Path(media)).check()
     if name is not None:
-        return Run(Path(experiments_dir) / name).require().config().dataset
+        return Run(Path(experiments_dir) / name.split(",")[0]).require().config().dataset
     kind = "picture" if pictures.is_picture(media) else "video"
     for dataset in usual[kind]:
         if Run(Path(experiments_dir) / dataset).exists():

@@ -75,6 +75,11 @@ def batches_of(captions, max_words=25):
     return CaptionBatches([Source(media, _Store())], vocabulary(), config)
 
 
+def test_batches_are_read_by_threads_of_their_own():
+    """Else Keras has tf.data tune itself, in a thread that is waited for, up to a minute, after each epoch."""
+    assert batches_of(["the cat", "a dog"]).workers > 1
+
+
 def test_a_batch_is_as_long_as_its_longest_caption_and_lists_its_words():
     batches = batches_of(["the cat", "a dog", "a dog a cat a dog", "a", "a " * 11, "the", "a " * 30, "a dog runs"], 14)
     batch = batches[0]

@@ -20,6 +20,7 @@ ROOT = Path(cfg.__file__).parent
 SCRIPTS = ("preprocessing", "run_s2vt", "visualization")
 PATIENCE = 600  # seconds that one command may take on a busy machine; the longest takes half a minute
 WRITING = ("open", "os.rename", "os.remove", "os.mkdir")
+COUNTER = "/dev/shm/pym-"  # of multiprocessing: shared memory in which Keras numbers its readers of batches
 CHANGING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 
@@ -188,7 +189,7 @@ def _work(connection, folder):
         if event in CHANGING and (event != "open" or details[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             for path in details[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
                 path = os.path.realpath(path) if isinstance(path, (str, bytes)) else folder
-                if not os.fsdecode(path).startswith((folder, "/dev/null")):
+                if not os.fsdecode(path).startswith((folder, "/dev/null", COUNTER)):
                     outside.append((event, path))
         if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"):
             if details[0] not in ("git", "uname"):  # for provenance

@@ -141,7 +141,7 @@ class Transformer(Captioner):
         t, slot = state.t[:1], ops.arange(self.max_words)
         fresh = ops.equal(slot, ops.mod(t, self.max_words))[:, None]  # (S, 1)
         remembered = ops.where(slot <= t, 0.0, NEVER)  # (S,): all slots once they are full
-        x, words = self._placed(x, t)[:, None], []
+        x, words = self._with_positions(x, t)[:, None], []
         for block, before, memory in zip(self.blocks, state.words, state.memory, strict=True):
             pairs = zip(block.keys_and_values(x), before, strict=True)
             words.append(tuple(ops.where(fresh, new, old) for new, old in pairs))
@@ -154,13 +154,13 @@ class Transformer(Captioner):
         t = ops.arange(ops.shape(inputs["y"])[1])
         ago = t[:, None] - t  # (T, T)
         remembered = ops.where(ops.logical_and(ago >= 0, ago < self.max_words), 0.0, NEVER)
-        x, weights = self._placed(self._write(inputs["y"], training), t), []
+        x, weights = self._with_positions(self._write(inputs["y"], training), t), []
         for block, of_memory in zip(self.blocks, memory, strict=True):
             x, alphas = block(x, block.keys_and_values(x), of_memory, remembered, training=training)
             weights.append(alphas)
         return self.norm(x), weights
 
-    def _placed(self, x, t):
+    def _with_positions(self, x, t):
         """x (..., T, H) with the `sinusoids` of its positions t (T,) added."""
         return x + ops.cast(sinusoids(t, self.units), x.dtype)
 
@@ -168,8 +168,8 @@ class Transformer(Captioner):
         """Keys and values of descriptors v (B, N, D), for each layer a pair of (B, K, N, C)."""
         m = self.norm_of_memory(ops.matmul(ops.cast(v, self.compute_dtype), self.W_x) + self.b_x)
         m = self.input_dropout(m, training=training)
-        placed = self._placed(m, ops.arange(ops.shape(v)[1]))
-        return tuple(block.of_memory.keys_and_values(placed, m) for block in self.blocks)
+        with_position = self._with_positions(m, ops.arange(ops.shape(v)[1]))
+        return tuple(block.of_memory.keys_and_values(with_position, m) for block in self.blocks)
 
     def _weights(self, inputs):
         """For each layer the mean alpha of its heads over words, (B, T, T), and over descriptors, (B, T, N)."""
